@@ -1,0 +1,112 @@
+"""Between sRGB and CIE Lab (D65, 2° observer) in jnp: batched, jit-able, differentiable.
+
+Constants and formulas are those of scikit-image's `rgb2lab` and `lab2rgb` (IEC 61966-2-1:1999 for
+sRGB, CIE 15 for Lab), so that figures compare with those computed by it.
+
+Every curve here is a power above a knee and a line below it. Each power is taken of `where(above,
+x, 1)`, never of an argument outside its branch: the gradient of the branch not taken would be
+infinite or NaN at black, and 0 · inf would spoil the one taken.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+L_SCALE = 50.0
+AB_SCALE = 110.0
+
+_XYZ_FROM_RGB = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
+_WHITE = np.array([0.95047, 1.0, 1.08883])
+# Linear sRGB <-> XYZ relative to white, for row vectors: float64 until the product.
+_RELATIVE_FROM_LINEAR = _XYZ_FROM_RGB.T / _WHITE
+_LINEAR_FROM_RELATIVE = np.linalg.inv(_XYZ_FROM_RGB).T * _WHITE[:, None]
+
+
+def rgb_to_lab(rgb: chex.ArrayTree) -> jax.Array:
+    """Converts sRGB to CIE Lab, as `skimage.color.rgb2lab`.
+
+    Args:
+        rgb: [..., 3] float, sRGB in [0, 1]. Values outside are converted too, not clipped.
+
+    Returns:
+        [..., 3] float32, or float64 if `rgb` is: L in [0, 100], a*, b*.
+
+    Raises:
+        AssertionError: the last axis is not 3, or the array holds no floats.
+    """
+    rgb = _checked(rgb)
+    relative = _linear_map(_linear_from_srgb(rgb), _RELATIVE_FROM_LINEAR)
+    above = relative > 0.008856
+    # As exact as jnp.cbrt, and three times as fast on CPU.
+    root = jnp.where(above, relative, 1.0) ** (1.0 / 3.0)
+    f = jnp.where(above, root, 7.787 * relative + 16.0 / 116.0)
+    fx, fy, fz = f[..., 0], f[..., 1], f[..., 2]
+    return jnp.stack([116.0 * fy - 16.0, 500.0 * (fx - fy), 200.0 * (fy - fz)], axis=-1)
+
+
+def lab_to_rgb(lab: chex.ArrayTree) -> jax.Array:
+    """Converts CIE Lab to sRGB, as `skimage.color.lab2rgb` but for its final clipping.
+
+    Colours that sRGB cannot show come out below 0 or above 1: negative linear values continue the
+    line of the transfer curve, so gradients are finite and bring such a colour back. Clipped to
+    [0, 1] the result is scikit-image's for every input; this is why f(Z) is held at 0 from below,
+    as it is there (only b* > 200 · (L + 16) / 116 is concerned, far outside sRGB).
+
+    Args:
+        lab: [..., 3] float: L in [0, 100], a*, b*; finite results for any up to 1e10.
+
+    Returns:
+        [..., 3] float32, or float64 if `lab` is: sRGB, not clipped.
+
+    Raises:
+        AssertionError: the last axis is not 3, or the array holds no floats.
+    """
+    lab = _checked(lab)
+    fy = (lab[..., 0] + 16.0) / 116.0
+    fx = fy + lab[..., 1] / 500.0
+    fz = jnp.maximum(fy - lab[..., 2] / 200.0, 0.0)
+    f = jnp.stack([fx, fy, fz], axis=-1)
+    above = f > 0.2068966
+    cube = jnp.where(above, f, 1.0) ** 3
+    relative = jnp.where(above, cube, (f - 16.0 / 116.0) / 7.787)
+    return _srgb_from_linear(_linear_map(relative, _LINEAR_FROM_RELATIVE))
+
+
+def normalize(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Scales Lab for the network: ([..., 1] L / 50 - 1, [..., 2] a*b* / 110) of [..., 3] Lab."""
+    chex.assert_shape(lab, (..., 3))
+    return lab[..., :1] / L_SCALE - 1.0, lab[..., 1:] / AB_SCALE
+
+
+def denormalize(l: jax.Array, ab: jax.Array) -> jax.Array:
+    """Inverse of `normalize`: [..., 3] Lab of the network's [..., 1] l and [..., 2] ab."""
+    chex.assert_shape(l, (..., 1))
+    chex.assert_shape(ab, (..., 2))
+    return jnp.concatenate([(l + 1.0) * L_SCALE, ab * AB_SCALE], axis=-1)
+
+
+def _checked(color: chex.ArrayTree) -> jax.Array:
+    color = jnp.asarray(color)
+    chex.assert_type(color, float)
+    chex.assert_shape(color, (..., 3))
+    return color.astype(jnp.promote_types(color.dtype, jnp.float32))
+
+
+def _linear_map(x: jax.Array, matrix: np.ndarray) -> jax.Array:
+    # TPUs and TF32 would round the factors to 8 or 10 bits otherwise.
+    return jnp.matmul(x, jnp.asarray(matrix, x.dtype), precision="highest")
+
+
+def _linear_from_srgb(srgb: jax.Array) -> jax.Array:
+    above = srgb > 0.04045
+    power = ((jnp.where(above, srgb, 1.0) + 0.055) / 1.055) ** 2.4
+    return jnp.where(above, power, srgb / 12.92)
+
+
+def _srgb_from_linear(linear: jax.Array) -> jax.Array:
+    above = linear > 0.0031308
+    power = 1.055 * jnp.where(above, linear, 1.0) ** (1.0 / 2.4) - 0.055
+    return jnp.where(above, power, linear * 12.92)

@@ -1,0 +1,164 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl.testing import parameterized
+from skimage import color
+
+from colorjax import lab
+
+# Out of gamut, dark and light, b* past the point where f(Z) is held at 0, both kinks, grey.
+OUT_OF_GAMUT = np.array(
+    np.meshgrid([0.0, 1e-6, 7.9996, 8.0, 30.0, 100.0, 130.0], *2 * [[-150.0, -20.0, 0.0, 110.0]])
+).reshape(3, -1).T  # fmt: skip
+
+
+def rgb_grid(levels) -> np.ndarray:
+    """[n³, 3] float64, every combination of 8-bit levels in [0, 1]."""
+    grid = np.meshgrid(*3 * [np.asarray(levels, np.float64) / 255.0], indexing="ij")
+    return np.stack(grid, axis=-1).reshape(-1, 3)
+
+
+def assert_equals_scikit_image_and_returns(rgb: np.ndarray) -> None:
+    converted = jax.jit(lab.rgb_to_lab)(np.asarray(rgb, np.float32))
+    np.testing.assert_allclose(converted, color.rgb2lab(rgb), rtol=0, atol=1e-3)
+    back = jax.jit(lab.lab_to_rgb)(converted)
+    np.testing.assert_array_equal(np.round(np.asarray(back) * 255), np.round(rgb * 255))
+
+
+def test_every_third_colour_equals_scikit_image_and_returns_exactly():
+    assert_equals_scikit_image_and_returns(rgb_grid(range(0, 256, 3)))
+
+
+@pytest.mark.slow
+def test_every_colour_equals_scikit_image_and_returns_exactly():
+    plane = rgb_grid(range(256))[: 256**2]
+    for red in range(0, 256, 8):
+        slab = np.tile(plane, (8, 1))
+        slab[:, 0] = np.repeat(np.arange(red, red + 8), 256**2) / 255.0
+        assert_equals_scikit_image_and_returns(slab)
+
+
+def test_inverse_equals_scikit_image_within_srgb():
+    rgb = np.random.default_rng(0).uniform(size=(20_000, 3))
+    reference = color.rgb2lab(rgb)
+    result = lab.lab_to_rgb(reference.astype(np.float32))
+    np.testing.assert_allclose(result, color.lab2rgb(reference), rtol=0, atol=2e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
+def test_clipped_inverse_equals_scikit_image_outside_srgb():
+    result = np.clip(lab.lab_to_rgb(OUT_OF_GAMUT.astype(np.float32)), 0, 1)
+    np.testing.assert_allclose(result, color.lab2rgb(OUT_OF_GAMUT), rtol=0, atol=2e-5)
+
+
+def test_inverse_leaves_colours_outside_srgb_unclipped():
+    rgb = np.array([[-0.2, 0.5, 1.3], [1.1, 1.2, -0.001]], np.float32)
+    np.testing.assert_allclose(lab.lab_to_rgb(lab.rgb_to_lab(rgb)), rgb, atol=1e-5)
+
+
+def test_float64_equals_scikit_image_to_its_own_precision():
+    rgb = rgb_grid(range(0, 256, 15))
+    with jax.enable_x64(True):
+        converted = lab.rgb_to_lab(rgb)
+        assert converted.dtype == jnp.float64
+        np.testing.assert_allclose(converted, color.rgb2lab(rgb), rtol=0, atol=1e-11)
+        np.testing.assert_allclose(lab.lab_to_rgb(converted), rgb, rtol=0, atol=5e-6)
+
+
+def test_bfloat16_is_computed_in_float32():
+    rgb = jnp.asarray(rgb_grid(range(0, 256, 51)), jnp.bfloat16)
+    converted = lab.rgb_to_lab(rgb)
+    assert converted.dtype == jnp.float32
+    chex.assert_trees_all_equal(converted, lab.rgb_to_lab(rgb.astype(jnp.float32)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_gradients_are_finite_at_black_white_and_on_every_face_of_the_cube(dtype):
+    # With 10 and 11 the levels hold both sides of sRGB's knee; levels 0 and 255 are the faces.
+    rgb = rgb_grid([0, 1, 2, 5, 10, 11, 100, 128, 254, 255])
+    with jax.enable_x64(dtype == jnp.float64):
+        rgb = jnp.asarray(rgb, dtype)
+        edges = jnp.full((1, 3), 0.04045, dtype)
+        assert_finite_jacobian(lab.rgb_to_lab, jnp.concatenate([rgb, edges, -rgb, 2.0 * rgb]))
+        assert_finite_jacobian(lab.lab_to_rgb, lab.rgb_to_lab(rgb))
+        assert_finite_jacobian(lab.lab_to_rgb, jnp.asarray(OUT_OF_GAMUT, dtype))
+        assert_finite_jacobian(lab.lab_to_rgb, jnp.asarray([[1e10, -1e10, 1e10]], dtype))
+
+
+def assert_finite_jacobian(function, points) -> None:
+    value, jacobian = jax.jit(lambda x: (function(x), jax.vmap(jax.jacrev(function))(x)))(points)
+    chex.assert_tree_all_finite((value, jacobian))
+    # A dead curve would be finite too.
+    assert np.all(np.abs(jacobian).max(axis=2) > 0)
+
+
+def test_gradient_at_black_is_that_of_the_lines_below_the_knees():
+    lightness = jax.grad(lambda rgb: lab.rgb_to_lab(rgb)[0])(jnp.zeros(3))
+    luminance = np.array([0.212671, 0.715160, 0.072169])
+    np.testing.assert_allclose(lightness, 116 * 7.787 / 12.92 * luminance, rtol=1e-6)
+
+
+@pytest.mark.parametrize("direction", ["rgb_to_lab", "lab_to_rgb"])
+def test_gradients_equal_central_differences(direction):
+    # Random points, of which none lies within the step of a knee; some are dark, some out of gamut.
+    function = getattr(lab, direction)
+    rng = np.random.default_rng(1)
+    points = {
+        "rgb_to_lab": rng.uniform(-0.1, 1.1, (500, 3)) * rng.choice([1.0, 0.05], (500, 1)),
+        "lab_to_rgb": rng.uniform([0, -128, -128], [100, 128, 128], (500, 3)),
+    }[direction]
+    step = 1e-6
+    with jax.enable_x64(True):
+        jacobian = jax.jit(jax.vmap(jax.jacrev(function)))(points)
+        # [500, input, 3] -> [500, output, input]
+        ahead = function(points[:, None] + step * np.eye(3)[None])
+        behind = function(points[:, None] - step * np.eye(3)[None])
+        differences = np.swapaxes(np.asarray(ahead - behind), 1, 2) / (2 * step)
+    np.testing.assert_allclose(jacobian, differences, rtol=1e-6, atol=1e-6)
+
+
+class VariantsTest(chex.TestCase):
+    @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
+    @parameterized.parameters(((3,),), ((5, 3),), ((2, 4, 4, 3),), ((0, 3),))
+    def test_any_batch_shape_converts_each_colour_alone(self, shape):
+        rgb = np.random.default_rng(2).uniform(size=shape).astype(np.float32)
+        flat = rgb.reshape(-1, 3)
+        expected = np.array([lab.rgb_to_lab(one) for one in flat]).reshape(shape)
+        converted = self.variant(lab.rgb_to_lab)(rgb)
+        chex.assert_shape(converted, shape)
+        np.testing.assert_allclose(converted, expected, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(self.variant(lab.lab_to_rgb)(converted), rgb, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (3, 4), (3, 4, 4), (3, 1)])
+@pytest.mark.parametrize("function", [lab.rgb_to_lab, lab.lab_to_rgb, lab.normalize])
+def test_a_last_axis_other_than_three_is_refused(function, shape):
+    with pytest.raises(AssertionError, match="shape"):
+        function(jnp.zeros(shape))
+
+
+@pytest.mark.parametrize("function", [lab.rgb_to_lab, lab.lab_to_rgb])
+def test_integers_are_refused(function):
+    with pytest.raises(AssertionError, match="type"):
+        function(np.zeros((2, 3), np.uint8))
+
+
+def test_grey_has_almost_no_chroma_and_white_is_100():
+    grey = np.repeat(np.linspace(0, 1, 256, dtype=np.float32)[:, None], 3, axis=1)
+    converted = np.asarray(lab.rgb_to_lab(grey))
+    # Not 0: the rows of the standard's rounded matrix do not sum exactly to its white.
+    assert np.abs(converted[:, 1:]).max() < 0.01
+    np.testing.assert_allclose(converted[[0, -1], 0], [0, 100], atol=1e-4)
+    assert np.all(np.diff(converted[:, 0]) > 0)
+
+
+def test_normalize_fits_srgb_into_the_unit_range_and_inverts():
+    faces = rgb_grid([0, 51, 102, 153, 204, 255]).astype(np.float32)
+    converted = lab.rgb_to_lab(faces)
+    l, ab = lab.normalize(converted)
+    chex.assert_shape([l, ab], [(216, 1), (216, 2)])
+    np.testing.assert_allclose([l.min(), l.max()], [-1, 1], atol=1e-5)
+    assert 0.97 < np.abs(ab).max() < 1
+    np.testing.assert_allclose(lab.denormalize(l, ab), converted, rtol=0, atol=2e-5)
