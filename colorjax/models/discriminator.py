@@ -1,0 +1,54 @@
+"""The discriminator: a CNN over (L, a*, b*) that scores patches."""
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from colorjax.models.layers import Conv, Dtype, scale_width
+
+FEATURES = (64, 128, 256, 512)
+
+
+class Discriminator(nn.Module):
+    """A PatchGAN discriminator (Isola et al. 2017): every logit sees one patch of the image.
+
+    Without BatchNorm, which would let an image be judged by its neighbours in the batch.
+
+    Attributes:
+      width: multiplies every channel count.
+      spectral_norm: divides every kernel by its largest singular value (Miyato et al. 2018); the
+        power iteration's vectors are in the collection `batch_stats`.
+      dtype: the type of the computation; parameters are float32.
+    """
+
+    width: float = 1.0
+    spectral_norm: bool = True
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, l: jax.Array, ab: jax.Array, train: bool = False) -> jax.Array:
+        """Scores patches.
+
+        Args:
+          l: [N, H, W, 1], L / 50 - 1.
+          ab: [N, H, W, 2], a*b* / 110.
+          train: whether the power iteration of spectral normalisation moves on.
+
+        Returns:
+          [N, H/16, W/16, 1] float32 logits: positive for real.
+        """
+        chex.assert_shape([l, ab], [(None, None, None, 1), (*l.shape[:3], 2)])
+
+        def layer(module: nn.Module, x: jax.Array) -> jax.Array:
+            if not self.spectral_norm:
+                return module(x)
+            return nn.SpectralNorm(module, name=f"{module.name}_norm")(x, update_stats=train)
+
+        x = jnp.concatenate([l, ab], axis=-1)
+        for i, features in enumerate(FEATURES):
+            features = scale_width(features, self.width)
+            conv = Conv(features, 4, 2, self.dtype, name=f"conv{i}")
+            x = nn.leaky_relu(layer(conv, x), 0.2)
+        logits = nn.Conv(1, (3, 3), padding=1, dtype=self.dtype, name="logits")
+        return layer(logits, x).astype(jnp.float32)

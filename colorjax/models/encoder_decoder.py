@@ -1,0 +1,45 @@
+"""The CNN: strided convolutions extract features from L, deconvolutions build a*b*."""
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from colorjax.models.layers import BatchNorm, Conv, Decoder, Dtype, scale_width
+
+ENCODER = (64, 128, 256, 512, 512)
+DECODER = (256, 128, 64, 64, 32)
+
+
+class EncoderDecoder(nn.Module):
+    """A CNN encoder-decoder; with skip connections a U-Net (Ronneberger et al. 2015).
+
+    Attributes:
+      width: multiplies every channel count.
+      skip_connections: whether the decoder also sees the encoder's feature maps of its size.
+      axis_name: the device axis over which BatchNorm is synchronised.
+      dtype: the type of the computation; parameters and statistics are float32.
+    """
+
+    width: float = 1.0
+    skip_connections: bool = True
+    axis_name: str | None = None
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, l: jax.Array, train: bool = False) -> jax.Array:
+        """Args: l: [N, H, W, 1], L / 50 - 1. Returns [N, H, W, 2], a*b* / 110."""
+        chex.assert_shape(l, (None, None, None, 1))
+        x = Conv(scale_width(32, self.width), dtype=self.dtype, name="conv0")(l)
+        x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name="bn0")(x))
+        maps = [x]
+        for i, features in enumerate(ENCODER, 1):
+            features = scale_width(features, self.width)
+            x = Conv(features, strides=2, dtype=self.dtype, name=f"conv{i}")(x)
+            x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name=f"bn{i}")(x))
+            maps.append(x)
+        *skips, x = maps
+        features = [scale_width(features, self.width) for features in DECODER]
+        return Decoder(features, self.axis_name, self.dtype, name="decoder")(
+            x, skips[::-1] if self.skip_connections else [None] * len(features), train
+        )
