@@ -1,0 +1,135 @@
+"""What every builder needs to prepare its data: a split by person, progress, all or nothing."""
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+from absl import logging
+from array_record.python.array_record_module import ArrayRecordReader
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from colorjax.errors import InputError
+
+
+def held_out(people: Iterable[str], share: float = 0.1) -> set[str]:
+    """Chooses who is kept for validation: those whose names hash lowest.
+
+    The choice depends on the names alone, neither on their order nor on a random state, and at
+    least one person is on each side.
+
+    Args:
+        people: names; at least two different ones.
+        share: the share of the people to hold out, in (0, 1).
+    """
+    ranked = sorted(set(people), key=lambda name: hashlib.sha256(_bytes(name)).digest())
+    if len(ranked) < 2:
+        raise ValueError(f"{len(ranked)} people cannot be split in two")
+    return set(ranked[: min(max(1, round(share * len(ranked))), len(ranked) - 1)])
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.0f}/s")
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int) -> Iterator[Callable[[], None]]:
+    """Shows a bar with count, rate and time left on stderr; gives the function that counts one."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda: bar.advance(task)
+
+
+def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
+    """Whether everything that the builder's own record of its files promises is on disk."""
+    if not builder.is_prepared():
+        return False
+    try:
+        return all(
+            sum(ArrayRecordReader(os.fspath(file)).num_records() for file in split.filepaths)
+            == split.num_examples
+            for split in builder.info.splits.values()
+        )
+    except (OSError, RuntimeError, ValueError):  # a file is missing or cut short
+        return False
+
+
+def prepare(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+    """Makes sure that a builder's data are on disk and complete.
+
+    TFDS writes into a folder beside and renames it at the end, so a killed process leaves nothing
+    that looks prepared. A lock makes other processes of this host wait instead of repeating.
+
+    Returns:
+        A builder of the same data whose `as_data_source` can be called.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    if is_prepared(builder):
+        return builder
+    folder = Path(builder.data_dir)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (folder.parent / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            builder = _again(builder)  # another process may have been faster
+            if not is_prepared(builder):
+                # Cut off or damaged, and nobody is writing it: the lock is ours.
+                for leftover in folder.parent.glob(f"*{folder.name}"):
+                    shutil.rmtree(leftover)
+                builder = _again(builder)
+                config = tfds.download.DownloadConfig(try_download_gcs=False)
+                builder.download_and_prepare(download_config=config, file_format="array_record")
+    except OSError as error:
+        raise InputError(
+            f"cannot write prepared data to {folder} ({error}); make room there, or set "
+            "XDG_CACHE_HOME to another folder"
+        ) from error
+    return builder
+
+
+def _again(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+    """A builder looks at the disk only when it is made."""
+    return type(builder)(data_dir=builder.data_dir_root, config=builder.builder_config)
+
+
+@contextlib.contextmanager
+def quiet_tfds() -> Iterator[None]:
+    """Silences TFDS: its remarks on builders of one's own, its prints and its progress bars."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
