@@ -75,6 +75,37 @@ def lab_to_rgb(lab: chex.ArrayTree) -> jax.Array:
     return _srgb_from_linear(_linear_map(relative, _LINEAR_FROM_RELATIVE))
 
 
+def clip_chroma(lab: jax.Array, iterations: int = 12) -> jax.Array:
+    """Brings colours into sRGB by lowering their chroma, at constant lightness and hue.
+
+    Bisection for the largest factor of a*b* that sRGB can show.
+
+    Args:
+        lab: [..., 3] with L in [0, 100].
+        iterations: halvings of the interval that holds the factor.
+
+    Returns:
+        [..., 3]; colours inside sRGB are returned as they are.
+    """
+    chex.assert_shape(lab, (..., 3))
+    l, ab = lab[..., :1], lab[..., 1:]
+
+    def fits(factor: jax.Array) -> jax.Array:
+        rgb = lab_to_rgb(jnp.concatenate([l, factor * ab], axis=-1))
+        # Half an 8-bit step beyond is still shown as it is.
+        return jnp.all((rgb > -0.5 / 255) & (rgb < 255.5 / 255), axis=-1, keepdims=True)
+
+    def halve(_: int, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = interval
+        middle = 0.5 * (low + high)
+        inside = fits(middle)
+        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+
+    one = jnp.ones_like(l)
+    low, _ = jax.lax.fori_loop(0, iterations, halve, (jnp.zeros_like(l), one))
+    return jnp.concatenate([l, jnp.where(fits(one), one, low) * ab], axis=-1)
+
+
 def normalize(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Scales Lab for the network: ([..., 1] L / 50 - 1, [..., 2] a*b* / 110) of [..., 3] Lab."""
     chex.assert_shape(lab, (..., 3))

@@ -214,8 +214,7 @@ def eval_batches(
         if index >= count:
             black = np.zeros((image_size, image_size, 3), np.uint8)
             return {"image": black, "mask": np.array(False)}
-        image = resize(centre_square(decode(source[index]["image"])), image_size)
-        return {"image": image, "mask": np.array(True)}
+        return {"image": eval_image(source, index, image_size), "mask": np.array(True)}
 
     return iter(
         grain.MapDataset.range(padded_count)
@@ -224,6 +223,17 @@ def eval_batches(
         .batch(local_batch_size)
         .to_iter_dataset(_read_options(num_threads))
     )
+
+
+def eval_image(source: Source, index: int, image_size: int) -> np.ndarray:
+    """Image `index` as evaluation sees it: [image_size, image_size, 3] uint8."""
+    return resize(centre_square(decode(source[index]["image"])), image_size)
+
+
+def sample_images(source: Source, count: int, image_size: int) -> np.ndarray:
+    """Some images, evenly spread, as evaluation sees them: [count, image_size, image_size, 3]."""
+    indices = np.linspace(0, len(source) - 1, count, dtype=int)
+    return np.stack([eval_image(source, int(index), image_size) for index in indices])
 
 
 def _local_batch_size(batch_size: int, process_count: int) -> int:

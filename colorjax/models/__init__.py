@@ -37,7 +37,7 @@ def build_generator(config: Any, axis_name: str | None = None) -> nn.Module:
 
 
 def build_discriminator(config: Any, dtype: str) -> Discriminator:
-    """The discriminator of a GAN from `config.discriminator`: width, spectral_norm."""
+    """The discriminator of a GAN from `config.gan`: width, spectral_norm."""
     return Discriminator(
         width=config.width, spectral_norm=config.spectral_norm, dtype=_dtype(dtype)
     )

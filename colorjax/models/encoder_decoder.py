@@ -34,12 +34,13 @@ class EncoderDecoder(nn.Module):
         x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name="bn0")(x))
         maps = [x]
         for i, features in enumerate(ENCODER, 1):
-            features = scale_width(features, self.width)
-            x = Conv(features, strides=2, dtype=self.dtype, name=f"conv{i}")(x)
+            x = Conv(scale_width(features, self.width), 3, 2, self.dtype, name=f"conv{i}")(x)
             x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name=f"bn{i}")(x))
             maps.append(x)
         *skips, x = maps
-        features = [scale_width(features, self.width) for features in DECODER]
-        return Decoder(features, self.axis_name, self.dtype, name="decoder")(
-            x, skips[::-1] if self.skip_connections else [None] * len(features), train
-        )
+        return Decoder(
+            [scale_width(features, self.width) for features in DECODER],
+            self.axis_name,
+            self.dtype,
+            name="decoder",
+        )(x, skips[::-1] if self.skip_connections else None, train)

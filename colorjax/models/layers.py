@@ -138,21 +138,22 @@ class Decoder(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, skips: Sequence[jax.Array | None], train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, skips: Sequence[jax.Array] | None, train: bool) -> jax.Array:
         """Decodes.
 
         Args:
           x: [N, h, w, C], the encoder's last feature maps.
-          skips: for each step the encoder's feature maps at its output size, or None.
+          skips: for each step the encoder's feature maps at its output size; or None.
           train: whether BatchNorm uses the batch's statistics and updates its own.
 
         Returns:
           [N, h * 2**len(features), w * 2**len(features), 2], float32: a*b* / 110.
         """
-        for i, (features, skip) in enumerate(zip(self.features, skips, strict=True)):
+        for i, features in enumerate(self.features):
             x = Deconv(features, self.dtype, name=f"deconv{i}")(x)
             x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name=f"bn{i}")(x))
-            if skip is not None:
+            if skips is not None:
+                skip = skips[i]
                 if skip.shape[-1] > features:
                     skip = Conv(features, 1, dtype=self.dtype, name=f"skip{i}")(skip)
                 x = jnp.concatenate([x, skip.astype(self.dtype)], axis=-1)

@@ -112,5 +112,5 @@ class ResNetGenerator(nn.Module):
         x = Conv(scale_width(BOTTLENECK, self.width), 1, dtype=self.dtype, name="bottleneck")(x)
         x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name="bn")(x))
         features = [scale_width(features, self.width) for features in DECODER]
-        skips = [*skips[::-1], l] if self.skip_connections else [None] * len(features)
-        return Decoder(features, self.axis_name, self.dtype, name="decoder")(x, skips, train)
+        maps = [*skips[::-1], l] if self.skip_connections else None
+        return Decoder(features, self.axis_name, self.dtype, name="decoder")(x, maps, train)

@@ -1,0 +1,45 @@
+"""Differentiable augmentation of what the discriminator sees."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def translate_and_cut(rng: jax.Array, images: jax.Array, max_shift: float, cut: float) -> jax.Array:
+    """Shifts each image and blanks a square of it; differentiable in the images.
+
+    Applied to real and fake alike, it keeps a discriminator from memorising few images without
+    leaking into what the generator paints (Zhao et al. 2020, "Differentiable Augmentation for
+    Data-Efficient GAN Training"); colours are left alone, for they are what is judged.
+
+    Args:
+      rng: a key; every image draws its own shift and square.
+      images: [N, H, W, C] floats.
+      max_shift: largest shift, as a share of the side; what comes in is zero.
+      cut: side of the square set to zero, as a share of the side.
+
+    Returns:
+      [N, H, W, C].
+    """
+    chex.assert_rank(images, 4)
+    count, height, width, _ = images.shape
+    shift_rng, cut_rng = jax.random.split(rng)
+    limit = jnp.array([round(height * max_shift), round(width * max_shift)])
+    shift = jax.random.randint(shift_rng, (count, 2), -limit[None], limit[None] + 1)
+    side = jnp.array([round(height * cut), round(width * cut)])
+    corner = jax.random.randint(
+        cut_rng, (count, 2), -side[None] // 2, jnp.array([[height, width]]) - side[None] // 2
+    )
+
+    def augment(image: jax.Array, shift: jax.Array, corner: jax.Array) -> jax.Array:
+        keep = []
+        for axis, length in enumerate((height, width)):
+            position = jnp.arange(length)
+            moved_in = (position < shift[axis]) | (position >= length + shift[axis])
+            blank = (position >= corner[axis]) & (position < corner[axis] + side[axis])
+            keep.append((~moved_in, ~blank))
+        (rows, rows_left), (columns, columns_left) = keep
+        mask = (rows[:, None] & columns[None, :]) & (rows_left[:, None] | columns_left[None, :])
+        return jnp.roll(image, shift, axis=(0, 1)) * mask[..., None].astype(image.dtype)
+
+    return jax.vmap(augment)(images, shift, corner)

@@ -1,0 +1,42 @@
+"""The optax transformation of each network."""
+
+from typing import Any
+
+import optax
+
+# Warm-up never takes more of a run than this.
+MAX_WARMUP_SHARE = 0.1
+
+
+def learning_rate_schedule(config: Any, num_steps: int) -> optax.Schedule:
+    """Linear warm-up, then a cosine to zero.
+
+    Args:
+      config: learning_rate, the peak; warmup_steps, at most a tenth of num_steps.
+      num_steps: how many updates the network will get.
+    """
+    warmup_steps = min(config.warmup_steps, int(MAX_WARMUP_SHARE * num_steps))
+    return optax.warmup_cosine_decay_schedule(
+        init_value=config.learning_rate / (warmup_steps + 1),
+        peak_value=config.learning_rate,
+        warmup_steps=warmup_steps,
+        decay_steps=max(num_steps, warmup_steps + 1),
+    )
+
+
+def build_optimizer(config: Any, num_steps: int) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter 2019) on gradients clipped by their global norm.
+
+    Args:
+      config: learning_rate, warmup_steps, b1, b2, weight_decay, clip_norm.
+      num_steps: how many updates the network will get.
+    """
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adamw(
+            learning_rate_schedule(config, num_steps),
+            b1=config.b1,
+            b2=config.b2,
+            weight_decay=config.weight_decay,
+        ),
+    )

@@ -1,0 +1,80 @@
+"""What is shown while training: one line with step, losses, images/s and time left."""
+
+import sys
+import time
+from collections.abc import Mapping
+
+import jax
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+
+class TrainingProgress:
+    """One line that is renewed on a terminal; elsewhere a line each time.
+
+    Args:
+      first_step: where the run starts or goes on.
+      num_steps: where it ends.
+      batch_size: images a step, over all devices.
+    """
+
+    def __init__(self, first_step: int, num_steps: int, batch_size: int) -> None:
+        self._batch_size, self._num_steps = batch_size, num_steps
+        self._step, self._time = first_step, time.monotonic()
+        self._counted = 0.0  # seconds in steps, without what a compilation or evaluation takes
+        self._counted_steps = 0
+        self._shown = False
+        self._console = Console(file=sys.stdout, quiet=jax.process_index() > 0, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task: TaskID = self._bar.add_task("compiling", total=num_steps, completed=first_step)
+
+    def __enter__(self) -> "TrainingProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing was shown yet."""
+        return not self._shown
+
+    def restart_clock(self) -> None:
+        """Leaves out of the rate what was done since the last step: it was no step."""
+        self._time = time.monotonic()
+
+    def show(self, step: int, figures: Mapping[str, float]) -> float:
+        """Shows how far training is; returns images/s since the last call."""
+        now = time.monotonic()
+        seconds, steps = now - self._time, step - self._step
+        self._time, self._step, self._shown = now, step, True
+        rate = steps * self._batch_size / max(seconds, 1e-9)
+        if self._counted_steps or steps > 1:  # the first step is mostly compilation
+            self._counted += seconds
+            self._counted_steps += steps
+        left = "?"
+        if self._counted_steps:
+            left = _clock((self._num_steps - step) * self._counted / self._counted_steps)
+        scalars = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        line = f"step {step}/{self._num_steps}  {scalars}  {rate:.3g} images/s  {left} left"
+        self._bar.update(self._task, completed=step, description=line)
+        if not self._console.is_terminal:
+            self.note(line)
+        return rate
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, soft_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,81 @@
+"""The state of training: arrays only, so that it can be compiled, replicated and saved."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+Variables = dict[str, Any]
+
+
+class NetState(struct.PyTreeNode):
+    """One network: its parameters, its statistics (possibly none) and its optimizer's state."""
+
+    params: Any
+    batch_stats: Any
+    opt_state: optax.OptState
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that changes while training, and the key that does not.
+
+    Attributes:
+      step: int32 scalar, the number of updates so far.
+      rng: a key, constant: a step folds its number and its device into it.
+      generator: the network that predicts a*b*.
+      discriminator: the network that judges them; None in a regression run.
+      ema: {"params", "batch_stats"}: exponential moving averages of the generator's.
+    """
+
+    step: jax.Array
+    rng: jax.Array
+    generator: NetState
+    discriminator: NetState | None
+    ema: Variables
+
+
+# Compiling the initialisation takes far longer than running it: XLA need not try hard.
+_init = jax.jit(
+    lambda module, rng, *inputs: module.init(rng, *inputs),
+    static_argnums=0,
+    compiler_options={"xla_backend_optimization_level": "0"},
+)
+
+
+def init_variables(module: nn.Module, rng: jax.Array, *channels: int, image_size: int) -> Variables:
+    """Initial {"params", "batch_stats"} of a module.
+
+    Args:
+      module: what to initialise.
+      rng: a key.
+      *channels: of each of the module's inputs [N, image_size, image_size, channels].
+      image_size: in pixels.
+    """
+    inputs = [jnp.zeros((1, image_size, image_size, count)) for count in channels]
+    return {"batch_stats": {}, **_init(module, rng, *inputs)}
+
+
+def net_state(variables: Variables, optimizer: optax.GradientTransformation) -> NetState:
+    """A network before its first update."""
+    params = variables["params"]
+    return NetState(params, variables["batch_stats"], optimizer.init(params))
+
+
+def create_train_state(
+    seed: int, generator: NetState, discriminator: NetState | None
+) -> TrainState:
+    """The state before the first step; the averages start at the generator's own values."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        # Raw key data: checkpoints hold plain arrays.
+        rng=jax.random.PRNGKey(seed),
+        generator=generator,
+        discriminator=discriminator,
+        # Copies: the step donates its state, and no buffer may be donated twice.
+        ema=jax.tree.map(
+            jnp.copy, {"params": generator.params, "batch_stats": generator.batch_stats}
+        ),
+    )

@@ -1,0 +1,217 @@
+"""The pure per-device functions: one update of a regression, one of a GAN, one evaluation.
+
+What a step needs besides state and batch is bound to it with `functools.partial`; `parallel.py`
+compiles it over the devices. A batch is {"image": [N, H, W, 3] uint8 sRGB}.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from colorjax import metrics
+from colorjax.lab import AB_SCALE, L_SCALE, normalize, rgb_to_lab
+from colorjax.losses import AdversarialLoss, Loss
+from colorjax.parallel import AXIS
+from colorjax.state import NetState, TrainState, Variables
+
+Batch = Mapping[str, jax.Array]
+Metrics = dict[str, jax.Array]
+# (variables, l [N, H, W, 1] in [0, 100]) -> a*b* [N, H, W, 2] in Lab units.
+Predictor = Callable[[Variables, jax.Array], jax.Array]
+
+
+def regression_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    generator: nn.Module,
+    optimizer: optax.GradientTransformation,
+    loss: Loss,
+    ema_decay: float,
+) -> tuple[TrainState, Metrics]:
+    """One update of the generator alone.
+
+    Args:
+      state: the discriminator, if there is one, stays as it is.
+      batch: this device's part.
+      generator: predicts a*b* / 110 from L / 50 - 1.
+      optimizer: the generator's.
+      loss: of predicted and true a*b* / 110.
+      ema_decay: of the moving averages, in [0, 1).
+
+    Returns:
+      The state after the update, and scalars averaged over the devices.
+    """
+    l, ab = normalize(rgb_to_lab(to_float(batch["image"])))
+
+    def loss_fn(params: Any) -> tuple[jax.Array, Any]:
+        prediction, batch_stats = _apply(generator, params, state.generator.batch_stats, l)
+        return loss(prediction, ab), batch_stats
+
+    (value, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.generator.params)
+    grads, value = lax.pmean((grads, value), AXIS)
+    net = _update(state.generator, grads, batch_stats, optimizer)
+    state = _advance(state, net, state.discriminator, ema_decay)
+    return state, {"loss": value, "grad_norm": optax.global_norm(grads)}
+
+
+def gan_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    optimizer: optax.GradientTransformation,
+    discriminator_optimizer: optax.GradientTransformation,
+    loss: Loss,
+    adversarial: AdversarialLoss,
+    augment: Callable[[jax.Array, jax.Array], jax.Array],
+    ema_decay: float,
+) -> tuple[TrainState, Metrics]:
+    """One simultaneous update of generator and discriminator.
+
+    The generator runs forward once. Its output is judged once, and from that one judgement come
+    both the discriminator's gradient and, back through the image, the generator's.
+
+    Args:
+      state: with a discriminator.
+      batch: this device's part.
+      generator: predicts a*b* / 110 from L / 50 - 1.
+      discriminator: logits of (L / 50 - 1, a*b* / 110).
+      optimizer: the generator's.
+      discriminator_optimizer: the discriminator's.
+      loss: of predicted and true a*b* / 110, already weighted against the adversarial one.
+      adversarial: the two sides' losses.
+      augment: (key, [N, H, W, 3]) -> the same shape: what the discriminator sees of an image.
+      ema_decay: of the generator's moving averages, in [0, 1).
+
+    Returns:
+      The state after the update, and scalars averaged over the devices.
+    """
+    assert state.discriminator is not None
+    g_net, d_net = state.generator, state.discriminator
+    rng = jax.random.fold_in(jax.random.fold_in(state.rng, state.step), lax.axis_index(AXIS))
+    real_rng, fake_rng = jax.random.split(rng)
+    l, ab = normalize(rgb_to_lab(to_float(batch["image"])))
+
+    def score(params: Any, ab: jax.Array, rng: jax.Array) -> tuple[jax.Array, Any]:
+        seen = augment(rng, jnp.concatenate([l, ab], axis=-1))
+        return _apply(discriminator, params, d_net.batch_stats, seen[..., :1], seen[..., 1:])
+
+    fake, g_vjp, g_batch_stats = jax.vjp(
+        lambda params: _apply(generator, params, g_net.batch_stats, l), g_net.params, has_aux=True
+    )
+    logits_real, real_vjp, d_batch_stats = jax.vjp(
+        lambda params: score(params, ab, real_rng), d_net.params, has_aux=True
+    )
+    # Spectral normalisation moves on by the parameters alone: the same in both passes.
+    logits_fake, fake_vjp, _ = jax.vjp(
+        lambda params, fake: score(params, fake, fake_rng), d_net.params, fake, has_aux=True
+    )
+    d_loss, (real_cotangent, fake_cotangent) = jax.value_and_grad(
+        adversarial.discriminator, argnums=(0, 1)
+    )(logits_real, logits_fake)
+    d_grads = jax.tree.map(jnp.add, real_vjp(real_cotangent)[0], fake_vjp(fake_cotangent)[0])
+
+    adversarial_value, cotangent = jax.value_and_grad(adversarial.generator)(logits_fake)
+    loss_value, loss_cotangent = jax.value_and_grad(loss)(fake, ab)
+    (g_grads,) = g_vjp(fake_vjp(cotangent)[1] + loss_cotangent)
+
+    scalars = {
+        "loss": loss_value,
+        "adversarial_loss": adversarial_value,
+        "discriminator_loss": d_loss,
+        "accuracy_real": jnp.mean(logits_real > 0),
+        "accuracy_fake": jnp.mean(logits_fake < 0),
+    }
+    g_grads, d_grads, scalars = lax.pmean((g_grads, d_grads, scalars), AXIS)
+    state = _advance(
+        state,
+        _update(g_net, g_grads, g_batch_stats, optimizer),
+        _update(d_net, d_grads, d_batch_stats, discriminator_optimizer),
+        ema_decay,
+    )
+    scalars["grad_norm"] = optax.global_norm(g_grads)
+    scalars["discriminator_grad_norm"] = optax.global_norm(d_grads)
+    return state, scalars
+
+
+def eval_step(
+    variables: Variables, batch: Batch, *, predictors: Mapping[str, Predictor]
+) -> dict[str, dict[str, jax.Array]]:
+    """Figures of each image for each of some predictors, on what a user gets.
+
+    Args:
+      variables: what the predictors need.
+      batch: this device's part.
+      predictors: by name.
+
+    Returns:
+      For each name, and for "truth", per-image figures [N, ...]: see `colorjax.metrics`.
+    """
+    rgb = to_float(batch["image"])
+    lab = rgb_to_lab(rgb)
+    l, ab_true = lab[..., :1], lab[..., 1:]
+
+    def figures(predict: Predictor) -> dict[str, jax.Array]:
+        rgb, lab = metrics.displayed(l, predict(variables, l))
+        ab = lab[..., 1:]
+        return {
+            "mse": metrics.mse(ab, ab_true),
+            "threshold_loss": metrics.threshold_loss(ab, ab_true),
+            "colorfulness": metrics.colorfulness(rgb),
+            "histogram": metrics.ab_histogram(ab),
+        }
+
+    truth = {"colorfulness": metrics.colorfulness(rgb), "histogram": metrics.ab_histogram(ab_true)}
+    return {"truth": truth} | {name: figures(predict) for name, predict in predictors.items()}
+
+
+def model_predictor(generator: nn.Module) -> Predictor:
+    """A generator with {"params", "batch_stats"} as a predictor in Lab units."""
+
+    def predict(variables: Variables, l: jax.Array) -> jax.Array:
+        ab: Any = generator.apply(variables, l / L_SCALE - 1.0)
+        return AB_SCALE * ab
+
+    return predict
+
+
+def to_float(image: jax.Array) -> jax.Array:
+    """8-bit sRGB as floats in [0, 1]."""
+    return image.astype(jnp.float32) / 255.0
+
+
+def _apply(module: nn.Module, params: Any, batch_stats: Any, *inputs: jax.Array) -> Any:
+    """Runs a module in training mode: its output, and its new statistics."""
+    output, updated = module.apply(
+        {"params": params, "batch_stats": batch_stats}, *inputs, train=True, mutable=["batch_stats"]
+    )
+    return output, updated.get("batch_stats", {})
+
+
+def _update(
+    net: NetState, grads: Any, batch_stats: Any, optimizer: optax.GradientTransformation
+) -> NetState:
+    updates, opt_state = optimizer.update(grads, net.opt_state, net.params)
+    return NetState(optax.apply_updates(net.params, updates), batch_stats, opt_state)
+
+
+def _advance(
+    state: TrainState, generator: NetState, discriminator: NetState | None, ema_decay: float
+) -> TrainState:
+    """The next state. Early averages forget faster, or they would remember the initial values."""
+    decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+    ema = jax.tree.map(
+        lambda average, value: decay * average + (1.0 - decay) * value,
+        state.ema,
+        {"params": generator.params, "batch_stats": generator.batch_stats},
+    )
+    return state.replace(
+        step=state.step + 1, generator=generator, discriminator=discriminator, ema=ema
+    )

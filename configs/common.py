@@ -1,0 +1,87 @@
+"""Every key that the configs share, with its unit. `get(data_set)` is the regression's recipe."""
+
+from ml_collections import ConfigDict
+
+PROCEDURAL = "procedural_faces"
+
+
+def get(dataset: str) -> ConfigDict:
+    """The shared keys for a data set: a recipe for minutes on a CPU, or one of full length."""
+    # An empty string chooses the default, so that --config=configs/gan.py needs nothing else.
+    dataset = dataset or PROCEDURAL
+    short = dataset == PROCEDURAL
+
+    config = ConfigDict()
+    # Fixes initial parameters, the order of the images and their augmentation.
+    config.seed = 0
+    # Updates of the generator.
+    config.num_steps = 300 if short else 100_000
+    # Images an update, over all devices of all processes.
+    config.batch_size = 16 if short else 256
+    # Side of the square images, in pixels: a multiple of 32.
+    config.image_size = 64 if short else 128
+
+    config.dataset = ConfigDict()
+    # procedural_faces, image_folder.
+    config.dataset.name = dataset
+    # Folders and zips of images, comma-separated.
+    config.dataset.path = ""
+    # The same for validation; without it people of `path` are held out.
+    config.dataset.validation_path = ""
+    # Where prepared data are kept; by default in the user's cache folder.
+    config.dataset.cache_dir = ""
+    # Random crops: the smallest share of the image's area.
+    config.dataset.min_scale = 0.6
+    # Whether every second image is mirrored.
+    config.dataset.flip = True
+
+    config.model = ConfigDict()
+    # encoder_decoder, resnet.
+    config.model.name = "resnet"
+    # Multiplies every channel count.
+    config.model.width = 1.0
+    # Of the computation: float32, bfloat16. Parameters and losses are float32.
+    config.model.dtype = "float32"
+    # Whether the decoder also sees the encoder's feature maps of its size.
+    config.model.skip_connections = True
+    # ImageNet weights of ResNet-50: torchvision's .pth or timm's .safetensors.
+    config.model.encoder_weights = ""
+    # A finished run, whose averaged generator is started from.
+    config.init_from = ""
+
+    # Of a*b* / 110: l1, l2, huber.
+    config.loss = "l1"
+    # Where Huber's loss turns linear, in units of a*b* / 110.
+    config.huber_delta = 0.05
+    config.optimizer = optimizer(learning_rate=1e-3)
+    # Of the moving average of parameters and statistics, which is what is evaluated.
+    config.ema_decay = 0.98 if short else 0.999
+    # The GAN's first steps, without its discriminator; at most 80% of num_steps.
+    config.generator_pretrain_steps = 0
+
+    # Steps between two lines of metrics, two evaluations with sample grids, two checkpoints.
+    config.log_every = 10 if short else 100
+    config.eval_every = 100 if short else 2_000
+    config.checkpoint_every = 100 if short else 2_000
+    # Older checkpoints are removed.
+    config.checkpoints_to_keep = 3
+    # Whether metrics go to TensorBoard too (extra `tensorboard`).
+    config.tensorboard = False
+    return config
+
+
+def optimizer(learning_rate: float) -> ConfigDict:
+    """AdamW with warm-up and a cosine to zero."""
+    config = ConfigDict()
+    # The highest.
+    config.learning_rate = learning_rate
+    # Updates until then; at most a tenth of all.
+    config.warmup_steps = 1_000
+    # Decay of the first and second moment.
+    config.b1 = 0.9
+    config.b2 = 0.999
+    # Decoupled weight decay, times the learning rate.
+    config.weight_decay = 1e-4
+    # Gradients are scaled down to this global norm.
+    config.clip_norm = 1.0
+    return config
