@@ -109,7 +109,7 @@ def ab_histogram(ab: jax.Array) -> jax.Array:
     return counts.reshape(-1, NUM_BINS, NUM_BINS)
 
 
-def histogram_distance(counts: jax.Array, counts_true: jax.Array) -> jax.Array:
+def histogram_distance(counts: chex.Array, counts_true: chex.Array) -> jax.Array:
     """Total variation distance of two histograms: half the sum of |p - q|.
 
     The share of pixels that would have to change their bin for the two to agree (Levin, Peres and

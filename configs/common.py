@@ -15,7 +15,7 @@ def get(dataset: str) -> ConfigDict:
     # Fixes initial parameters, the order of the images and their augmentation.
     config.seed = 0
     # Updates of the generator.
-    config.num_steps = 300 if short else 100_000
+    config.num_steps = 480 if short else 100_000
     # Images an update, over all devices of all processes.
     config.batch_size = 16 if short else 256
     # Side of the square images, in pixels: a multiple of 32.
@@ -61,8 +61,8 @@ def get(dataset: str) -> ConfigDict:
 
     # Steps between two lines of metrics, two evaluations with sample grids, two checkpoints.
     config.log_every = 10 if short else 100
-    config.eval_every = 100 if short else 2_000
-    config.checkpoint_every = 100 if short else 2_000
+    config.eval_every = 120 if short else 2_000
+    config.checkpoint_every = 120 if short else 2_000
     # Older checkpoints are removed.
     config.checkpoints_to_keep = 3
     # Whether metrics go to TensorBoard too (extra `tensorboard`).

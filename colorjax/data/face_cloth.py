@@ -73,7 +73,7 @@ def suit(rng: Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     shirt = blend(poplin(rng, x, y), coat, step(0, 0.025, opening))
     if rng.random() < 0.3:
         return shirt
-    silk = _tone(rng, rng.choice([0.98, 0.62, 0.36]), 0.65, 0.38)
+    silk = _tone(rng, float(rng.choice([0.98, 0.62, 0.36])), 0.65, 0.38)
     silk = silk[:, None, None] * (1 + 0.35 * np.sin((x * 0.8 + y) * 55))
     tie = step(0, 0.02, 0.075 - 0.06 * y - np.abs(x)) * step(0, 0.02, -y)
     return blend(shirt, silk, tie)
@@ -94,7 +94,7 @@ def flowers(rng: Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     leaf = step(0.9, 0.2, noise(rng, size, 20))
     bloom = step(0.9, 0.2, noise(rng, size, 14))
     cloth = blend(ground, _tone(rng, 0.31, 0.5, 0.38), leaf)
-    return blend(cloth, _tone(rng, rng.choice([0.97, 0.02, 0.11]), 0.6, 0.85), bloom)
+    return blend(cloth, _tone(rng, float(rng.choice([0.97, 0.02, 0.11])), 0.6, 0.85), bloom)
 
 
 _GARMENTS = [

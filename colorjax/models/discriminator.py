@@ -48,7 +48,7 @@ class Discriminator(nn.Module):
         x = jnp.concatenate([l, ab], axis=-1)
         for i, features in enumerate(FEATURES):
             features = scale_width(features, self.width)
-            conv = Conv(features, 4, 2, self.dtype, name=f"conv{i}")
+            conv = Conv(features, 4, 2, self.dtype, use_bias=True, name=f"conv{i}")
             x = nn.leaky_relu(layer(conv, x), 0.2)
         logits = nn.Conv(1, (3, 3), padding=1, dtype=self.dtype, name="logits")
         return layer(logits, x).astype(jnp.float32)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from colorjax.models.layers import BatchNorm, Conv, Decoder, Dtype, scale_width
 
 ENCODER = (64, 128, 256, 512, 512)
-DECODER = (256, 128, 64, 64, 32)
+DECODER = (256, 128, 64, 32, 16)
 
 
 class EncoderDecoder(nn.Module):

@@ -1,7 +1,9 @@
 """ImageNet weights for the ResNet-50 encoder, from the files of torchvision and timm."""
 
 import os
+import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,10 +25,10 @@ _THEIR_NAMES = {
 _MODULES = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample.0", "downsample.1")
 _IGNORED = re.compile(r"fc\.|(.+\.)?num_batches_tracked$")
 _SAFETENSORS_DTYPES = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": jnp.bfloat16,
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(jnp.bfloat16),
 }
 
 
@@ -56,11 +58,12 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
     filled = {}
     for name in sorted(ours, key=_position):
         shape = template[ours[name]].shape
-        expected = (*shape[:-3:-1], *shape[:2]) if len(shape) == 4 else shape  # HWIO to OIHW
+        if len(shape) == 4:  # HWIO to OIHW
+            shape = tuple(shape[axis] for axis in (3, 2, 0, 1))
         found = tensors[name].shape if name in tensors else "missing"
-        if found != expected:
+        if found != shape:
             raise InputError(
-                f"{path}: {name} is {found}, the model's is {expected};"
+                f"{path}: {name} is {found}, the model's is {shape};"
                 " give the weights of a ResNet-50 (v1.5) and leave config.model.width at 1"
             )
         tensor = tensors[name].astype(np.float32)
@@ -104,7 +107,7 @@ def _read(path: str) -> dict[str, np.ndarray]:
             f"{path}: reading {suffix} needs {error.name}: pip install 'colorjax[weights]'"
         ) from error
     except Exception as error:  # What the readers raise on garbage is of any type.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
         raise InputError(
             f"{path}: not a {suffix} file of named floating-point tensors ({reason})"
         ) from error
@@ -113,7 +116,12 @@ def _read(path: str) -> dict[str, np.ndarray]:
 def _read_pth(path: str) -> dict[str, np.ndarray]:
     import torch
 
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Of old pickle protocols and storages.
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # PyTorch's own message recommends to unpickle anything.
+        raise ValueError("it is damaged, or holds more than tensors") from error
     if not isinstance(tensors, Mapping):
         raise ValueError(f"it holds a {type(tensors).__name__}")
     result = {}
@@ -121,7 +129,7 @@ def _read_pth(path: str) -> dict[str, np.ndarray]:
         if _IGNORED.match(name):
             continue
         if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
-            raise ValueError(f"{name} is none")
+            raise ValueError(f"{name} is none such")
         # PyTorch gives NumPy no bfloat16.
         result[name] = tensor.detach().float().numpy()
     return result

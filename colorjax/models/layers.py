@@ -1,5 +1,6 @@
 """Building blocks of the models: convolution, deconvolution, normalisation and the decoder."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,38 +21,53 @@ def scale_width(channels: int, width: float) -> int:
     return max(1, round(channels * width))
 
 
-def _conv_as_matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A stride 1, same-size convolution as one product of its patches with the kernel."""
-    height, width = x.shape[1:3]
+def _sum_of_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A stride 1 convolution without padding, as one matrix product for each tap of the kernel."""
     rows, columns = kernel.shape[:2]
-    padding = ((rows // 2, rows // 2), (columns // 2, columns // 2))
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    patches = [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
-    return jnp.concatenate(patches, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+    height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
+    products = [
+        x[:, i : i + height, j : j + width] @ kernel[i, j]
+        for i in range(rows)
+        for j in range(columns)
+    ]
+    return functools.reduce(jnp.add, products)
 
 
 class Conv(nn.Module):
-    """A convolution with symmetric padding `kernel_size // 2`, as PyTorch pads (no bias)."""
+    """A convolution that pads symmetrically, as PyTorch's with padding (kernel_size - 1) // 2."""
 
     features: int
     kernel_size: int = 3
     strides: int = 1
     dtype: Dtype = jnp.float32
-    kernel_init: nn.initializers.Initializer = kernel_init
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Args: x: [N, H, W, C]. Returns [N, ceil(H / strides), ceil(W / strides), features]."""
         size, strides = self.kernel_size, self.strides
-        kernel = self.param("kernel", self.kernel_init, (size, size, x.shape[-1], self.features))
+        kernel = self.param("kernel", kernel_init, (size, size, x.shape[-1], self.features))
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        if strides == 1 and size % 2 and x.shape[1] * x.shape[2] <= 4:
-            # XLA's CPU convolution runs a 3×3 kernel over a 2×2 map at 2 GFLOP/s, this at 110.
-            return _conv_as_matmul(x, kernel)
-        pad = (size // 2, size // 2) if size % 2 else (size // 2 - 1, size // 2 - 1)
-        return lax.conv_general_dilated(
-            x, kernel, (strides, strides), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        pad = (size - 1) // 2
+        if size == 1:
+            # As a product: XLA's CPU gradients of a 1×1 convolution take up to twice as long.
+            x = x[:, ::strides, ::strides] @ kernel[0, 0]
+        elif strides == 1 and size % 2 and x.shape[1] * x.shape[2] <= 4:
+            # XLA's CPU convolution runs a 3×3 kernel over a 2×2 map at 2 GFLOP/s, this at 100.
+            x = _sum_of_products(_pad(x, pad), kernel)
+        else:
+            padding = ((pad, pad), (pad, pad))
+            x = lax.conv_general_dilated(
+                x, kernel, 2 * (strides,), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            x = x + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        return x
+
+
+def _pad(x: jax.Array, pad: int) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
 
 
 def deconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -59,8 +75,8 @@ def deconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     Equal to `lax.conv_transpose(x, kernel, (2, 2), "SAME")`. Each of the four output phases is a
     2×2 convolution, so all of them are one 2×2 convolution to four times the channels, of which
-    each phase is read off at its own offset. XLA's CPU weight gradient of `lax.conv_transpose`
-    runs at about 1 GFLOP/s, that of an ordinary convolution at 50 and more.
+    each phase is read off at its own offset; and that is four matrix products. On a CPU, XLA's
+    weight gradient of `lax.conv_transpose` runs at 1 GFLOP/s, that of this at 50 and more.
 
     Args:
       x: [N, H, W, C].
@@ -73,14 +89,7 @@ def deconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     batch, height, width, channels = x.shape
     features = kernel.shape[-1]
     phases = kernel.reshape(2, 2, 2, 2, channels, features).transpose(0, 2, 4, 1, 3, 5)
-    # Padded beforehand: XLA's CPU weight gradient runs 30 times slower where the convolution pads.
-    y = lax.conv_general_dilated(
-        jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))),
-        phases.reshape(2, 2, channels, 4 * features),
-        (1, 1),
-        "VALID",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+    y = _sum_of_products(_pad(x, 1), phases.reshape(2, 2, channels, 4 * features))
     y = y.reshape(batch, height + 1, width + 1, 2, 2, features)
     rows = [
         jnp.stack([y[:, a : a + height, b : b + width, a, b] for b in (0, 1)], axis=3)

@@ -11,7 +11,7 @@ from colorjax.models.layers import BatchNorm, Conv, Decoder, Dtype, scale_width
 
 STAGES = (3, 4, 6, 3)
 BOTTLENECK = 512
-DECODER = (256, 128, 64, 64, 32)
+DECODER = (256, 128, 64, 32, 16)
 # What torchvision's and timm's weights expect of an RGB image in [0, 1].
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STDDEV = (0.229, 0.224, 0.225)

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Trains a model; the first call makes `.venv` and installs into it.
+#
+#   ./launch/train.sh                                                 # configs/gan.py
+#   ./launch/train.sh --config=configs/cnn.py --config.num_steps=50   # arguments go through
+#   PYTHON=python3.12 ./launch/train.sh                               # the Python for `.venv`
+#
+# Relative paths in the arguments, `--workdir` too, are relative to the repository's root, wherever
+# the command is given.
+set -euo pipefail
+source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
+
+# shellcheck disable=SC2119
+prepare_environment
+
+for argument; do
+    case $argument in
+    --config | --config=* | -config | -config=*)
+        exec .venv/bin/python -m colorjax.main "$@"
+        ;;
+    esac
+done
+exec .venv/bin/python -m colorjax.main --config=configs/gan.py "$@"
