@@ -9,6 +9,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
+from colorjax import report
 from colorjax.errors import InputError
 from colorjax.train import NonFiniteError, train_and_evaluate
 
@@ -27,7 +28,7 @@ def main() -> int:
         config = CONFIG.value
         name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
         workdir = Path(WORKDIR.value or f"runs/{name.split('.')[0]}-{config.dataset.name}")
-        train_and_evaluate(config, workdir)
+        results = train_and_evaluate(config, workdir)
     except InputError as error:
         print(f"colorjax: {error}", file=sys.stderr)
         return 2
@@ -37,6 +38,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("colorjax: stopped; the same command goes on from the newest checkpoint.")
         return 130
+    print(report.results_table(results))
     print(f"The report is in {workdir / 'report'}, sample grids in {workdir / 'samples'}.")
     return 0
 

@@ -9,10 +9,11 @@ MAX_WARMUP_SHARE = 0.1
 
 
 def learning_rate_schedule(config: Any, num_steps: int) -> optax.Schedule:
-    """Linear warm-up, then a cosine to zero.
+    """Linear warm-up, then a cosine.
 
     Args:
-      config: learning_rate, the peak; warmup_steps, at most a tenth of num_steps.
+      config: learning_rate, the peak; final_share, how much of it is left at the end;
+        warmup_steps, at most a tenth of num_steps.
       num_steps: how many updates the network will get.
     """
     warmup_steps = min(config.warmup_steps, int(MAX_WARMUP_SHARE * num_steps))
@@ -21,6 +22,7 @@ def learning_rate_schedule(config: Any, num_steps: int) -> optax.Schedule:
         peak_value=config.learning_rate,
         warmup_steps=warmup_steps,
         decay_steps=max(num_steps, warmup_steps + 1),
+        end_value=config.final_share * config.learning_rate,
     )
 
 
@@ -28,7 +30,7 @@ def build_optimizer(config: Any, num_steps: int) -> optax.GradientTransformation
     """AdamW (Loshchilov and Hutter 2019) on gradients clipped by their global norm.
 
     Args:
-      config: learning_rate, warmup_steps, b1, b2, weight_decay, clip_norm.
+      config: learning_rate, final_share, warmup_steps, b1, b2, weight_decay, clip_norm.
       num_steps: how many updates the network will get.
     """
     return optax.chain(

@@ -54,8 +54,8 @@ def get(dataset: str) -> ConfigDict:
     # Where Huber's loss turns linear, in units of a*b* / 110.
     config.huber_delta = 0.05
     config.optimizer = optimizer(learning_rate=1e-3)
-    # Of the moving average of parameters and statistics, which is what is evaluated.
-    config.ema_decay = 0.98 if short else 0.999
+    # Of the moving average of parameters and statistics, which is what is evaluated; less at first.
+    config.ema_decay = 0.999
     # The GAN's first steps, without its discriminator; at most 80% of num_steps.
     config.generator_pretrain_steps = 0
 
@@ -71,10 +71,12 @@ def get(dataset: str) -> ConfigDict:
 
 
 def optimizer(learning_rate: float) -> ConfigDict:
-    """AdamW with warm-up and a cosine to zero."""
+    """AdamW with warm-up and a cosine."""
     config = ConfigDict()
     # The highest.
     config.learning_rate = learning_rate
+    # The share of it that is left at the end.
+    config.final_share = 0.0
     # Updates until then; at most a tenth of all.
     config.warmup_steps = 1_000
     # Decay of the first and second moment.
