@@ -22,12 +22,12 @@ def lightness_sums(l: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Sums a*b* and counts pixels for each integer lightness of each image.
 
     Args:
-        l: [N, H, W, 1] lightness in [0, 100], rounded here.
-        ab: [N, H, W, 2] a*b*.
+      l: [N, H, W, 1] lightness in [0, 100], rounded here.
+      ab: [N, H, W, 2] a*b*.
 
     Returns:
-        sums: [N, 101, 2].
-        counts: [N, 101] int32.
+      sums: [N, 101, 2].
+      counts: [N, 101] int32.
     """
     chex.assert_shape(l, (None, None, None, 1))
     chex.assert_shape(ab, (*l.shape[:-1], 2))
@@ -55,14 +55,14 @@ def fit_baselines(sums: np.ndarray, counts: np.ndarray) -> dict[str, Predict]:
     """Builds the three baselines from the `total_sums` of the training images.
 
     Args:
-        sums: [101, 2] a*b* summed for each integer lightness.
-        counts: [101] pixels of each.
+      sums: [101, 2] a*b* summed for each integer lightness.
+      counts: [101] pixels of each.
 
     Returns:
-        Functions from l [..., 1] to ab [..., 2], by the names that stand in the table.
+      Functions from l [..., 1] to ab [..., 2], by the names that stand in the table.
 
     Raises:
-        ValueError: not one pixel was counted.
+      ValueError: not one pixel was counted.
     """
     return {
         "grey": by_color(np.zeros(2)),
@@ -124,18 +124,18 @@ def saturation_factor(
     Bisection; colourfulness grows with s until sRGB clips it.
 
     Args:
-        l: [N, H, W, 1] lightness in [0, 100].
-        ab: [N, H, W, 2] predicted a*b*.
-        target: mean colourfulness to reach.
-        maximum: the largest s to try.
-        chunk: images in memory at once.
+      l: [N, H, W, 1] lightness in [0, 100].
+      ab: [N, H, W, 2] predicted a*b*.
+      target: mean colourfulness to reach.
+      maximum: the largest s to try.
+      chunk: images in memory at once.
 
     Returns:
-        s in [0, maximum], within 1e-3 of the target's colourfulness relatively, or as near as its
-        steps of 8 bits allow; 0 or maximum where the target lies below or above all that ab give.
+      s in [0, maximum], within 1e-3 of the target's colourfulness relatively, or as near as its
+      steps of 8 bits allow; 0 or maximum where the target lies below or above all that ab give.
 
     Raises:
-        ValueError: there is no image.
+      ValueError: there is no image.
     """
     if not len(l):
         raise ValueError("saturation_factor needs at least one image")

@@ -6,9 +6,14 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 
 from colorjax.errors import InputError
 from colorjax.state import TrainState, Variables
+
+
+# Orbax remarks on what is meant to be so.
+logging.set_verbosity(logging.ERROR)
 
 
 class Checkpoints:
@@ -36,19 +41,19 @@ class Checkpoints:
         """The newest checkpoint's step; None if there is none."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: TrainState, data_state: dict[str, Any]) -> None:
-        """Saves the state after `step` updates, and where the data iterator stands then."""
+    def save(self, step: int, state: TrainState, position: dict[str, Any]) -> None:
+        """Saves the state after `step` updates, and what JSON can hold of where the run stands."""
         if step == self.latest_step:
             return
         self._manager.save(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data_state)
+                state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)
             ),
         )
 
     def restore(self, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The newest checkpoint: state and data iterator.
+        """The newest checkpoint: the state, and what was saved beside it.
 
         Args:
           like: has the shapes, types and placement that the restored state shall have.
@@ -57,10 +62,10 @@ class Checkpoints:
         restored = self._manager.restore(
             self.latest_step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore()
+                state=ocp.args.StandardRestore(abstract), position=ocp.args.JsonRestore()
             ),
         )
-        return restored["state"], restored["data"]
+        return restored["state"], restored["position"]
 
 
 def restore_generator(workdir: str | os.PathLike[str], like: Variables) -> Variables:
@@ -77,12 +82,18 @@ def restore_generator(workdir: str | os.PathLike[str], like: Variables) -> Varia
     directory = Path(workdir) / "checkpoints"
     if not directory.is_dir():
         raise InputError(f"{workdir} is no run: it has no checkpoints/ folder")
-    with ocp.CheckpointManager(directory.absolute()) as manager:
+    with ocp.CheckpointManager(
+        directory.absolute(),
+        item_handlers={"state": ocp.PyTreeCheckpointHandler()},
+        # Another process may be writing there.
+        options=ocp.CheckpointManagerOptions(read_only=True, create=False),
+    ) as manager:
         step = manager.latest_step()
         if step is None:
             raise InputError(f"{workdir} has no checkpoint yet; let the run save one first")
         saved = manager.item_metadata(step)["state"]
-        check_like(saved["ema"], like, f"{workdir}, step {step}")
+        for kind in ("params", "batch_stats"):
+            check_like(saved["ema"][kind], like[kind], f"{workdir}, step {step}")
         wanted = {"ema": jax.tree.map(_abstract, like)}
         return manager.restore(
             step,

@@ -1,5 +1,6 @@
 """The figures of merit of predictors on a data set, and the baselines they have to beat."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -10,14 +11,14 @@ import numpy as np
 from colorjax import parallel
 from colorjax.baselines import Predict, fit_baselines, saturation_factor, total_sums
 from colorjax.lab import rgb_to_lab
-from colorjax.metrics import colorfulness, histogram_distance
+from colorjax.metrics import NUM_BINS, colorfulness, histogram_distance
 from colorjax.state import Variables
 from colorjax.steps import Predictor, eval_step, to_float
 
 # The baselines are fitted on so many images of the training split, the saturation of a model, which
 # has to be run on them, on so many.
 FIT_IMAGES = 1024
-FIT_PREDICTIONS = 128
+FIT_PREDICTIONS = 256
 
 # For what needs no variables: jax 0.10's pmap misreads its in_axes where an argument has no arrays.
 NO_VARIABLES: Variables = {"none": np.zeros(())}
@@ -43,23 +44,34 @@ def evaluator(predictors: Mapping[str, Predictor]) -> Evaluator:
     per_image = _per_image(partial(eval_step, predictors=predictors))
 
     def evaluate(variables: Variables, batches: Batches) -> dict[str, Figures]:
-        parts = list(per_image(variables, batches))
+        parts: list[Any] = []
+        histograms: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((NUM_BINS, NUM_BINS)))
+        for values in per_image(variables, batches):
+            for name, of in values.items():
+                # Summed at once: of a large split they would fill gigabytes.
+                histograms[name] += of.pop("histogram").sum(0)
+            parts.append(values)
         values = jax.tree.map(lambda *x: np.concatenate(x), *parts)
-        truth = values.pop("truth")
-        return {name: _summarize(figures, truth) for name, figures in values.items()}
+        truth = values.pop("truth")["colorfulness"]
+        return {
+            name: _means(of, truth)
+            | {
+                "histogram_distance": float(
+                    histogram_distance(histograms[name], histograms["truth"])
+                )
+            }
+            for name, of in values.items()
+        }
 
     return evaluate
 
 
-def _summarize(figures: dict[str, np.ndarray], truth: dict[str, np.ndarray]) -> Figures:
+def _means(figures: dict[str, np.ndarray], colorfulness_true: np.ndarray) -> Figures:
     mean: dict[str, Any] = {
         name: np.mean(value, axis=0, dtype=np.float64) for name, value in figures.items()
     }
-    difference = figures["colorfulness"].astype(np.float64) - truth["colorfulness"]
+    difference = figures["colorfulness"].astype(np.float64) - colorfulness_true
     loss_5, loss_10, loss_20 = mean["threshold_loss"]
-    distance = histogram_distance(
-        figures["histogram"].sum(0).astype(np.float32), truth["histogram"].sum(0).astype(np.float32)
-    )
     return {
         "mse": float(mean["mse"]),
         "threshold_loss_5": float(loss_5),
@@ -68,7 +80,6 @@ def _summarize(figures: dict[str, np.ndarray], truth: dict[str, np.ndarray]) -> 
         "delta_cf": float(abs(difference.mean())),
         "delta_cf_image": float(np.abs(difference).mean()),
         "colorfulness": float(mean["colorfulness"]),
-        "histogram_distance": float(distance),
     }
 
 

@@ -25,17 +25,17 @@ _RELATIVE_FROM_LINEAR = _XYZ_FROM_RGB.T / _WHITE
 _LINEAR_FROM_RELATIVE = np.linalg.inv(_XYZ_FROM_RGB).T * _WHITE[:, None]
 
 
-def rgb_to_lab(rgb: chex.ArrayTree) -> jax.Array:
+def rgb_to_lab(rgb: chex.Array) -> jax.Array:
     """Converts sRGB to CIE Lab, as `skimage.color.rgb2lab`.
 
     Args:
-        rgb: [..., 3] float, sRGB in [0, 1]. Values outside are converted too, not clipped.
+      rgb: [..., 3] float, sRGB in [0, 1]. Values outside are converted too, not clipped.
 
     Returns:
-        [..., 3] float32, or float64 if `rgb` is: L in [0, 100], a*, b*.
+      [..., 3] float32, or float64 if `rgb` is: L in [0, 100], a*, b*.
 
     Raises:
-        AssertionError: the last axis is not 3, or the array holds no floats.
+      AssertionError: the last axis is not 3, or the array holds no floats.
     """
     rgb = _checked(rgb)
     relative = _linear_map(_linear_from_srgb(rgb), _RELATIVE_FROM_LINEAR)
@@ -47,7 +47,7 @@ def rgb_to_lab(rgb: chex.ArrayTree) -> jax.Array:
     return jnp.stack([116.0 * fy - 16.0, 500.0 * (fx - fy), 200.0 * (fy - fz)], axis=-1)
 
 
-def lab_to_rgb(lab: chex.ArrayTree) -> jax.Array:
+def lab_to_rgb(lab: chex.Array) -> jax.Array:
     """Converts CIE Lab to sRGB, as `skimage.color.lab2rgb` but for its final clipping.
 
     Colours that sRGB cannot show come out below 0 or above 1: negative linear values continue the
@@ -56,13 +56,13 @@ def lab_to_rgb(lab: chex.ArrayTree) -> jax.Array:
     as it is there (only b* > 200 · (L + 16) / 116 is concerned, far outside sRGB).
 
     Args:
-        lab: [..., 3] float: L in [0, 100], a*, b*; finite results for any up to 1e10.
+      lab: [..., 3] float: L in [0, 100], a*, b*; finite results for any up to 1e10.
 
     Returns:
-        [..., 3] float32, or float64 if `lab` is: sRGB, not clipped.
+      [..., 3] float32, or float64 if `lab` is: sRGB, not clipped.
 
     Raises:
-        AssertionError: the last axis is not 3, or the array holds no floats.
+      AssertionError: the last axis is not 3, or the array holds no floats.
     """
     lab = _checked(lab)
     fy = (lab[..., 0] + 16.0) / 116.0
@@ -81,11 +81,11 @@ def clip_chroma(lab: jax.Array, iterations: int = 12) -> jax.Array:
     Bisection for the largest factor of a*b* that sRGB can show.
 
     Args:
-        lab: [..., 3] with L in [0, 100].
-        iterations: halvings of the interval that holds the factor.
+      lab: [..., 3] with L in [0, 100].
+      iterations: halvings of the interval that holds the factor.
 
     Returns:
-        [..., 3]; colours inside sRGB are returned as they are.
+      [..., 3]; colours inside sRGB are returned as they are.
     """
     chex.assert_shape(lab, (..., 3))
     l, ab = lab[..., :1], lab[..., 1:]
@@ -112,14 +112,7 @@ def normalize(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
     return lab[..., :1] / L_SCALE - 1.0, lab[..., 1:] / AB_SCALE
 
 
-def denormalize(l: jax.Array, ab: jax.Array) -> jax.Array:
-    """Inverse of `normalize`: [..., 3] Lab of the network's [..., 1] l and [..., 2] ab."""
-    chex.assert_shape(l, (..., 1))
-    chex.assert_shape(ab, (..., 2))
-    return jnp.concatenate([(l + 1.0) * L_SCALE, ab * AB_SCALE], axis=-1)
-
-
-def _checked(color: chex.ArrayTree) -> jax.Array:
+def _checked(color: chex.Array) -> jax.Array:
     color = jnp.asarray(color)
     chex.assert_type(color, float)
     chex.assert_shape(color, (..., 3))

@@ -1,13 +1,12 @@
 """`python -m colorjax.main --config=configs/gan.py`: trains the model of a config."""
 
-import logging
 import os
 import sys
 from pathlib import Path
 
 import jax
-from absl import flags
-from ml_collections import config_flags
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
 
 from colorjax import report
 from colorjax.errors import InputError
@@ -21,13 +20,11 @@ WORKDIR = flags.DEFINE_string(
 
 def main() -> int:
     """Parses the flags and trains. Returns the exit status."""
-    logging.basicConfig(format="%(message)s")
     try:
-        parse_flags()
+        config = parse_flags()
         keep_compiled()
-        config = CONFIG.value
-        name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-        workdir = Path(WORKDIR.value or f"runs/{name.split('.')[0]}-{config.dataset.name}")
+        name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).name.split(".")[0]
+        workdir = Path(WORKDIR.value or f"runs/{name}-{config.dataset.name}")
         results = train_and_evaluate(config, workdir)
     except InputError as error:
         print(f"colorjax: {error}", file=sys.stderr)
@@ -36,25 +33,37 @@ def main() -> int:
         print(f"colorjax: training stopped at {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("colorjax: stopped; the same command goes on from the newest checkpoint.")
+        print("colorjax: stopped; the same command goes on from the newest checkpoint")
         return 130
     print(report.results_table(results))
     print(f"The report is in {workdir / 'report'}, sample grids in {workdir / 'samples'}.")
     return 0
 
 
-def parse_flags() -> None:
-    """Raises InputError for whatever is wrong on the command line, in one line."""
+def parse_flags() -> ConfigDict:
+    """The config of the command line. Raises InputError for whatever is wrong there."""
     try:
+        app.define_help_flags()
         rest = flags.FLAGS(sys.argv)[1:]
+        config = CONFIG.value
+        if config is None:
+            raise InputError("--config is missing; for instance --config=configs/gan.py")
+        config.lock()  # fails if the file could not be loaded
+    except InputError:
+        raise
+    except (KeyError, AttributeError) as error:
+        key = str(error).strip("'\"").splitlines()[0]
+        raise InputError(f"the config has no key {key}; configs/common.py lists them") from error
+    except OSError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise InputError(f"the config cannot be read: {reason}") from error
     # A config file is code of the user's: it may raise anything.
     except Exception as error:
         message = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f"{message[0]} (--help lists the flags)") from error
     if rest:
         raise InputError(f"{rest[0]!r} is no flag; write --config.KEY=VALUE (--help lists them)")
-    if CONFIG.value is None:
-        raise InputError("--config is missing; for instance --config=configs/gan.py")
+    return config
 
 
 def keep_compiled() -> None:

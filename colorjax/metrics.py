@@ -21,12 +21,12 @@ def displayed(l: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
     """What a user gets: Lab -> sRGB, clipped and rounded to 8 bits, and that back in Lab.
 
     Args:
-        l: [..., 1] lightness in [0, 100].
-        ab: [..., 2] a*b*.
+      l: [..., 1] lightness in [0, 100].
+      ab: [..., 2] a*b*.
 
     Returns:
-        rgb: [..., 3] in [0, 1], multiples of 1 / 255.
-        lab: [..., 3] the Lab of rgb.
+      rgb: [..., 3] in [0, 1], multiples of 1 / 255.
+      lab: [..., 3] the Lab of rgb.
     """
     chex.assert_shape(l, (..., 1))
     chex.assert_shape(ab, (..., 2))
@@ -39,11 +39,11 @@ def mse(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
     """Mean squared error of a* and b* over pixels and both channels.
 
     Args:
-        ab: [N, H, W, 2] predictions.
-        ab_true: [N, H, W, 2] truths.
+      ab: [N, H, W, 2] predictions.
+      ab_true: [N, H, W, 2] truths.
 
     Returns:
-        [N] in squared Lab units.
+      [N] in squared Lab units.
     """
     _check_pair(ab, ab_true)
     return jnp.mean((ab - ab_true) ** 2, axis=(1, 2, 3))
@@ -61,12 +61,12 @@ def threshold_loss(
     """Share of pixels whose `color_error` exceeds each τ.
 
     Args:
-        ab: [N, H, W, 2] predictions.
-        ab_true: [N, H, W, 2] truths.
-        taus: T thresholds in Lab units.
+      ab: [N, H, W, 2] predictions.
+      ab_true: [N, H, W, 2] truths.
+      taus: T thresholds in Lab units.
 
     Returns:
-        [N, T] in [0, 1].
+      [N, T] in [0, 1].
     """
     error = color_error(ab, ab_true)
     return jnp.stack([jnp.mean(error > tau, axis=(1, 2)) for tau in taus], axis=-1)
@@ -79,10 +79,10 @@ def colorfulness(rgb: jax.Array) -> jax.Array:
     sqrt(var rg + var yb) + 0.3 sqrt(mean(rg)² + mean(yb)²).
 
     Args:
-        rgb: [N, H, W, 3] sRGB in [0, 1].
+      rgb: [N, H, W, 3] sRGB in [0, 1].
 
     Returns:
-        [N]: 0 for grey, 15 for "slightly", 59 for "quite", 109 for "extremely" colourful.
+      [N]: 0 for grey, 15 for "slightly", 59 for "quite", 109 for "extremely" colourful.
     """
     chex.assert_shape(rgb, (None, None, None, 3))
     red, green, blue = 255.0 * rgb[..., 0], 255.0 * rgb[..., 1], 255.0 * rgb[..., 2]
@@ -96,10 +96,10 @@ def ab_histogram(ab: jax.Array) -> jax.Array:
     """Counts the colours of each image in bins of 10 × 10 Lab units.
 
     Args:
-        ab: [N, H, W, 2] a*b*; outside [-110, 110) they count in the outermost bins.
+      ab: [N, H, W, 2] a*b*; outside [-110, 110) they count in the outermost bins.
 
     Returns:
-        [N, 22, 22] int32 pixels, a* by b*. Histograms add: sum those of the images to be compared.
+      [N, 22, 22] int32 pixels, a* by b*. Histograms add: sum those of the images to be compared.
     """
     chex.assert_shape(ab, (None, None, None, 2))
     # Clipped as floats, because what casting a huge float to an integer gives is undefined.
@@ -116,11 +116,11 @@ def histogram_distance(counts: chex.Array, counts_true: chex.Array) -> jax.Array
     Wilmer, "Markov Chains and Mixing Times", 4.1).
 
     Args:
-        counts: [A, B] pixels in each bin, at least one in all.
-        counts_true: [A, B] likewise; the totals may differ.
+      counts: [A, B] pixels in each bin, at least one in all.
+      counts_true: [A, B] likewise; the totals may differ.
 
     Returns:
-        A scalar in [0, 1].
+      A scalar in [0, 1].
     """
     chex.assert_equal_shape([counts, counts_true])
     p, q = counts / jnp.sum(counts), counts_true / jnp.sum(counts_true)

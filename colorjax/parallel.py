@@ -58,6 +58,11 @@ def gather(tree: Any) -> Any:
     return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), tree)
 
 
+def process() -> dict[str, int]:
+    """Which process of how many this is: process_index and process_count."""
+    return {"process_index": jax.process_index(), "process_count": jax.process_count()}
+
+
 def check_batch_size(batch_size: int) -> None:
     """Raises InputError if the devices of all processes cannot share the batch equally."""
     count = jax.device_count()

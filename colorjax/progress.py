@@ -13,17 +13,15 @@ class TrainingProgress:
     """One line that is renewed on a terminal; elsewhere a line each time.
 
     Args:
-      first_step: where the run starts or goes on.
       num_steps: where it ends.
       batch_size: images a step, over all devices.
     """
 
-    def __init__(self, first_step: int, num_steps: int, batch_size: int) -> None:
+    def __init__(self, num_steps: int, batch_size: int) -> None:
         self._batch_size, self._num_steps = batch_size, num_steps
-        self._step, self._time = first_step, time.monotonic()
+        self._step, self._time = 0, time.monotonic()
         self._counted = 0.0  # seconds in steps, without what a compilation or evaluation takes
         self._counted_steps = 0
-        self._shown = False
         self._console = Console(file=sys.stdout, quiet=jax.process_index() > 0, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -32,7 +30,7 @@ class TrainingProgress:
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task: TaskID = self._bar.add_task("compiling", total=num_steps, completed=first_step)
+        self._task: TaskID = self._bar.add_task("compiling", total=num_steps)
 
     def __enter__(self) -> "TrainingProgress":
         self._bar.start()
@@ -41,22 +39,21 @@ class TrainingProgress:
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
-    @property
-    def is_first(self) -> bool:
-        """Whether nothing was shown yet."""
-        return not self._shown
+    def restart_clock(self, step: int) -> None:
+        """Leaves out of the rate what was done since the last call: it was not only steps."""
+        self._time, self._step = time.monotonic(), step
 
-    def restart_clock(self) -> None:
-        """Leaves out of the rate what was done since the last step: it was no step."""
-        self._time = time.monotonic()
+    def seconds(self) -> float:
+        """Seconds since the last call of `show` or `restart_clock`."""
+        return time.monotonic() - self._time
 
     def show(self, step: int, figures: Mapping[str, float]) -> float:
         """Shows how far training is; returns images/s since the last call."""
         now = time.monotonic()
         seconds, steps = now - self._time, step - self._step
-        self._time, self._step, self._shown = now, step, True
+        self._time, self._step = now, step
         rate = steps * self._batch_size / max(seconds, 1e-9)
-        if self._counted_steps or steps > 1:  # the first step is mostly compilation
+        if steps > 1 or self._counted_steps:  # the first step is mostly compilation
             self._counted += seconds
             self._counted_steps += steps
         left = "?"

@@ -1,7 +1,6 @@
 """Pictures and tables of a run: sample grids, results.json, results.md, training curves."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from colorjax.files import replaced, write_text
 from colorjax.inference import colorize
 from colorjax.state import Variables
 from colorjax.steps import Predictor
@@ -64,19 +64,9 @@ def brief(figures: Mapping[str, float]) -> str:
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    """Writes a PNG beside, then renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    image.save(beside, format="PNG")
-    os.replace(beside, path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes beside, then renames: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text)
-    os.replace(beside, path)
+    """Writes a PNG."""
+    with replaced(path) as beside:
+        image.save(beside, format="PNG")
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
@@ -152,4 +142,5 @@ def _plot_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         axes.grid(alpha=0.3)
         if len(keys) > 1:
             axes.legend()
-    figure.savefig(path, dpi=100)
+    with replaced(path) as beside:
+        figure.savefig(beside, dpi=100, format="png")

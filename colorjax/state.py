@@ -24,7 +24,7 @@ class TrainState(struct.PyTreeNode):
 
     Attributes:
       step: int32 scalar, the number of updates so far.
-      rng: a key, constant: a step folds its number and its device into it.
+      rng: the data of a key, constant: a step folds its number and its device into it.
       generator: the network that predicts a*b*.
       discriminator: the network that judges them; None in a regression run.
       ema: {"params", "batch_stats"}: exponential moving averages of the generator's.
@@ -37,14 +37,6 @@ class TrainState(struct.PyTreeNode):
     ema: Variables
 
 
-# Compiling the initialisation takes far longer than running it: XLA need not try hard.
-_init = jax.jit(
-    lambda module, rng, *inputs: module.init(rng, *inputs),
-    static_argnums=0,
-    compiler_options={"xla_backend_optimization_level": "0"},
-)
-
-
 def init_variables(module: nn.Module, rng: jax.Array, *channels: int, image_size: int) -> Variables:
     """Initial {"params", "batch_stats"} of a module.
 
@@ -54,8 +46,11 @@ def init_variables(module: nn.Module, rng: jax.Array, *channels: int, image_size
       *channels: of each of the module's inputs [N, image_size, image_size, channels].
       image_size: in pixels.
     """
+    # Compiling this takes far longer than running it: on a CPU XLA need not try hard (4 s for 10).
+    options = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
     inputs = [jnp.zeros((1, image_size, image_size, count)) for count in channels]
-    return {"batch_stats": {}, **_init(module, rng, *inputs)}
+    variables = jax.jit(module.init, compiler_options=options)(rng, *inputs)
+    return {"batch_stats": {}, **variables}
 
 
 def net_state(variables: Variables, optimizer: optax.GradientTransformation) -> NetState:
@@ -65,13 +60,13 @@ def net_state(variables: Variables, optimizer: optax.GradientTransformation) -> 
 
 
 def create_train_state(
-    seed: int, generator: NetState, discriminator: NetState | None
+    rng: jax.Array, generator: NetState, discriminator: NetState | None
 ) -> TrainState:
     """The state before the first step; the averages start at the generator's own values."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        # Raw key data: checkpoints hold plain arrays.
-        rng=jax.random.PRNGKey(seed),
+        # Checkpoints hold plain arrays, not typed keys.
+        rng=jax.random.key_data(rng),
         generator=generator,
         discriminator=discriminator,
         # Copies: the step donates its state, and no buffer may be donated twice.

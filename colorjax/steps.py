@@ -95,7 +95,8 @@ def gan_step(
     """
     assert state.discriminator is not None
     g_net, d_net = state.generator, state.discriminator
-    rng = jax.random.fold_in(jax.random.fold_in(state.rng, state.step), lax.axis_index(AXIS))
+    rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+    rng = jax.random.fold_in(rng, lax.axis_index(AXIS))
     real_rng, fake_rng = jax.random.split(rng)
     l, ab = normalize(rgb_to_lab(to_float(batch["image"])))
 

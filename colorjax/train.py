@@ -1,5 +1,7 @@
 """Training, readable top to bottom: data, state, the loop, the report."""
 
+import functools
+import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,12 +12,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from colorjax import checkpoint, evaluate, parallel, report
+from colorjax import checkpoint, evaluate, losses, parallel, report
 from colorjax.data import pipeline
 from colorjax.errors import InputError
-from colorjax.models import SIZE_MULTIPLE
+from colorjax.models import SIZE_MULTIPLE, build_generator
 from colorjax.progress import TrainingProgress
-from colorjax.run import build_run
+from colorjax.run import Run, build_run
+from colorjax.state import Variables
 from colorjax.steps import model_predictor
 from colorjax.workdir import MetricsWriter, claim
 
@@ -51,15 +54,14 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
         validation_path=config.dataset.validation_path,
         cache_dir=config.dataset.cache_dir or None,
     )
-    run = build_run(config)
+    run, state = build_run(config, resumes=(workdir / "checkpoints").is_dir())
     claim(workdir, config.to_dict(), sources.key)
-    state, step = run.state, 0
+    step = 0
 
     read = {
         "batch_size": config.batch_size,
         "image_size": config.image_size,
-        "process_index": jax.process_index(),
-        "process_count": jax.process_count(),
+        **parallel.process(),
     }
     batches = pipeline.train_iterator(
         sources.train,
@@ -73,74 +75,105 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
     predict = model_predictor(run.generator)
     validate = evaluate.evaluator({run.name: predict})
 
-    def with_scaled(name: str) -> dict[str, evaluate.Figures]:
-        """Figures of the generator as it is now, and with its a*b* scaled."""
-        scaled = evaluate.scaled(predict, state.ema, training(limit=evaluate.FIT_PREDICTIONS))
-        return evaluate.evaluator({name: predict, SCALED: scaled})(state.ema, validation())
+    def with_scaled(name: str, variables: Variables) -> dict[str, evaluate.Figures]:
+        """Figures of the generator with these variables, and of its a*b* scaled."""
+        scaled = evaluate.scaled(predict, variables, training(limit=evaluate.FIT_PREDICTIONS))
+        return evaluate.evaluator({name: predict, SCALED: scaled})(variables, validation())
 
-    with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoints_to_keep) as checkpoints:
+    with (
+        checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoints_to_keep) as checkpoints,
+        TrainingProgress(config.num_steps, config.batch_size) as progress,
+    ):
         if checkpoints.latest_step is not None:
             step = checkpoints.latest_step
-            state, data_state = checkpoints.restore(state)
-            batches.set_state(data_state)
+            state, position = checkpoints.restore(state)
+            batches.set_state(position["batches"])
+            run = _going_on(run, step, position["adversarial_from"])
+            progress.note(f"Going on from step {step} of {workdir}.")
         writer = MetricsWriter(workdir, step, config.tensorboard)
+        progress.restart_clock(step)
         pending: list[Any] = []
-        with TrainingProgress(step, config.num_steps, config.batch_size) as progress:
-            if step:
-                progress.note(f"Going on from step {step} of {workdir}.")
-            while step < config.num_steps:
-                if step == run.adversarial_from:
-                    # What the adversarial phase has to beat.
-                    for name, figures in with_scaled(REGRESSION).items():
-                        writer.write(step, f"validation, {name}", figures)
-                        progress.note(f"step {step}, {name}: {report.brief(figures)}")
-                batch = parallel.shard(next(batches))
-                train_step = run.step_at(step)
-                # Dispatched, not awaited: while it runs, the next batch is read.
-                with jax.transfer_guard("disallow"):
-                    state, metrics = train_step(state, batch)
-                step += 1
-                pending.append(metrics)
-                is_last = step == config.num_steps
-                saves = is_last or step % config.checkpoint_every == 0
-                if saves or progress.is_first or step % config.log_every == 0:
-                    figures = mean_of_finite(jax.device_get(pending), step)
-                    pending.clear()
-                    figures["images_per_second"] = progress.show(step, figures)
-                    writer.write(step, "train", figures)
-                if step % config.eval_every == 0 or is_last:
-                    figures = validate(state.ema, validation())[run.name]
-                    writer.write(step, "validation", figures)
-                    progress.note(f"step {step}, validation: {report.brief(figures)}")
-                    grid = report.sample_grid({run.name: predict}, state.ema, samples)
-                    report.save_image(grid, workdir / "samples" / f"{step:07d}.png")
-                    progress.restart_clock()
-                if saves:
-                    # Last, so that every line of metrics.jsonl up to here is written.
-                    checkpoints.save(step, state, batches.get_state())
+        compiled = set()
+        while step < config.num_steps:
+            if step == run.adversarial_from:
+                # What the adversarial phase has to beat.
+                for name, figures in with_scaled(REGRESSION, state.ema).items():
+                    writer.write(step, f"validation, {name}", figures)
+                    progress.note(f"step {step}, {name}: {report.brief(figures)}")
+                progress.restart_clock(step)
+            batch = parallel.shard(next(batches))
+            train_step = run.step_at(step)
+            # Dispatched, not awaited: while it runs, the next batch is read.
+            with jax.transfer_guard("disallow"):
+                state, metrics = train_step(state, batch)
+            step += 1
+            pending.append(metrics)
+            is_last = step == config.num_steps
+            saves = is_last or step % config.checkpoint_every == 0
+            if saves or step % config.log_every == 0:
+                figures = mean_of_finite(jax.device_get(pending), step)
+                pending.clear()
+                figures["images_per_second"] = progress.show(step, figures)
+                writer.write(step, "train", figures)
+            if step % config.eval_every == 0 or is_last:
+                figures = validate(state.ema, validation())[run.name]
+                writer.write(step, "validation", figures)
+                progress.note(f"step {step}, validation: {report.brief(figures)}")
+                grid = report.sample_grid({run.name: predict}, state.ema, samples)
+                report.save_image(grid, workdir / "samples" / f"{step:07d}.png")
+                progress.restart_clock(step)
+            if saves:
+                # Last, so that every line of metrics.jsonl up to here is written.
+                position = {
+                    "batches": batches.get_state(),
+                    "adversarial_from": run.adversarial_from,
+                }
+                checkpoints.save(step, state, position)
+            if train_step not in compiled:
+                compiled.add(train_step)
+                jax.block_until_ready(metrics)
+                progress.note(f"step {step}: compiled and done in {progress.seconds():.1f} s")
+                progress.restart_clock(step)
         batches.close()
 
-    results = {run.name: writer.figures("validation")}
-    if "gan" in config:
-        results |= {name: writer.figures(f"validation, {name}") for name in (REGRESSION, SCALED)}
-    else:
-        results |= with_scaled(run.name)
-    baselines = evaluate.constant_baselines(training(limit=evaluate.FIT_IMAGES))
-    results |= evaluate.evaluator(baselines)(evaluate.NO_VARIABLES, validation())
-    report.write_report(
-        workdir / "report",
-        results,
-        about={
-            "run": run.name,
-            "step": step,
-            "data": sources.key,
-            "validation images": len(sources.validation),
-            "image size": config.image_size,
-        },
-        rows=writer.rows,
-        grid=report.sample_grid({run.name: predict}, state.ema, samples),
-    )
+        progress.note("Evaluating the baselines.")
+        if run.adversarial_step is None:
+            results = with_scaled(run.name, state.ema)
+        else:
+            results = validate(state.ema, validation())
+            rows = {name: writer.figures(f"validation, {name}") for name in (REGRESSION, SCALED)}
+            results |= {name: figures for name, figures in rows.items() if figures}
+        baselines = evaluate.constant_baselines(training(limit=evaluate.FIT_IMAGES))
+        results |= evaluate.evaluator(baselines)(evaluate.NO_VARIABLES, validation())
+        report.write_report(
+            workdir / "report",
+            results,
+            about={
+                "run": run.name,
+                "step": step,
+                "data": sources.key,
+                "validation images": len(sources.validation),
+                "image size": config.image_size,
+                "baselines": f"fitted on {evaluate.FIT_IMAGES} training images at most, the scaled "
+                f"regression's factor on {evaluate.FIT_PREDICTIONS}",
+            },
+            rows=writer.rows,
+            grid=report.sample_grid({run.name: predict}, state.ema, samples),
+        )
     return results
+
+
+def _going_on(run: Run, step: int, adversarial_from: int) -> Run:
+    """The run from a checkpoint on, when its lengths may have been changed since.
+
+    A discriminator that has begun to train goes on; one that has not does not begin in the past.
+    """
+    if run.adversarial_step is None:
+        return run
+    begun = adversarial_from < step
+    return run._replace(
+        adversarial_from=adversarial_from if begun else max(run.adversarial_from, step)
+    )
 
 
 def check_config(config: ConfigDict) -> None:
@@ -151,10 +184,29 @@ def check_config(config: ConfigDict) -> None:
             f"config.image_size={config.image_size} cannot be halved five times by the model; "
             f"set it to a multiple of {SIZE_MULTIPLE}"
         )
-    least = {"num_steps": 2, "log_every": 1, "eval_every": 1, "checkpoint_every": 1}
-    for key, value in least.items():
-        if config[key] < value:
-            raise InputError(f"config.{key}={config[key]} is too small; set it to {value} or more")
+    for key, fits, rule in (
+        ("num_steps", lambda x: x >= 2, "at least 2"),
+        ("log_every", lambda x: x >= 1, "at least 1"),
+        ("eval_every", lambda x: x >= 1, "at least 1"),
+        ("checkpoint_every", lambda x: x >= 1, "at least 1"),
+        ("checkpoints_to_keep", lambda x: x >= 1, "at least 1"),
+        ("generator_pretrain_steps", lambda x: x >= 0, "0 or more"),
+        ("ema_decay", lambda x: 0 <= x < 1, "in [0, 1)"),
+        ("model.width", lambda x: x > 0, "more than 0"),
+        ("dataset.min_scale", lambda x: 0 < x <= 1, "in (0, 1]"),
+    ):
+        value = functools.reduce(getattr, key.split("."), config)
+        if not fits(value):
+            raise InputError(f"config.{key}={value} cannot work; it must be {rule}")
+    # What these raise shall come before data are prepared.
+    build_generator(config.model)
+    losses.regression_loss(config.loss, config.huber_delta)
+    if "gan" in config:
+        losses.adversarial_loss(config.gan.loss)
+    if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
+        raise InputError(
+            "config.tensorboard needs tensorboardX; pip install 'colorjax[tensorboard]'"
+        )
 
 
 def mean_of_finite(steps: Sequence[Mapping[str, np.ndarray]], last_step: int) -> dict[str, float]:
@@ -167,7 +219,7 @@ def mean_of_finite(steps: Sequence[Mapping[str, np.ndarray]], last_step: int) ->
         for name, value in scalars.items():
             if not math.isfinite(value):
                 raise NonFiniteError(
-                    f"step {step}: {name} is {value}; the last good checkpoint is kept. "
-                    "Try a smaller config.optimizer.learning_rate"
+                    f"step {step}: {name} is {value}; the last good checkpoint is kept. Try a "
+                    "smaller config.optimizer.learning_rate in another --workdir"
                 )
     return {name: float(np.mean([scalars[name] for scalars in steps])) for name in steps[0]}

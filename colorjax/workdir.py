@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from colorjax.errors import InputError
-from colorjax.report import write_text
+from colorjax.files import write_text
 
 # Lengths and cadences: a run may go on with other ones.
 FREE_KEYS = {
@@ -36,11 +36,12 @@ def claim(workdir: Path, config: Mapping[str, Any], data_key: str) -> None:
     path = workdir / "config.json"
     mine = {**config, "data": data_key}
     try:
-        if path.exists():
-            _compare(_flat(json.loads(path.read_text())), _flat(mine), workdir)
-        write_text(path, json.dumps(mine, indent=2) + "\n")
-    except json.JSONDecodeError as error:
+        theirs = _flat(json.loads(path.read_text())) if path.exists() else _flat(mine)
+    except (ValueError, AttributeError) as error:  # no JSON, or no object
         raise InputError(f"{path} is damaged ({error}); choose another --workdir") from error
+    _compare(theirs, _flat(mine), workdir)
+    try:
+        write_text(path, json.dumps(mine, indent=2) + "\n")
     except OSError as error:
         raise InputError(
             f"cannot write to {workdir} ({error}); choose another --workdir"
@@ -92,27 +93,28 @@ class MetricsWriter:
                 self._tensorboard.add_scalar(f"{split}/{name}", value, step)
             self._tensorboard.flush()
 
-    def figures(self, split: str) -> dict[str, float]:
-        """The newest figures of a split."""
-        row = next(row for row in reversed(self.rows) if row["split"] == split)
-        return {key: value for key, value in row.items() if key not in ("step", "split")}
+    def figures(self, split: str) -> dict[str, float] | None:
+        """The newest figures of a split, if there are any."""
+        for row in reversed(self.rows):
+            if row["split"] == split:
+                return {key: value for key, value in row.items() if key not in ("step", "split")}
+        return None
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
     rows = []
     for line in path.read_text().splitlines() if path.exists() else ():
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:  # a killed run may have written half of its last line
-            break
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            row = None
+        if not isinstance(row, dict) or not row.keys() >= {"step", "split"}:
+            break  # a killed run may have written half of its last line
+        rows.append(row)
     return rows
 
 
 def _tensorboard_writer(workdir: Path, restored_step: int) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise InputError(
-            "config.tensorboard needs tensorboardX; pip install 'colorjax[tensorboard]'"
-        ) from error
+    from tensorboardX import SummaryWriter
+
     return SummaryWriter(str(workdir / "tensorboard"), purge_step=restored_step + 1)

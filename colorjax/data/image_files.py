@@ -91,8 +91,8 @@ class Zip:
     """A zip, read in place.
 
     Raises:
-        zipfile.BadZipFile: the file is no zip, or a broken one.
-        InputError: the name of a member leads out of the zip.
+      zipfile.BadZipFile: the file is no zip, or a broken one.
+      InputError: the name of a member leads out of the zip.
     """
 
     def __init__(self, path: Path):
@@ -154,8 +154,8 @@ def open_root(path: Path) -> Root:
     """Lists the candidates of a folder or a zip.
 
     Raises:
-        InputError: the path is not there, is neither folder nor zip, is a broken zip, holds no
-            candidate, or holds a member whose name leads out of the zip.
+      InputError: the path is not there, is neither folder nor zip, is a broken zip, holds no
+        candidate, or holds a member whose name leads out of the zip.
     """
     try:
         root: Root = Folder(path) if path.is_dir() else Zip(path)

@@ -40,9 +40,9 @@ class ImageFolderConfig(tfds.core.BuilderConfig):
     """Which folders and zips; `name` is the fingerprint of what they hold.
 
     Attributes:
-        roots: what is read.
-        num_train_roots: the roots before this are for training, the others for validation;
-            without any of the latter, people are held out.
+      roots: what is read.
+      num_train_roots: the roots before this are for training, the others for validation;
+        without any of the latter, people are held out.
     """
 
     roots: tuple[Root, ...] = ()
@@ -61,12 +61,12 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         """The builder whose data lie in `data_dir`.
 
         Args:
-            path: folders and zips, comma-separated.
-            validation_path: likewise; if empty, a tenth of the people in `path` is held out.
-            data_dir: where data are prepared.
+          path: folders and zips, comma-separated.
+          validation_path: likewise; if empty, a tenth of the people in `path` is held out.
+          data_dir: where data are prepared.
 
         Raises:
-            InputError: see `open_root`; or no path is given.
+          InputError: see `open_root`; or no path is given.
         """
         train, validation = split_paths(path), split_paths(validation_path)
         if not train:

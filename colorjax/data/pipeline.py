@@ -50,14 +50,14 @@ def load_sources(
     """Opens a data set; prepares it first if that has not been done.
 
     Args:
-        name: one of BUILDERS.
-        path: folders and zips, comma-separated, for `image_folder`.
-        validation_path: likewise, for validation; without it, people of `path` are held out.
-        cache_dir: where data are prepared; by default `default_cache_dir()`.
+      name: one of BUILDERS.
+      path: folders and zips, comma-separated, for `image_folder`.
+      validation_path: likewise, for validation; without it, people of `path` are held out.
+      cache_dir: where data are prepared; by default `default_cache_dir()`.
 
     Raises:
-        InputError: an unknown name; paths that hold no usable images; a folder that cannot be
-            written.
+      InputError: an unknown name; paths that hold no usable images; a folder that cannot be
+        written.
     """
     if name not in BUILDERS:
         raise InputError(f"unknown data set {name!r}; choose one of {', '.join(sorted(BUILDERS))}")
@@ -102,14 +102,14 @@ def random_crop(image: np.ndarray, min_scale: float, rng: np.random.Generator) -
     """A random part of the centre square, before resizing.
 
     Args:
-        image: [H, W, 3].
-        min_scale: the part's area is uniform in [min_scale, 1] of the centre square's, its aspect
-            log-uniform in [4/5, 5/4], or in less where min_scale is nearer to 1; so 1.0 gives the
-            centre square itself.
-        rng: drawn from four times.
+      image: [H, W, 3].
+      min_scale: the part's area is uniform in [min_scale, 1] of the centre square's, its aspect
+        log-uniform in [4/5, 5/4], or in less where min_scale is nearer to 1; so 1.0 gives the
+        centre square itself.
+      rng: drawn from four times.
 
     Returns:
-        [h, w, 3], a view.
+      [h, w, 3], a view.
     """
     square = centre_square(image)
     side = len(square)
@@ -140,23 +140,23 @@ def train_iterator(
     depends on the number of processes.
 
     Args:
-        source: what to read.
-        batch_size: global: over all processes.
-        image_size: side of the square images, in pixels.
-        seed: fixes order and augmentation.
-        process_index: this process.
-        process_count: number of processes.
-        min_scale: see `random_crop`, in (0, 1].
-        flip: mirror every second image on average.
-        num_threads: threads that read and decode; by default one per CPU, 16 at most.
+      source: what to read.
+      batch_size: global: over all processes.
+      image_size: side of the square images, in pixels.
+      seed: fixes order and augmentation.
+      process_index: this process.
+      process_count: number of processes.
+      min_scale: see `random_crop`, in (0, 1].
+      flip: mirror every second image on average.
+      num_threads: threads that read and decode; by default one per CPU, 16 at most.
 
     Returns:
-        An iterator of {"image": [batch_size // process_count, image_size, image_size, 3] uint8}.
-        `get_state()` gives a dict that JSON can hold; after `set_state()` with it, the next batch
-        is the one that would have come next.
+      An iterator of {"image": [batch_size // process_count, image_size, image_size, 3] uint8}.
+      `get_state()` gives a dict that JSON can hold; after `set_state()` with it, the next batch
+      is the one that would have come next.
 
     Raises:
-        InputError: batch_size is not a multiple of process_count.
+      InputError: batch_size is not a multiple of process_count.
     """
 
     def load(record: Mapping[str, Any], rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -190,21 +190,21 @@ def eval_batches(
     """All images once and in order: the centre square, resized; every process as many batches.
 
     Args:
-        source: what to read.
-        batch_size: global: over all processes.
-        image_size: side of the square images, in pixels.
-        process_index: this process, which gets the images process_index::process_count.
-        process_count: number of processes.
-        limit: only the first images (over all processes).
-        num_threads: threads that read and decode; by default one per CPU, 16 at most.
+      source: what to read.
+      batch_size: global: over all processes.
+      image_size: side of the square images, in pixels.
+      process_index: this process, which gets the images process_index::process_count.
+      process_count: number of processes.
+      limit: only the first images (over all processes).
+      num_threads: threads that read and decode; by default one per CPU, 16 at most.
 
     Returns:
-        An iterator of {"image": [b, image_size, image_size, 3] uint8, "mask": [b] bool}, with
-        b = batch_size // process_count. The mask is False where the last batch is padded with
-        black images.
+      An iterator of {"image": [b, image_size, image_size, 3] uint8, "mask": [b] bool}, with
+      b = batch_size // process_count. The mask is False where the last batch is padded with
+      black images.
 
     Raises:
-        InputError: batch_size is not a multiple of process_count.
+      InputError: batch_size is not a multiple of process_count.
     """
     local_batch_size = _local_batch_size(batch_size, process_count)
     count = len(source) if limit is None else min(limit, len(source))

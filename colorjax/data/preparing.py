@@ -34,8 +34,8 @@ def held_out(people: Iterable[str], share: float = 0.1) -> set[str]:
     least one person is on each side.
 
     Args:
-        people: names; at least two different ones.
-        share: the share of the people to hold out, in (0, 1).
+      people: names; at least two different ones.
+      share: the share of the people to hold out, in (0, 1).
     """
     ranked = sorted(set(people), key=lambda name: hashlib.sha256(_bytes(name)).digest())
     if len(ranked) < 2:
@@ -89,10 +89,10 @@ def prepare(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
     that looks prepared. A lock makes other processes of this host wait instead of repeating.
 
     Returns:
-        A builder of the same data whose `as_data_source` can be called.
+      A builder of the same data whose `as_data_source` can be called.
 
     Raises:
-        InputError: the folder cannot be written, or the disk is full.
+      InputError: the folder cannot be written, or the disk is full.
     """
     if is_prepared(builder):
         return builder

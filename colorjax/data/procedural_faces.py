@@ -31,7 +31,7 @@ class ProceduralFaces(tfds.core.GeneratorBasedBuilder):
         """The builder whose data lie in `data_dir`, keyed by the renderer's source.
 
         Raises:
-            InputError: a path was given, which nothing would read.
+          InputError: a path was given, which nothing would read.
         """
         if path or validation_path:
             raise InputError(
