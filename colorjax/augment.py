@@ -28,7 +28,7 @@ def translate_and_cut(rng: jax.Array, images: jax.Array, max_shift: float, cut: 
     shift = jax.random.randint(shift_rng, (count, 2), -limit[None], limit[None] + 1)
     side = jnp.array([round(height * cut), round(width * cut)])
     corner = jax.random.randint(
-        cut_rng, (count, 2), -side[None] // 2, jnp.array([[height, width]]) - side[None] // 2
+        cut_rng, (count, 2), -(side[None] // 2), jnp.array([[height, width]]) - side[None] // 2
     )
 
     def augment(image: jax.Array, shift: jax.Array, corner: jax.Array) -> jax.Array:

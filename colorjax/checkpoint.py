@@ -11,7 +11,6 @@ from absl import logging
 from colorjax.errors import InputError
 from colorjax.state import TrainState, Variables
 
-
 # Orbax remarks on what is meant to be so.
 logging.set_verbosity(logging.ERROR)
 
@@ -66,6 +65,11 @@ class Checkpoints:
             ),
         )
         return restored["state"], restored["position"]
+
+
+def any_saved(workdir: Path) -> bool:
+    """Whether a run has a finished checkpoint; looks without making a folder."""
+    return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*"))
 
 
 def restore_generator(workdir: str | os.PathLike[str], like: Variables) -> Variables:

@@ -29,8 +29,10 @@ def colorize(
     l = rgb_to_lab(to_float(images))[..., :1]
     ab = predict(variables, l)
     lab = jnp.concatenate([l, ab], axis=-1)
-    grey = jnp.concatenate([l, jnp.zeros_like(ab)], axis=-1)
-    return _to_bytes(lab_to_rgb(grey)), _to_bytes(lab_to_rgb(clip_chroma(lab)))
+    grey = lab_to_rgb(jnp.concatenate([l, jnp.zeros_like(ab)], axis=-1))
+    # One channel for all: the standard's rounded matrix puts some blues a level higher.
+    grey = jnp.repeat(grey[..., 1:2], 3, axis=-1)
+    return _to_bytes(grey), _to_bytes(lab_to_rgb(clip_chroma(lab)))
 
 
 def _to_bytes(rgb: jax.Array) -> jax.Array:

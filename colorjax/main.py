@@ -59,8 +59,9 @@ def parse_flags() -> ConfigDict:
         raise InputError(f"the config cannot be read: {reason}") from error
     # A config file is code of the user's: it may raise anything.
     except Exception as error:
-        message = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{message[0]} (--help lists the flags)") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        message = " ".join(dict.fromkeys((lines[0], lines[-1])))
+        raise InputError(f"{message} (--help lists the flags)") from error
     if rest:
         raise InputError(f"{rest[0]!r} is no flag; write --config.KEY=VALUE (--help lists them)")
     return config

@@ -24,7 +24,7 @@ class TrainingProgress:
         self._counted_steps = 0
         self._console = Console(file=sys.stdout, quiet=jax.process_index() > 0, highlight=False)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             TimeElapsedColumn(),
             console=self._console,
@@ -68,7 +68,7 @@ class TrainingProgress:
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, soft_wrap=True)
+        self._console.print(text, soft_wrap=True, markup=False)
 
 
 def _clock(seconds: float) -> str:

@@ -57,7 +57,7 @@ def regression_step(
     grads, value = lax.pmean((grads, value), AXIS)
     net = _update(state.generator, grads, batch_stats, optimizer)
     state = _advance(state, net, state.discriminator, ema_decay)
-    return state, {"loss": value, "grad_norm": optax.global_norm(grads)}
+    return state, {"loss": value, "grad_norm": optax.tree.norm(grads)}
 
 
 def gan_step(
@@ -137,8 +137,8 @@ def gan_step(
         _update(d_net, d_grads, d_batch_stats, discriminator_optimizer),
         ema_decay,
     )
-    scalars["grad_norm"] = optax.global_norm(g_grads)
-    scalars["discriminator_grad_norm"] = optax.global_norm(d_grads)
+    scalars["grad_norm"] = optax.tree.norm(g_grads)
+    scalars["discriminator_grad_norm"] = optax.tree.norm(d_grads)
     return state, scalars
 
 

@@ -54,7 +54,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
         validation_path=config.dataset.validation_path,
         cache_dir=config.dataset.cache_dir or None,
     )
-    run, state = build_run(config, resumes=(workdir / "checkpoints").is_dir())
+    run, state = build_run(config, resumes=checkpoint.any_saved(workdir))
     claim(workdir, config.to_dict(), sources.key)
     step = 0
 
@@ -108,14 +108,18 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
                 state, metrics = train_step(state, batch)
             step += 1
             pending.append(metrics)
+            if len(pending) > 1:
+                # At most two steps on their way: XLA's CPU collectives deadlock behind many.
+                jax.block_until_ready(pending[-2])
             is_last = step == config.num_steps
             saves = is_last or step % config.checkpoint_every == 0
-            if saves or step % config.log_every == 0:
+            evaluates = is_last or step % config.eval_every == 0
+            if saves or evaluates or step % config.log_every == 0:
                 figures = mean_of_finite(jax.device_get(pending), step)
                 pending.clear()
                 figures["images_per_second"] = progress.show(step, figures)
                 writer.write(step, "train", figures)
-            if step % config.eval_every == 0 or is_last:
+            if evaluates:
                 figures = validate(state.ema, validation())[run.name]
                 writer.write(step, "validation", figures)
                 progress.note(f"step {step}, validation: {report.brief(figures)}")

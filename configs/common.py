@@ -46,7 +46,7 @@ def get(dataset: str) -> ConfigDict:
     config.model.skip_connections = True
     # ImageNet weights of ResNet-50: torchvision's .pth or timm's .safetensors.
     config.model.encoder_weights = ""
-    # A finished run, whose averaged generator is started from.
+    # A finished run, whose averaged generator is started from; a GAN then skips its pretraining.
     config.init_from = ""
 
     # Of a*b* / 110: l1, l2, huber.
@@ -59,9 +59,11 @@ def get(dataset: str) -> ConfigDict:
     # The GAN's first steps, without its discriminator; at most 80% of num_steps.
     config.generator_pretrain_steps = 0
 
-    # Steps between two lines of metrics, two evaluations with sample grids, two checkpoints.
+    # Steps between two lines of metrics.
     config.log_every = 10 if short else 100
+    # Steps between two evaluations with sample grids.
     config.eval_every = 120 if short else 2_000
+    # Steps between two checkpoints.
     config.checkpoint_every = 120 if short else 2_000
     # Older checkpoints are removed.
     config.checkpoints_to_keep = 3
@@ -79,8 +81,9 @@ def optimizer(learning_rate: float) -> ConfigDict:
     config.final_share = 0.0
     # Updates until then; at most a tenth of all.
     config.warmup_steps = 1_000
-    # Decay of the first and second moment.
+    # Decay of the first moment.
     config.b1 = 0.9
+    # Decay of the second moment.
     config.b2 = 0.999
     # Decoupled weight decay, times the learning rate.
     config.weight_decay = 1e-4

@@ -20,8 +20,9 @@ def get_config(dataset: str = "") -> ConfigDict:
     config.gan.width = 1.0
     # Whether its kernels are divided by their largest singular value.
     config.gan.spectral_norm = True
-    # What it sees is shifted by at most this share of the side, with a blank square of this share.
+    # What it sees is shifted by at most this share of the side.
     config.gan.augment_shift = 0.125
+    # What it sees has a blank square of this share of the side.
     config.gan.augment_cut = 0.25
     config.gan.optimizer = common.optimizer(learning_rate=2e-4 if short else 1e-4)
     config.gan.optimizer.b1 = 0.5

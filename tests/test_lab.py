@@ -154,11 +154,92 @@ def test_grey_has_almost_no_chroma_and_white_is_100():
     assert np.all(np.diff(converted[:, 0]) > 0)
 
 
-def test_normalize_fits_srgb_into_the_unit_range_and_inverts():
+def test_normalize_fits_srgb_into_the_unit_range():
     faces = rgb_grid([0, 51, 102, 153, 204, 255]).astype(np.float32)
     converted = lab.rgb_to_lab(faces)
     l, ab = lab.normalize(converted)
     chex.assert_shape([l, ab], [(216, 1), (216, 2)])
     np.testing.assert_allclose([l.min(), l.max()], [-1, 1], atol=1e-5)
     assert 0.97 < np.abs(ab).max() < 1
-    np.testing.assert_allclose(lab.denormalize(l, ab), converted, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(50 * (l + 1), converted[:, :1], rtol=0, atol=2e-5)
+    np.testing.assert_allclose(110 * ab, converted[:, 1:], rtol=0, atol=2e-5)
+
+
+def unclipped_srgb(colours):
+    """[..., 3] Lab to sRGB in float64, outside the cube too: scikit-image up to XYZ."""
+    matrix = np.linalg.inv(color.colorconv.xyz_from_rgb)
+    linear = color.lab2xyz(colours) @ matrix.T
+    curve = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
+    return np.where(linear > 0.0031308, curve, 12.92 * linear)
+
+
+def shown_in_8_bits(colours, slack=0.0):
+    rgb = 255 * unclipped_srgb(colours)
+    return np.all((rgb > -0.5 - slack) & (rgb < 255.5 + slack), axis=-1, keepdims=True)
+
+
+@pytest.fixture
+def vivid():
+    """[7, 24, 9, 3]: lightness by hue by chroma, most of it outside sRGB."""
+    lightness, hue, chroma = np.meshgrid(
+        [0, 1, 20, 50, 75, 97, 100],
+        np.linspace(0, 2 * np.pi, 24, endpoint=False),
+        [0, 1, 5, 15, 30, 60, 90, 130, 180],
+        indexing="ij",
+    )
+    colours = np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], axis=-1)
+    return colours.astype(np.float32)
+
+
+def test_clip_chroma_keeps_lightness_and_hue_and_adds_no_chroma(vivid):
+    clipped = np.asarray(lab.clip_chroma(vivid))
+    np.testing.assert_array_equal(clipped[..., 0], vivid[..., 0])
+    before, after = vivid[..., 1:], clipped[..., 1:]
+    chroma, chroma_after = (np.linalg.norm(ab, axis=-1) for ab in (before, after))
+    assert np.all(chroma_after <= chroma)
+    # The same direction: the dot product is the product of the lengths.
+    np.testing.assert_allclose(
+        np.sum(before * after, axis=-1), chroma * chroma_after, rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
+def test_clip_chroma_brings_every_colour_within_half_an_8_bit_step_of_srgb(vivid):
+    assert np.mean(shown_in_8_bits(vivid)) < 0.5
+    clipped = np.asarray(lab.clip_chroma(vivid))
+    assert np.all(np.isfinite(clipped))
+    assert np.all(shown_in_8_bits(clipped, slack=0.01))
+
+
+@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
+def test_clip_chroma_equals_a_bisection_in_float64(vivid):
+    colours = vivid.astype(np.float64)
+    low, high = np.zeros_like(colours[..., :1]), np.ones_like(colours[..., :1])
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        inside = shown_in_8_bits(colours * np.concatenate([middle**0, middle, middle], axis=-1))
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    expected = np.where(shown_in_8_bits(colours), 1, low) * colours[..., 1:]
+    clipped = np.asarray(lab.clip_chroma(vivid))[..., 1:]
+    # Twelve halvings leave the factor at most 2^-12 too low.
+    short = np.linalg.norm(expected, axis=-1) - np.linalg.norm(clipped, axis=-1)
+    chroma = np.linalg.norm(vivid[..., 1:], axis=-1)
+    assert np.all(short >= -1e-2)
+    assert np.all(short <= 2.0**-12 * chroma + 1e-2)
+
+
+def test_clip_chroma_returns_colours_of_srgb_as_they_are():
+    colours = lab.rgb_to_lab(rgb_grid(range(0, 256, 15)).astype(np.float32))
+    chex.assert_trees_all_equal(lab.clip_chroma(colours), colours)
+
+
+def test_clip_chroma_of_clipped_colours_changes_nothing(vivid):
+    once = lab.clip_chroma(vivid)
+    chroma = np.abs(vivid[..., 1:]).max()
+    np.testing.assert_allclose(lab.clip_chroma(once), once, rtol=0, atol=2.0**-12 * chroma)
+
+
+def test_clip_chroma_leaves_grey_alone():
+    grey = np.stack(np.broadcast_arrays(np.linspace(0, 100, 101), 0, 0), axis=-1)
+    grey = grey.astype(np.float32)
+    np.testing.assert_array_equal(lab.clip_chroma(grey), grey)

@@ -1,0 +1,240 @@
+"""The command line: wrong input gives one line and exit status 2, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import support
+
+CONFIGS = support.ROOT / "configs"
+CNN = f"--config={CONFIGS / 'cnn.py'}"
+GAN = f"--config={CONFIGS / 'gan.py'}"
+FOLDER = "--config.dataset.name=image_folder"
+
+
+class Outcome(NamedTuple):
+    """Of a process: exit status, outputs, and what it left in its folder."""
+
+    status: int
+    out: str
+    err: str
+    left: list[str]
+
+
+# name: arguments, words that the one line must have. {here} is the folder of the process.
+WRONG = {
+    "unknown key": ([CNN, "--config.nonsense=1"], ["no key nonsense"]),
+    "unknown key in a group": ([CNN, "--config.model.nonsense=1"], ["nonsense"]),
+    "a key of another config": ([CNN, "--config.gan.loss=hinge"], ["gan"]),
+    "unknown flag": ([CNN, "--nonsense=1"], ["nonsense"]),
+    "unknown data set": ([f"{GAN}:nonsense"], ["'nonsense'", "procedural_faces"]),
+    "unknown data set by key": ([CNN, "--config.dataset.name=nonsense"], ["'nonsense'"]),
+    "config that is not there": ([f"--config={CONFIGS / 'vae.py'}"], ["vae.py"]),
+    "config that fails": (["--config={here}/fails.py"], ["fails.py", "two"]),
+    "no config": ([], ["--config", "configs/gan.py"]),
+    "no config but a key": (["--config.num_steps=2"], ["config"]),
+    "stray argument": ([CNN, "num_steps=3"], ["'num_steps=3'", "--config.KEY=VALUE"]),
+    "no integer": ([CNN, "--config.num_steps=abc"], ["abc"]),
+    "no number": ([CNN, "--config.model.width=wide"], ["wide"]),
+    "no truth value": ([CNN, "--config.dataset.flip=maybe"], ["maybe"]),
+    "path that is not there": (
+        [CNN, FOLDER, "--config.dataset.path={here}/nowhere"],
+        ["nowhere", "does not exist"],
+    ),
+    "empty folder": ([CNN, FOLDER, "--config.dataset.path={here}/empty"], ["empty", "no image"]),
+    "no readable image": (
+        [CNN, FOLDER, "--config.dataset.path={here}/unreadable"],
+        ["unreadable", "can be read"],
+    ),
+    "no path": ([CNN, FOLDER], ["config.dataset.path"]),
+    "path that nothing reads": ([CNN, "--config.dataset.path={here}/empty"], ["procedural_faces"]),
+    "batch size": ([CNN, "--config.batch_size=12"], ["12", "8 devices"]),
+    "image size": ([CNN, "--config.image_size=40"], ["image_size=40", "multiple of 32"]),
+    "one step": ([CNN, "--config.num_steps=1"], ["num_steps=1", "2"]),
+    "unknown model": ([CNN, "--config.model.name=vgg"], ["model.name='vgg'", "resnet"]),
+    "unknown loss": ([CNN, "--config.loss=l3"], ["config.loss='l3'", "huber"]),
+    # {tiny} are the arguments of a run that works.
+    "workdir that is a file": (["{tiny}", "--workdir={here}/fails.py"], ["fails.py", "--workdir"]),
+    "workdir in a file": (["{tiny}", "--workdir={here}/fails.py/a"], ["fails.py", "--workdir"]),
+    "start that is no run": (["{tiny}", "--config.init_from={here}/empty"], ["empty", "no run"]),
+    "weights for another model": (
+        ["{tiny}", "--config.model.encoder_weights={here}/r.pth"],
+        ["config.model.name='resnet'", "'encoder_decoder'"],
+    ),
+}
+
+# Forks a process for each case, so that they share the seconds that the imports take.
+SERVER = """
+import json, os, runpy, sys
+import tensorflow_datasets
+import colorjax.train, colorjax.data.image_folder, colorjax.data.procedural_faces
+for folder, arguments in json.load(sys.stdin):
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        for number, name in ((1, "../out"), (2, "../err")):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
+        sys.argv = ["main.py", *arguments]
+        status = 1
+        try:
+            runpy.run_module("colorjax.main", run_name="__main__", alter_sys=True)
+        except SystemExit as error:
+            status = error.code
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status or 0)
+    with open(folder + "/../status", "w") as file:
+        file.write(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+"""
+
+
+def _prepare(folder: Path) -> Path:
+    """The folder in which a process runs, with what is wrong in it."""
+    (folder / "here" / "empty").mkdir(parents=True)
+    (folder / "here" / "unreadable" / "somebody").mkdir(parents=True)
+    (folder / "here" / "unreadable" / "somebody" / "1.png").write_bytes(b"no png")
+    (folder / "here" / "fails.py").write_text("raise ValueError('two')\n")
+    return folder / "here"
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """What happened to each of the wrong commands."""
+    cases, before = [], {}
+    for name, (arguments, _) in WRONG.items():
+        here = _prepare(tmp_path_factory.mktemp(name.replace(" ", "-")))
+        before[name] = support.files(here)
+        tiny = support.flags("cnn") if "{tiny}" in arguments else []
+        given = [argument.format(here=here) for argument in arguments if argument != "{tiny}"]
+        cases.append((str(here), tiny + given))
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SERVER],
+        input=json.dumps(cases),
+        env=support.environment(),
+        text=True,
+        check=True,
+    )
+    result = {}
+    for name, (here, _) in zip(WRONG, cases, strict=True):
+        folder = Path(here).parent
+        result[name] = Outcome(
+            int((folder / "status").read_text()),
+            (folder / "out").read_text(),
+            (folder / "err").read_text(),
+            [file for file in support.files(Path(here)) if file not in before[name]],
+        )
+    return result
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_gives_one_line_and_status_two_and_leaves_nothing(outcomes, name):
+    status, out, err, left = outcomes[name]
+    *remarks, line = err.splitlines()
+    assert status == 2, err
+    assert line.startswith("colorjax: ")
+    assert all(word in line for word in WRONG[name][1]), line
+    assert out == ""
+    assert [file for file in left if "__pycache__" not in file] == []
+    # Before it stand at most what was prepared, and how many files were skipped.
+    assert all(remark.startswith(("Checking images", "Skipped 1 of 1")) for remark in remarks)
+
+
+def _main(folder, *arguments, **environment):
+    before = support.files(folder)
+    done = subprocess.run(
+        [sys.executable, "-m", "colorjax.main", *arguments],
+        cwd=folder,
+        env=support.environment() | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    left = [file for file in support.files(folder) if file not in before]
+    return Outcome(done.returncode, done.stdout, done.stderr, left)
+
+
+def test_a_process_of_its_own_says_the_same(tmp_path, outcomes):
+    assert _main(tmp_path, CNN, "--config.batch_size=12") == outcomes["batch size"]
+
+
+def test_a_batch_is_refused_by_the_number_of_devices_there_are(tmp_path):
+    outcome = _main(tmp_path, CNN, "--config.batch_size=16", JAX_NUM_CPU_DEVICES="3")
+    assert outcome.status == 2
+    assert "batch_size=16 cannot be shared by 3 devices" in outcome.err
+
+
+def test_help_lists_the_flags_and_is_no_error(tmp_path):
+    status, out, err, left = _main(tmp_path, "--help")
+    assert status in (0, 1)  # absl's own choice is 1
+    assert "--config" in out + err
+    assert "--workdir" in out + err
+    assert "Traceback" not in out + err
+    assert left == []
+
+
+def test_a_run_by_the_command_says_where_its_report_is(tmp_path):
+    """The same arguments as the run that this process trained: it gives the same figures."""
+    workdir = support.copy_until(support.trained("cnn"), 4, tmp_path / "run")
+    status, out, err, _ = _main(tmp_path, "--workdir=run", *support.flags("cnn"))
+    assert status == 0, err
+    assert "Going on from step 4" in out
+    assert "| mean colour for each lightness |" in out
+    assert out.splitlines()[-1] == ("The report is in run/report, sample grids in run/samples.")
+    assert "Traceback" not in err
+    assert support.rows_but_rate(workdir) == support.rows_but_rate(support.trained("cnn"))
+
+
+@pytest.mark.slow
+def test_another_run_in_the_workdir_is_refused_with_status_two(tmp_path):
+    workdir = support.copy_until(support.trained("cnn"), 4, tmp_path / "run")
+    before = support.files(workdir)
+    flags = support.flags("resnet", seed=1)
+    status, _, err, left = _main(tmp_path, "--workdir=run", *flags)
+    assert (status, left) == (2, [])
+    (line,) = err.splitlines()
+    assert line.startswith("colorjax: run holds another run: model.name (encoder_decoder there, ")
+    assert "seed (0 there, 1 now)" in line
+    assert support.files(workdir) == before
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_gives_one_line_and_status_one(tmp_path):
+    flags = support.flags("cnn", **{"optimizer.learning_rate": 1e30})
+    status, _, err, _ = _main(tmp_path, "--workdir=run", *flags)
+    assert status == 1
+    (line,) = [line for line in err.splitlines() if line.startswith("colorjax: ")]
+    assert line.startswith("colorjax: training stopped at step ")
+    assert "config.optimizer.learning_rate" in line
+    assert "Traceback" not in err
+    assert not (tmp_path / "run" / "report").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_gives_one_line_and_status_130(tmp_path):
+    flags = support.flags("cnn", num_steps=100_000, checkpoint_every=10)
+    with subprocess.Popen(
+        [sys.executable, "-m", "colorjax.main", f"--workdir={tmp_path / 'run'}", *flags],
+        env=support.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        limit = time.monotonic() + 240
+        while process.poll() is None and time.monotonic() < limit:
+            if (tmp_path / "run" / "checkpoints" / "10").exists():
+                break
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+        out, err = process.communicate()
+    assert process.returncode == 130, err
+    assert out.splitlines()[-1].startswith("colorjax: stopped; the same command goes on")
+    assert "Traceback" not in err

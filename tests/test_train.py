@@ -1,0 +1,327 @@
+"""Whole runs at a tiny size: what they leave, what they refuse, what they start from."""
+
+import json
+import math
+from typing import NamedTuple
+
+import chex
+import jax
+import numpy as np
+import pytest
+import support
+from PIL import Image
+
+from colorjax import train
+from colorjax.errors import InputError
+from colorjax.run import build_run
+from colorjax.train import NonFiniteError, check_config, mean_of_finite, train_and_evaluate
+
+CONSTANT = ["grey", "mean colour", "mean colour for each lightness"]
+MODELS = {
+    "cnn": ["encoder_decoder", "scaled regression"],
+    "resnet": ["resnet", "scaled regression"],
+    "small_gan": ["gan", train.REGRESSION, "scaled regression"],
+    "gan": ["gan", train.REGRESSION, "scaled regression"],
+}
+FIGURES = {
+    "mse",
+    "threshold_loss_5",
+    "threshold_loss_10",
+    "threshold_loss_20",
+    "delta_cf",
+    "delta_cf_image",
+    "colorfulness",
+    "histogram_distance",
+}
+
+
+class Steps(NamedTuple):
+    """After which steps something is left, and after which the adversarial phase begins."""
+
+    checkpoints: list[int]
+    lines: list[int]
+    evaluations: list[int]
+    adversarial_from: int | None
+
+
+# Each checkpoint has a line of metrics, and so has every third step.
+STEPS = {
+    "cnn": Steps([2, 4, 6], [2, 3, 4, 6], [3, 6], None),
+    "small_gan": Steps([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6], [3, 6], 3),
+    "resnet": Steps([2], [2], [2], None),
+    "gan": Steps([1, 2], [1, 2], [2], 1),
+}
+RUNS = ["cnn", "small_gan", pytest.param("resnet", marks=pytest.mark.slow)]
+RUNS += [pytest.param("gan", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_leaves_its_config_metrics_checkpoints_samples_and_report(name):
+    workdir = support.trained(name)
+    assert [file for file in support.files(workdir) if "checkpoints/" not in file] == [
+        "checkpoints",
+        "config.json",
+        "metrics.jsonl",
+        "report",
+        "report/curves.png",
+        "report/grid.png",
+        "report/results.json",
+        "report/results.md",
+        "samples",
+        *(f"samples/{step:07}.png" for step in STEPS[name].evaluations),
+    ]
+    assert support.checkpoint_steps(workdir) == STEPS[name].checkpoints
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["num_steps"] == STEPS[name].checkpoints[-1]
+    assert config["dataset"]["name"] == "image_folder"
+    assert config["data"].startswith("image_folder/")
+    for png in workdir.glob("*/*.png"):
+        with Image.open(png) as image:
+            image.load()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_metrics_are_finite_and_have_every_step_of_a_split_once(name):
+    rows = support.rows(support.trained(name))
+    at = {split: [row["step"] for row in rows if row["split"] == split] for split in _splits(rows)}
+    _, lines, evaluations, adversarial_from = STEPS[name]
+    expected = {"train": lines, "validation": evaluations}
+    if adversarial_from:
+        expected |= {f"validation, {split}": [adversarial_from] for split in MODELS[name][1:]}
+    assert at == expected
+    for row in rows:
+        figures = {key: value for key, value in row.items() if key not in ("step", "split")}
+        assert all(math.isfinite(value) for value in figures.values())
+        if row["split"] == "train":
+            assert {"loss", "grad_norm", "images_per_second"} <= figures.keys()
+            adversarial = adversarial_from and row["step"] > adversarial_from
+            losses = {"adversarial_loss", "discriminator_loss", "accuracy_real", "accuracy_fake"}
+            assert losses & figures.keys() == (losses if adversarial else set())
+        else:
+            assert figures.keys() == FIGURES
+
+
+def _splits(rows):
+    return {row["split"] for row in rows}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_report_has_finite_figures_of_the_model_and_of_every_baseline(name):
+    workdir = support.trained(name)
+    report = json.loads((workdir / "report" / "results.json").read_text())
+    assert list(report["results"]) == MODELS[name] + CONSTANT
+    for figures in report["results"].values():
+        assert figures.keys() == FIGURES
+        assert all(math.isfinite(value) for value in figures.values())
+    assert report["about"]["step"] == STEPS[name].checkpoints[-1]
+    assert report["about"]["validation images"] == 4
+    text = (workdir / "report" / "results.md").read_text()
+    assert all(f"| {row} |" in text for row in MODELS[name] + CONSTANT)
+    newest = support.rows(workdir)[-1]
+    assert newest.items() >= report["results"][MODELS[name][0]].items()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_baselines_stand_in_their_order(name):
+    results = json.loads((support.trained(name) / "report" / "results.json").read_text())["results"]
+    grey, mean, lightness = (results[row] for row in CONSTANT)
+    assert grey["mse"] > mean["mse"]
+    assert grey["threshold_loss_10"] > lightness["threshold_loss_10"]
+    assert grey["colorfulness"] < 0.5
+    assert grey["delta_cf"] > mean["delta_cf"]
+
+
+def test_the_trained_weights_are_not_those_of_the_start():
+    config = support.tiny_config("cnn")
+    with support.quick_compilation():
+        _, start = build_run(config)
+    end, position = support.restored(config, support.trained("cnn"))
+    assert int(end.step) == support.NUM_STEPS
+    for a, b in zip(
+        jax.tree.leaves(start.generator.params), jax.tree.leaves(end.generator.params), strict=True
+    ):
+        assert not np.array_equal(a, b)
+    json.dumps(position)
+
+
+@pytest.mark.slow
+def test_two_steps_are_enough_for_the_cnn_too(tmp_path):
+    results = support.train(support.tiny_config("cnn", num_steps=2), tmp_path / "run")
+    assert list(results) == MODELS["cnn"] + CONSTANT
+    assert support.checkpoint_steps(tmp_path / "run") == [2]
+
+
+def _fail_after(monkeypatch, step):
+    """Makes every figure of the steps after a number of steps NaN."""
+    build = train.build_run
+
+    def build_run(config, **kwargs):
+        run, state = build(config, **kwargs)
+
+        def train_step(state, batch):
+            done = int(jax.device_get(state.step))
+            state, metrics = run.pretrain_step(state, batch)
+            if done >= step:
+                metrics = metrics | {"loss": np.float32(np.nan)}
+            return state, metrics
+
+        return run._replace(pretrain_step=train_step), state
+
+    monkeypatch.setattr(train, "build_run", build_run)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    tmp_path, monkeypatch
+):
+    config = support.tiny_config("cnn")
+    with monkeypatch.context() as patch:
+        _fail_after(patch, 4)
+        with pytest.raises(NonFiniteError, match="step 5: loss is nan"):
+            support.train(config, tmp_path / "run")
+    assert support.checkpoint_steps(tmp_path / "run") == [2, 4]
+    assert not (tmp_path / "run" / "report").exists()
+    state, _ = support.restored(config, tmp_path / "run")
+    assert int(state.step) == 4
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    assert all(math.isfinite(row.get("loss", 0)) for row in support.rows(tmp_path / "run"))
+
+
+def test_the_mean_of_finite_figures_names_the_step_and_the_figure_that_is_not():
+    good = {"loss": np.float32(1), "grad_norm": np.float32(3)}
+    assert mean_of_finite([good, good | {"loss": np.float32(2)}], 7) == {
+        "loss": 1.5,
+        "grad_norm": 3.0,
+    }
+    for value, shown in [(np.inf, "inf"), (-np.inf, "-inf"), (np.nan, "nan")]:
+        bad = good | {"grad_norm": np.float32(value)}
+        with pytest.raises(NonFiniteError, match=rf"^step 6: grad_norm is {shown}"):
+            mean_of_finite([good, bad, good], 7)
+
+
+def test_a_gan_starts_with_exactly_the_averages_of_the_finished_regression():
+    regression = support.trained("cnn")
+    config = support.small_gan(init_from=str(regression))
+    with support.quick_compilation():
+        run, state = build_run(config)
+    source, _ = support.restored(support.tiny_config("cnn"), regression)
+    chex.assert_trees_all_equal(state.ema, source.ema)
+    chex.assert_trees_all_equal(state.generator.params, source.ema["params"])
+    chex.assert_trees_all_equal(state.generator.batch_stats, source.ema["batch_stats"])
+    assert int(state.step) == 0
+    # It is adversarial from the start.
+    assert run.adversarial_from == 0
+    assert run.step_at(0) is run.adversarial_step
+
+
+@pytest.mark.slow
+def test_a_gan_that_starts_from_a_regression_compares_itself_with_that_regression(tmp_path):
+    regression = support.trained("cnn")
+    results = support.train(support.small_gan(init_from=str(regression)), tmp_path / "run")
+    expected = json.loads((regression / "report" / "results.json").read_text())["results"]
+    assert results[train.REGRESSION] == pytest.approx(expected["encoder_decoder"], rel=1e-4)
+    assert results["scaled regression"] == pytest.approx(expected["scaled regression"], rel=1e-4)
+
+
+def test_a_start_of_another_width_is_refused_by_the_first_parameter_that_differs():
+    config = support.small_gan(init_from=str(support.trained("cnn")), model__width=1 / 8)
+    with support.quick_compilation():
+        like = build_run(support.small_gan(model__width=1 / 8))[1].ema
+        saved, _ = support.restored(support.tiny_config("cnn"), support.trained("cnn"))
+        ours, theirs = (
+            {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in x}
+            for x in map(jax.tree_util.tree_leaves_with_path, (like, saved.ema))
+        )
+        first = next(name for name in ours if ours[name] != theirs[name])
+        with pytest.raises(InputError) as error:
+            build_run(config)
+    assert f"{first} has shape {theirs[first]}, this model wants {ours[first]}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model__skip_connections": False},
+        pytest.param({"model__name": "resnet"}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_start_that_is_another_model_is_refused(other):
+    config = support.tiny_config("cnn", init_from=str(support.trained("cnn")), **other)
+    with support.quick_compilation(), pytest.raises(InputError, match="has shape"):
+        build_run(config)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "folder", "file", "no checkpoint yet"])
+def test_a_start_that_is_no_run_or_has_no_checkpoint_is_refused(tmp_path, kind):
+    path = tmp_path / "start"
+    if kind == "file":
+        path.write_text("")
+    elif kind != "nothing":
+        path.mkdir()
+    if kind == "no checkpoint yet":
+        (path / "checkpoints").mkdir()
+    before = support.files(tmp_path)
+    message = "no checkpoint yet" if kind == "no checkpoint yet" else "is no run"
+    with support.quick_compilation(), pytest.raises(InputError, match=message):
+        train_and_evaluate(support.small_gan(init_from=str(path)), tmp_path / "run")
+    assert support.files(tmp_path) == before
+
+
+def test_encoder_weights_are_for_a_resnet_of_full_width(tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "resnet50.safetensors"
+    rng = np.random.default_rng(0)
+    weights = {
+        "conv1.weight": rng.normal(size=(64, 3, 7, 7)),
+        "bn1.weight": rng.normal(size=64),
+        "bn1.bias": rng.normal(size=64),
+    }
+    safetensors.save_file({k: v.astype(np.float32) for k, v in weights.items()}, path)
+    with support.quick_compilation():
+        with pytest.raises(InputError, match=r"conv1\.weight is \(64, 3, 7, 7\).*width"):
+            build_run(support.tiny_config("resnet", model__encoder_weights=str(path)))
+        with pytest.raises(InputError, match=r"model\.name='resnet', not 'encoder_decoder'"):
+            build_run(support.tiny_config("cnn", model__encoder_weights=str(path)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("batch_size", 12, ["batch_size=12", "8 devices"]),
+        ("batch_size", 0, ["batch_size=0", "8 devices"]),
+        ("batch_size", -8, ["batch_size=-8"]),
+        ("image_size", 48, ["image_size=48", "multiple of 32"]),
+        ("image_size", 0, ["image_size=0", "multiple of 32"]),
+        ("num_steps", 1, ["num_steps=1", "at least 2"]),
+        ("log_every", 0, ["log_every=0", "at least 1"]),
+        ("eval_every", 0, ["eval_every=0", "at least 1"]),
+        ("checkpoint_every", 0, ["checkpoint_every=0", "at least 1"]),
+        ("checkpoints_to_keep", 0, ["checkpoints_to_keep=0", "at least 1"]),
+        ("generator_pretrain_steps", -1, ["generator_pretrain_steps=-1", "0 or more"]),
+        ("ema_decay", 1.0, ["ema_decay=1.0", "[0, 1)"]),
+        ("model__width", 0.0, ["model.width=0.0", "more than 0"]),
+        ("dataset__min_scale", 0.0, ["dataset.min_scale=0.0", "(0, 1]"]),
+    ],
+)
+def test_numbers_that_cannot_work_are_refused_by_their_key(key, value, words):
+    with pytest.raises(InputError) as error:
+        check_config(support.tiny_config("gan", **{key: value}))
+    assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model__name", "vgg"),
+        ("model__dtype", "float8"),
+        ("loss", "l3"),
+        ("gan__loss", "wasserstein"),
+    ],
+)
+def test_names_that_are_not_known_are_refused_before_anything_is_written(tmp_path, key, value):
+    config = support.small_gan(**{key: value})
+    with (
+        support.quick_compilation(),
+        pytest.raises(InputError, match=f"{key.replace('__', '.')}={value!r}: known are"),
+    ):
+        train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,90 @@
+"""Two networks that compile in a moment, their state, and the steps that train them."""
+
+import functools
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from colorjax import steps
+from colorjax.losses import adversarial_loss, regression_loss, weighted
+from colorjax.parallel import AXIS
+from colorjax.state import create_train_state, init_variables, net_state
+
+IMAGE_SIZE = 32
+SGD = optax.sgd(0.5)
+FROZEN = optax.set_to_zero()
+
+
+class Generator(nn.Module):
+    """With BatchNorm: what it paints depends on the whole batch."""
+
+    axis_name: str | None = AXIS
+
+    @nn.compact
+    def __call__(self, l, train=False):
+        x = nn.Conv(6, (5, 5), strides=2, use_bias=False)(l)
+        x = nn.BatchNorm(not train, momentum=0.9, axis_name=self.axis_name)(x)
+        return 0.3 * nn.ConvTranspose(2, (4, 4), strides=(2, 2))(nn.relu(x))
+
+
+class Discriminator(nn.Module):
+    """With spectral normalisation: it has statistics."""
+
+    @nn.compact
+    def __call__(self, l, ab, train=False):
+        x = jnp.concatenate([l, ab], axis=-1)
+        x = nn.SpectralNorm(nn.Conv(8, (4, 4), strides=4))(x, update_stats=train)
+        return nn.Conv(1, (3, 3))(nn.leaky_relu(2 * x))
+
+
+def images(count=16, seed=0) -> np.ndarray:
+    """[count, 32, 32, 3] uint8, each with colours of its own, so that parts of a batch differ."""
+    rng = np.random.default_rng(seed)
+    colours = rng.integers(30, 226, (count, 1, 1, 3))
+    return (colours + rng.integers(-30, 30, (count, IMAGE_SIZE, IMAGE_SIZE, 3))).astype(np.uint8)
+
+
+@functools.cache
+def _variables(module, *channels):
+    variables = init_variables(module, jax.random.key(3), *channels, image_size=IMAGE_SIZE)
+    return jax.device_get(variables)
+
+
+def state(discriminator=True, optimizer=SGD, discriminator_optimizer=SGD, dtype=np.float32):
+    """The state before the first step, the same every time."""
+
+    def net(module, optimizer, *channels):
+        variables = _variables(module, *channels)
+        return net_state(jax.tree.map(lambda x: jnp.array(x, dtype), variables), optimizer)
+
+    d_net = net(Discriminator(), discriminator_optimizer, 1, 2) if discriminator else None
+    g_net = net(Generator(axis_name=None), optimizer, 1)
+    return create_train_state(jax.random.key(0), g_net, d_net)
+
+
+def regression_step(**changes):
+    arguments = {
+        "generator": Generator(),
+        "optimizer": SGD,
+        "loss": regression_loss("l2", 1.0),
+        "ema_decay": 0.9,
+    }
+    return partial(steps.regression_step, **arguments | changes)
+
+
+def gan_step(**changes):
+    arguments = {
+        "generator": Generator(),
+        "discriminator": Discriminator(),
+        "optimizer": SGD,
+        "discriminator_optimizer": SGD,
+        "loss": weighted(3.0, regression_loss("l1", 1.0)),
+        "adversarial": adversarial_loss("non_saturating"),
+        "augment": lambda rng, images: images,
+        "ema_decay": 0.9,
+    }
+    return partial(steps.gan_step, **arguments | changes)
