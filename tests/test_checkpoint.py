@@ -123,7 +123,7 @@ def test_a_generator_of_another_shape_is_refused_with_both_shapes(tmp_path):
         checkpoints.save(5, _state(1), POSITION)
     with pytest.raises(InputError) as error:
         restore_generator(tmp_path, _variables(0, features=4))
-    assert f"{tmp_path}, step 5: batch_stats/bn/mean has shape (3,), this model wants (4,)" in str(
+    assert f"{tmp_path}, step 5: conv/kernel has shape (2, 3), this model wants (2, 4)" in str(
         error.value
     )
 
