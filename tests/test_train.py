@@ -229,7 +229,7 @@ def test_a_start_of_another_width_is_refused_by_the_first_parameter_that_differs
         saved, _ = support.restored(support.tiny_config("cnn"), support.trained("cnn"))
         ours, theirs = (
             {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in x}
-            for x in map(jax.tree_util.tree_leaves_with_path, (like, saved.ema))
+            for x in map(jax.tree_util.tree_leaves_with_path, (like["params"], saved.ema["params"]))
         )
         first = next(name for name in ours if ours[name] != theirs[name])
         with pytest.raises(InputError) as error:
