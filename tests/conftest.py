@@ -5,6 +5,8 @@ tests start have them too.
 import os
 import tempfile
 
+import pytest
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
@@ -28,3 +30,16 @@ def pytest_collection_modifyitems(config, items):
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled():
+    """Frees what a module compiled.
+
+    XLA maps memory for every compiled function, and a process that reaches the kernel's number of
+    maps (vm.max_map_count, 65,530) crashes while it compiles the next one.
+    """
+    yield
+    import jax
+
+    jax.clear_caches()
