@@ -1,15 +1,13 @@
 """`python -m colorjax.main --config=configs/gan.py`: trains the model of a config."""
 
-import os
 import sys
 from pathlib import Path
 
-import jax
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from colorjax import report
-from colorjax.errors import InputError
+from colorjax import parallel, report
+from colorjax.errors import InputError, exit_status
 from colorjax.train import NonFiniteError, train_and_evaluate
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="As configs/gan.py:image_folder.")
@@ -20,24 +18,21 @@ WORKDIR = flags.DEFINE_string(
 
 def main() -> int:
     """Parses the flags and trains. Returns the exit status."""
+    return exit_status(train, "stopped; the same command goes on from the newest checkpoint")
+
+
+def train() -> None:
+    """Trains what the flags say and prints the table."""
+    config = parse_flags()
+    parallel.keep_compiled()
+    name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).name.split(".")[0]
+    workdir = Path(WORKDIR.value or f"runs/{name}-{config.dataset.name}")
     try:
-        config = parse_flags()
-        keep_compiled()
-        name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).name.split(".")[0]
-        workdir = Path(WORKDIR.value or f"runs/{name}-{config.dataset.name}")
         results = train_and_evaluate(config, workdir)
-    except InputError as error:
-        print(f"colorjax: {error}", file=sys.stderr)
-        return 2
     except NonFiniteError as error:
-        print(f"colorjax: training stopped at {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("colorjax: stopped; the same command goes on from the newest checkpoint")
-        return 130
+        sys.exit(f"colorjax: training stopped at {error}")
     print(report.results_table(results))
     print(f"The report is in {workdir / 'report'}, sample grids in {workdir / 'samples'}.")
-    return 0
 
 
 def parse_flags() -> ConfigDict:
@@ -65,14 +60,6 @@ def parse_flags() -> ConfigDict:
     if rest:
         raise InputError(f"{rest[0]!r} is no flag; write --config.KEY=VALUE (--help lists them)")
     return config
-
-
-def keep_compiled() -> None:
-    """Keeps compiled steps in the user's cache, unless JAX was told of another place."""
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-        jax.config.update("jax_compilation_cache_dir", str(cache / "colorjax/compilation"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Everything that knows about devices: the axis, pmap, replication and sharding."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -71,3 +73,11 @@ def check_batch_size(batch_size: int) -> None:
             f"config.batch_size={batch_size} cannot be shared by {count} devices; "
             f"set it to a multiple of {count}"
         )
+
+
+def keep_compiled() -> None:
+    """Keeps compiled steps in the user's cache, unless JAX was told of another place."""
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(cache / "colorjax/compilation"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

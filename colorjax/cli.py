@@ -1,0 +1,40 @@
+"""The `colorjax` command: `colorjax COMMAND --help` says what each does, with an example."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import colorjax
+from colorjax.errors import InputError, exit_status
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are InputError: one line, as all wrong input."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} ({self.prog} --help shows how it is used)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line, by default the process's. Returns the exit status."""
+    return exit_status(lambda: run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Parses a command line and does what it says. Raises InputError for whatever is wrong."""
+    parser = Parser(prog="colorjax", description="Colours grey faces.")
+    parser.add_argument("--version", action="version", version=f"colorjax {colorjax.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in COMMANDS:
+        add(commands)
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+# Each adds its parser, and sets `run` to the function that gets the parsed options.
+COMMANDS: tuple[Callable[[Any], None], ...] = ()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
