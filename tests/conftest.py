@@ -5,11 +5,13 @@ tests start have them too.
 import os
 import tempfile
 
-import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -40,6 +42,4 @@ def _forget_compiled():
     maps (vm.max_map_count, 65,530) crashes while it compiles the next one.
     """
     yield
-    import jax
-
     jax.clear_caches()

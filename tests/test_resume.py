@@ -19,6 +19,13 @@ from colorjax import parallel, train
 from colorjax.errors import InputError
 
 
+@pytest.fixture(autouse=True)
+def _forget_compiled():
+    """After each test, not after the module as elsewhere: each compiles whole runs of its own."""
+    yield
+    jax.clear_caches()
+
+
 def _config(name, **overrides):
     if name == "small_gan":
         return support.small_gan(**overrides)
