@@ -5,13 +5,12 @@ tests start have them too.
 import os
 import tempfile
 
+import pytest
+
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
-
-import jax  # noqa: E402
-import pytest  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -41,5 +40,7 @@ def _forget_compiled():
     XLA maps memory for every compiled function, and a process that reaches the kernel's number of
     maps (vm.max_map_count, 65,530) crashes while it compiles the next one.
     """
+    import jax  # not before the settings above
+
     yield
     jax.clear_caches()
