@@ -53,6 +53,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
         path=config.dataset.path,
         validation_path=config.dataset.validation_path,
         cache_dir=config.dataset.cache_dir or None,
+        variant=config.dataset.variant,
+        min_chroma=config.dataset.min_chroma,
     )
     run, state = build_run(config, resumes=checkpoint.any_saved(workdir))
     claim(workdir, config.to_dict(), sources.key)

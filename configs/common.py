@@ -22,7 +22,7 @@ def get(dataset: str) -> ConfigDict:
     config.image_size = 64 if short else 128
 
     config.dataset = ConfigDict()
-    # procedural_faces, image_folder.
+    # procedural_faces, digiface1m, image_folder.
     config.dataset.name = dataset
     # Folders and zips of images, comma-separated.
     config.dataset.path = ""
@@ -30,6 +30,11 @@ def get(dataset: str) -> ConfigDict:
     config.dataset.validation_path = ""
     # Where prepared data are kept; by default in the user's cache folder.
     config.dataset.cache_dir = ""
+    # Which digiface1m, as `colorjax prepare` named it; needed only where there are several.
+    config.dataset.variant = ""
+    # image_folder leaves out grey pictures: those with this chroma (Lab units) in less than a
+    # twentieth of their pixels. 0 keeps all.
+    config.dataset.min_chroma = 5.0
     # Random crops: the smallest share of the image's area.
     config.dataset.min_scale = 0.6
     # Whether every second image is mirrored.

@@ -270,7 +270,7 @@ def test_other_png_modes_become_three_channels(mode):
 
 
 def test_an_unknown_data_set_is_refused_with_the_names_of_those_known(tmp_path):
-    with pytest.raises(InputError, match=r"'faces'.*image_folder, procedural_faces"):
+    with pytest.raises(InputError, match=r"'faces'.*digiface1m, image_folder, procedural_faces"):
         pipeline.load_sources("faces", cache_dir=tmp_path)
 
 

@@ -12,8 +12,13 @@ import numpy as np
 
 from colorjax.errors import InputError
 
-# A data set is one line here: module in colorjax.data -> its TFDS builder.
-BUILDERS = {"image_folder": "ImageFolder", "procedural_faces": "ProceduralFaces"}
+# A data set is one line here: its module in colorjax.data, the TFDS builder there, and what of
+# config.dataset only this builder takes.
+BUILDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "digiface1m": ("digiface", "Digiface1m", ("variant",)),
+    "image_folder": ("image_folder", "ImageFolder", ("min_chroma",)),
+    "procedural_faces": ("procedural_faces", "ProceduralFaces", ()),
+}
 
 # grain decodes in threads of its own; OpenCV's would only fight with them.
 cv2.setNumThreads(1)
@@ -46,6 +51,7 @@ def load_sources(
     path: str | None = None,
     validation_path: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    **options: Any,
 ) -> Sources:
     """Opens a data set; prepares it first if that has not been done.
 
@@ -54,6 +60,7 @@ def load_sources(
       path: folders and zips, comma-separated, for `image_folder`.
       validation_path: likewise, for validation; without it, people of `path` are held out.
       cache_dir: where data are prepared; by default `default_cache_dir()`.
+      options: what only some builders take (see BUILDERS); the others do without.
 
     Raises:
       InputError: an unknown name; paths that hold no usable images; a folder that cannot be
@@ -66,10 +73,14 @@ def load_sources(
 
     from colorjax.data.preparing import prepare, quiet_tfds
 
-    builder_class = getattr(importlib.import_module(f"colorjax.data.{name}"), BUILDERS[name])
+    module, builder_name, keys = BUILDERS[name]
+    builder_class = getattr(importlib.import_module(f"colorjax.data.{module}"), builder_name)
+    options = {key: value for key, value in options.items() if key in keys}
     data_dir = Path(cache_dir or default_cache_dir()).expanduser()
     with quiet_tfds():
-        builder = prepare(builder_class.from_paths(path or "", validation_path or "", data_dir))
+        builder = prepare(
+            builder_class.from_paths(path or "", validation_path or "", data_dir, **options)
+        )
         decoders = {"image": tfds.decode.SkipDecoding()}
         train, validation = builder.as_data_source(["train", "validation"], decoders=decoders)
     return Sources(train, validation, Path(builder.data_dir).relative_to(data_dir).as_posix())
