@@ -70,6 +70,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
         seed=config.seed,
         min_scale=config.dataset.min_scale,
         flip=config.dataset.flip,
+        workers=config.dataset.workers,
+        place=parallel.shard,
         **read,
     )
     training, validation = (partial(pipeline.eval_batches, split, **read) for split in sources[:2])
@@ -103,7 +105,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
                     writer.write(step, f"validation, {name}", figures)
                     progress.note(f"step {step}, {name}: {report.brief(figures)}")
                 progress.restart_clock(step)
-            batch = parallel.shard(next(batches))
+            batch = next(batches)
             train_step = run.step_at(step)
             # Dispatched, not awaited: while it runs, the next batch is read.
             with jax.transfer_guard("disallow"):

@@ -39,6 +39,8 @@ def get(dataset: str) -> ConfigDict:
     config.dataset.min_scale = 0.6
     # Whether every second image is mirrored.
     config.dataset.flip = True
+    # Processes that decode; 0 is threads of this one, -1 chooses by the number of CPUs.
+    config.dataset.workers = 0 if short else -1
 
     config.model = ConfigDict()
     # encoder_decoder, resnet.

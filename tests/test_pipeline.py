@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from colorjax.data import pipeline
+from colorjax.data.batches import random_crop
 from colorjax.errors import InputError
 
 
@@ -143,7 +144,9 @@ def test_about_half_of_the_images_are_mirrored_and_nothing_else_happens_to_them(
 def test_crops_have_the_area_and_aspect_that_are_asked_for():
     rng = np.random.default_rng(0)
     image = np.zeros((300, 200, 3), np.uint8)
-    shapes = np.array([pipeline.random_crop(image, 0.25, rng).shape[:2] for _ in range(2000)])
+    shapes = np.array(
+        [random_crop(image, 0.25, rng.random(4).tolist()).shape[:2] for _ in range(2000)]
+    )
     area, aspect = shapes.prod(axis=1) / 200**2, shapes[:, 1] / shapes[:, 0]
     assert area.min() > 0.24
     assert area.min() < 0.27
@@ -151,7 +154,7 @@ def test_crops_have_the_area_and_aspect_that_are_asked_for():
     assert 0.79 < aspect.min() < 0.82
     assert 1.22 < aspect.max() < 1.27
     assert abs(area.mean() - 0.61) < 0.03  # 0.625, less what does not fit into the square
-    assert pipeline.random_crop(image, 1.0, rng).shape == (200, 200, 3)
+    assert random_crop(image, 1.0, rng.random(4).tolist()).shape == (200, 200, 3)
 
 
 @pytest.mark.parametrize("process_count", [1, 2])
@@ -285,7 +288,7 @@ def test_the_cache_is_where_xdg_says(monkeypatch, tmp_path):
 def test_preparing_and_reading_need_no_tensorflow_and_importing_no_tfds(tmp_path):
     for person in range(2):
         (tmp_path / "in" / str(person)).mkdir(parents=True)
-        (tmp_path / "in" / str(person) / "0.png").write_bytes(_source(1)[0]["image"])
+        (tmp_path / "in" / str(person) / "0.png").write_bytes(_source(2)[person]["image"])
     script = f"""
 import sys
 from colorjax.data import pipeline

@@ -99,7 +99,8 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         del dl_manager  # nothing is downloaded
         config = self.builder_config
         manifest = Manifest(config.roots, config.num_train_roots, config.min_chroma)
-        print(manifest.account(), file=sys.stderr)
+        account = manifest.account()
+        print(f"{account[0].upper()}{account[1:]}.", file=sys.stderr)
         if config.num_train_roots < len(config.roots):
             _require(manifest, True, config.roots[: config.num_train_roots])
             _require(manifest, False, config.roots[config.num_train_roots :])
@@ -110,8 +111,8 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
                 person = next(manifest.given(True)).person
                 raise InputError(
                     f"all images of {_names(config.roots)} are of one person, {person!r}, "
-                    "because first-level folders are people; give images of more people, or set "
-                    "config.dataset.validation_path"
+                    f"because first-level folders are people ({manifest.account()}); give images "
+                    "of more people, or set config.dataset.validation_path"
                 )
             select = manifest.split
         return {
