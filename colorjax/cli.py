@@ -100,8 +100,32 @@ def _run_prepare(options: argparse.Namespace) -> None:
     print(f"{options.dataset} is ready in {data_dir}: {listed}.")
 
 
+def _damages(commands: Any) -> None:
+    parser = commands.add_parser(
+        "damages",
+        help="draw what training can do to L, at three strengths",
+        description="Draws a sheet of the damages of old photographs that training can do to L.",
+        epilog="for instance:\n  colorjax damages --output damages.png\n"
+        "  colorjax damages --image portrait.jpg --output damages.png",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="the PNG to write")
+    parser.add_argument("--image", metavar="FILE", help="a picture (default: a rendered face)")
+    parser.add_argument(
+        "--size", type=int, default=128, help="side of the square, in pixels (default: 128)"
+    )
+    parser.set_defaults(run=_run_damages)
+
+
+def _run_damages(options: argparse.Namespace) -> None:
+    from colorjax.damage_sheet import draw_sheet
+
+    draw_sheet(Path(options.output), options.image and Path(options.image), options.size)
+    print(f"Wrote {options.output}.")
+
+
 # Each adds its parser, and sets `run` to the function that gets the parsed options.
-COMMANDS: tuple[Callable[[Any], None], ...] = (_prepare,)
+COMMANDS: tuple[Callable[[Any], None], ...] = (_prepare, _damages)
 
 
 if __name__ == "__main__":

@@ -202,6 +202,9 @@ def check_config(config: ConfigDict) -> None:
         ("ema_decay", lambda x: 0 <= x < 1, "in [0, 1)"),
         ("model.width", lambda x: x > 0, "more than 0"),
         ("dataset.min_scale", lambda x: 0 < x <= 1, "in (0, 1]"),
+        ("dataset.min_chroma", lambda x: x >= 0, "0 or more"),
+        ("dataset.workers", lambda x: x >= -1, "-1, 0 or more"),
+        *((f"damage.{key}", lambda x: 0 <= x <= 1, "in [0, 1]") for key in config.damage),
     ):
         value = functools.reduce(getattr, key.split("."), config)
         if not fits(value):
