@@ -1,0 +1,225 @@
+"""Images/s through the pipeline, beside plain decoding and PyTorch's DataLoader; its memory."""
+
+import contextlib
+import importlib.util
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from operator import truediv
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from colorjax.data import pipeline
+from colorjax.data.batches import random_crop
+from colorjax.data.images import resize
+from colorjax.data.records import Source
+
+FILES = 1000
+PLAIN = "plain OpenCV decoding"
+SETTLE_SECONDS = 0.5
+MIN_SCALE = 0.6
+
+
+class Repeated:
+    """A source made as large as wanted by index, not on disk."""
+
+    def __init__(self, source: Source, size: int):
+        self._source, self._size, self._real = source, size, len(source)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]:
+        return self._source[index % self._real]
+
+
+class TorchFaces:
+    """The same files for PyTorch's DataLoader: decode, crop, resize, mirror."""
+
+    def __init__(self, files: Sequence[str], count: int, image_size: int):
+        self._files, self._count, self._image_size = files, count, image_size
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        rng = np.random.default_rng(index)
+        bgr = cv2.imread(self._files[index % len(self._files)], cv2.IMREAD_COLOR)
+        assert bgr is not None
+        rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        rgb = resize(random_crop(rgb, MIN_SCALE, rng.random(4).tolist()), self._image_size)
+        return cv2.flip(rgb, 1) if rng.random() < 0.5 else rgb
+
+
+def measure(
+    *,
+    path: str,
+    images: int,
+    rounds: int,
+    batch_size: int,
+    image_size: int,
+    size: int,
+    workers: int,
+    reads: int,
+) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
+    """Measures in turns, so that what else the machine does weighs on all alike.
+
+    Args:
+      path: of image_folder; empty for procedural_faces.
+      images: how many each of them reads in a round.
+      rounds: how often.
+      batch_size: images a batch.
+      image_size: side, in pixels.
+      size: of the data set as the pipeline sees it.
+      workers: see `pipeline.train_iterator`.
+      reads: over so many more images the memory is watched.
+
+    Returns:
+      A row for each way of reading, and the circumstances.
+    """
+    import jax
+
+    from colorjax import parallel
+
+    name = "image_folder" if path else "procedural_faces"
+    sources = pipeline.load_sources(name, path=path or None, min_chroma=0.0)
+    cores = len(os.sched_getaffinity(0))
+    source = Repeated(sources.train, size)
+    start = time.perf_counter()
+    batches = pipeline.train_iterator(
+        source,
+        batch_size=batch_size,
+        image_size=image_size,
+        seed=0,
+        min_scale=MIN_SCALE,
+        workers=workers,
+        place=parallel.shard,
+    )
+    jax.block_until_ready(next(batches))
+    start_up = time.perf_counter() - start
+
+    def plain(count: int) -> None:
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(lambda first: _decode(files, range(first, count, cores)), range(cores)))
+
+    def through_pipeline(count: int) -> None:
+        for _ in range(count // batch_size):
+            batch = next(batches)
+        jax.block_until_ready(batch)
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        files = _write_files(sources.train, Path(folder))
+        ways: dict[str, Callable[[int], None]] = {
+            PLAIN: plain,
+            "colorjax, to the device": through_pipeline,
+        }
+        if importlib.util.find_spec("torch"):
+            loader = _torch_batches(files, image_size, batch_size, cores)
+            stack.callback(loader.close)
+
+            def through_torch(count: int) -> None:
+                for _ in range(count // batch_size):
+                    next(loader)
+
+            ways["PyTorch's DataLoader"] = through_torch
+        rates = _take_turns(ways, rounds, -(-images // batch_size) * batch_size, 16 * batch_size)
+    memory = _memory(batches, batch_size, reads) if reads else {}
+    batches.close()
+
+    rows: list[Mapping[str, Any]] = [
+        {
+            "": name,
+            "images/s": statistics.median(rate),
+            "of plain decoding": statistics.median(
+                a / b for a, b in zip(rate, rates[PLAIN], strict=True)
+            ),
+        }
+        for name, rate in rates.items()
+    ]
+    about = {
+        "data": sources.key,
+        "bytes an image": round(np.mean([len(sources.train[i]["image"]) for i in range(50)])),
+        "images in the data set": size,
+        "cores": cores,
+        "workers": workers if workers >= 0 else pipeline.default_workers(),
+        "rounds of images": f"{rounds} × {images}, medians",
+        "seconds from opening to the first batch": round(start_up, 2),
+        **memory,
+    }
+    return rows, about
+
+
+def _write_files(source: Source, folder: Path) -> list[str]:
+    files = []
+    for index in range(min(FILES, len(source))):
+        files.append(os.fspath(folder / str(index)))
+        Path(files[-1]).write_bytes(source[index]["image"])
+    return files
+
+
+def _decode(files: Sequence[str], numbers: range) -> None:
+    for number in numbers:
+        if cv2.imread(files[number % len(files)], cv2.IMREAD_COLOR) is None:
+            raise ValueError(f"{files[number % len(files)]} cannot be decoded")
+
+
+def _torch_batches(
+    files: Sequence[str], image_size: int, batch_size: int, cores: int
+) -> Generator[Any, None, None]:
+    from torch.utils.data import DataLoader
+
+    dataset: Any = TorchFaces(files, 2**30, image_size)
+    # JAX has threads, after which forking may hang.
+    context = "spawn"
+    yield from DataLoader(
+        dataset, batch_size=batch_size, num_workers=cores, multiprocessing_context=context
+    )
+
+
+def _take_turns(
+    ways: Mapping[str, Callable[[int], None]], rounds: int, images: int, ahead: int
+) -> dict[str, list[float]]:
+    """Images/s of each way in each round.
+
+    Before its turn each reads `ahead` images, so that what it had read ahead meanwhile does not
+    count; after it, it is given time to fill its buffers again.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, read in ways.items():
+            read(ahead)
+            begin = time.perf_counter()
+            read(images)
+            rates[name].append(images / (time.perf_counter() - begin))
+            time.sleep(SETTLE_SECONDS)
+    return rates
+
+
+def _memory(batches: pipeline.BatchIterator, batch_size: int, reads: int) -> dict[str, Any]:
+    """How much memory grows over some reads, after the first tenth of them."""
+    before = 0.0
+    for number in range(-(-reads // batch_size)):
+        next(batches)
+        if number * batch_size >= reads // 10 and not before:
+            before = _resident_mib()
+    return {f"MiB more after {reads} images": round(_resident_mib() - before, 1)}
+
+
+def _resident_mib() -> float:
+    """Of this process and its children."""
+    total, waiting = 0, [os.getpid()]
+    while waiting:
+        process = Path(f"/proc/{waiting.pop()}")
+        try:
+            total += int((process / "statm").read_text().split()[1])
+            for task in (process / "task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+        except OSError:
+            continue  # it has ended
+    return total * os.sysconf("SC_PAGE_SIZE") / 2**20
