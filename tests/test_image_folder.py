@@ -172,7 +172,7 @@ def test_hidden_files_and_those_of_other_kinds_are_ignored_without_a_word(tmp_pa
     ):
         sources = _load(tmp_path, path)
         assert len(sources.train) + len(sources.validation) == 8
-    assert "Of 8 images 8 used." in capfd.readouterr().err
+    assert "Of 8 images, 8 used." in capfd.readouterr().err
 
 
 def _png_header(width, height):
@@ -209,7 +209,7 @@ def test_unreadable_files_are_skipped_and_counted(tmp_path, capfd, kind):
     assert len(sources.train) + len(sources.validation) == 8
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Of ")]
     assert lines == [
-        "Of 15 images 8 used, 7 unreadable (person 1/cut.jpg, person 1/cut.png, "
+        "Of 15 images, 8 used, 7 unreadable (person 1/cut.jpg, person 1/cut.png, "
         "person 1/empty.jpg, …)."
     ]
 
@@ -223,7 +223,7 @@ def test_a_corrupt_member_of_a_zip_is_skipped_and_counted(tmp_path, capfd):
     path.write_bytes(data.replace(victim, victim[:60] + b"\0\1\2" + victim[63:]))
     sources = _load(tmp_path, path)
     assert len(sources.train) + len(sources.validation) == 7
-    assert "Of 8 images 7 used, 1 unreadable (person 2/1.PNG)." in capfd.readouterr().err
+    assert "Of 8 images, 7 used, 1 unreadable (person 2/1.PNG)." in capfd.readouterr().err
 
 
 def test_the_suffix_does_not_decide_what_a_file_is(tmp_path):
@@ -474,7 +474,7 @@ def test_grey_pictures_are_left_out_and_counted_unless_they_are_wanted(tmp_path,
     assert {"grey", "near grey"}.isdisjoint(
         _subjects(sources.train) | _subjects(sources.validation)
     )
-    assert "Of 11 images 9 used, 2 grey and left out" in capfd.readouterr().err
+    assert "Of 11 images, 9 used, 2 grey and left out" in capfd.readouterr().err
     kept = _load(tmp_path, folder, min_chroma=0.0)
     assert len(kept.train) + len(kept.validation) == 11
     assert kept.key != sources.key
@@ -500,7 +500,7 @@ def test_a_picture_that_is_there_twice_is_used_once_and_stays_in_validation(tmp_
     assert _images(sources.train) == set(train.values())
     assert len(sources.train) == 6
     assert _images(sources.validation) == set(validation.values())
-    assert "Of 10 images 8 used, 2 duplicate." in capfd.readouterr().err
+    assert "Of 10 images, 8 used, 2 duplicate." in capfd.readouterr().err
 
 
 def test_an_unchanged_folder_is_not_read_again(tmp_path, monkeypatch):

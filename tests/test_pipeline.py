@@ -2,12 +2,15 @@
 
 import io
 import json
+import pickle
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from colorjax.data import pipeline
@@ -291,6 +294,7 @@ def test_preparing_and_reading_need_no_tensorflow_and_importing_no_tfds(tmp_path
         (tmp_path / "in" / str(person) / "0.png").write_bytes(_source(2)[person]["image"])
     script = f"""
 import sys
+import time
 from colorjax.data import pipeline
 assert "tensorflow_datasets" not in sys.modules
 for _ in range(2):
@@ -304,3 +308,86 @@ list(pipeline.eval_batches(sources.validation, batch_size=2, image_size=8))
 assert "tensorflow" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_worker_processes_change_nothing_and_a_state_goes_on_with_any_number_of_them():
+    source = _source(13)
+    expected = _take(_train(source), 7)
+    iterator = _train(source, workers=2, num_threads=1)
+    batches = [next(iterator)["image"] for _ in range(3)]
+    state = json.loads(json.dumps(iterator.get_state()))
+    iterator.set_state(state)  # ends the workers, and what they had read ahead is read again
+    batches += _take(iterator, 1)
+    last = _train(source)
+    last.set_state({"next_index": state["next_index"] + 1})
+    batches += _take(last, 3)
+    for ours, theirs in zip(batches, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_batches_are_placed_ahead_of_time_and_the_state_counts_those_that_were_taken():
+    placed = []
+
+    def place(batch):
+        placed.append(batch["image"].copy())
+        return {"image": batch["image"], "placed": len(placed)}
+
+    expected = _take(_train(_source(13)), 3)
+    iterator = _train(_source(13), place=place)
+    batch = next(iterator)
+    assert batch["placed"] == 1
+    deadline = time.monotonic() + 60
+    while len(placed) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(placed) >= 3  # two more than were taken
+    assert iterator.get_state() == {"next_index": 1}
+    for image, theirs in zip(placed, expected, strict=False):
+        np.testing.assert_array_equal(image, theirs)
+    iterator.close()
+
+
+def test_records_give_what_tfds_gives(tmp_path):
+    """Read by TFDS itself: `as_data_source`, images not decoded."""
+    for person in range(4):
+        for index, record in enumerate(_source(2, seed=person)):
+            file = tmp_path / "in" / str(person) / f"{index}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(record["image"])
+    sources = pipeline.load_sources(
+        "image_folder", path=str(tmp_path / "in"), cache_dir=tmp_path / "cache"
+    )
+    builder = tfds.builder_from_directory(tmp_path / "cache" / sources.key)
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    theirs = builder.as_data_source("train", decoders=decoders)
+    assert len(theirs) == len(sources.train) == 6
+    for index in range(6):
+        ours = sources.train[index]
+        assert ours == theirs[index]
+        assert pickle.loads(pickle.dumps(sources.train))[index] == ours
+
+
+_MANY_READS = """
+import sys, time
+start = time.perf_counter()
+import cv2, numpy as np
+from colorjax.data import pipeline
+from colorjax.data.benchmark import Repeated, _memory
+
+tiny = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+source = Repeated([{"image": tiny}] * 10, 1_200_000)
+batches = pipeline.train_iterator(
+    source, batch_size=1000, image_size=4, seed=0, place=lambda batch: batch
+)
+next(batches)
+print(time.perf_counter() - start)
+print(*_memory(batches, 1000, int(sys.argv[1])).values())
+batches.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_million_images_take_no_more_memory_than_a_hundred_thousand():
+    command = [sys.executable, "-c", _MANY_READS, "400000"]
+    process = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+    _, mib = map(float, process.stdout.split())
+    assert mib < 20  # each order of an epoch has 4.8 MB, and three are kept

@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +143,9 @@ def measure(
     ]
     about = {
         "data": sources.key,
-        "bytes an image": round(np.mean([len(sources.train[i]["image"]) for i in range(50)])),
+        "bytes an image": round(
+            np.mean([len(sources.train[i]["image"]) for i in range(min(50, len(sources.train)))])
+        ),
         "images in the data set": size,
         "cores": cores,
         "workers": workers if workers >= 0 else pipeline.default_workers(),

@@ -23,8 +23,8 @@ from colorjax.errors import InputError
 URL = "https://facesyntheticspubwedata.z6.web.core.windows.net/wacv-2023/"
 HOMEPAGE = "https://github.com/microsoft/DigiFace1M"
 LICENSE = (
-    "DigiFace-1M is Microsoft's and may be used for non-commercial research only; it must not be "
-    f"used to identify people. The terms that bind you are at {HOMEPAGE}"
+    "DigiFace-1M is Microsoft's, and licensed for non-commercial research only; the terms that "
+    f"bind you are at {HOMEPAGE}"
 )
 SIZE = 112
 # Of each 20 subjects with consecutive numbers one is for validation and one for test.

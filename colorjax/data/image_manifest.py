@@ -127,7 +127,7 @@ class Manifest:
             )
         if self.duplicate:
             parts.append(f"{self.duplicate} duplicate")
-        return f"of {total} images {', '.join(parts)}"
+        return f"of {total} images, {', '.join(parts)}"
 
 
 def text(name: str) -> str:
