@@ -541,3 +541,15 @@ def test_opening_prepared_data_takes_less_than_half_a_second(tmp_path):
         _load(tmp_path, folder)
         durations.append(time.perf_counter() - start)
     assert min(durations) < 0.5
+
+
+def test_a_file_that_vanishes_while_it_is_prepared_is_named(tmp_path, monkeypatch):
+    folder = _write(tmp_path / "in", _people(4))
+    account = image_manifest.Manifest.account
+
+    def vanish(manifest):
+        (folder / "person 0" / "1.PNG").unlink(missing_ok=True)
+        return account(manifest)
+
+    monkeypatch.setattr(image_manifest.Manifest, "account", vanish)
+    _refused(tmp_path, r"person 0/1\.PNG in .*in has changed while it was prepared", folder)

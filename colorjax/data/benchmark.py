@@ -114,6 +114,7 @@ def measure(
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         files = _write_files(sources.train, Path(folder))
+        sizes = [os.path.getsize(file) for file in files]
         ways: dict[str, Callable[[int], None]] = {
             PLAIN: plain,
             "colorjax, to the device": through_pipeline,
@@ -143,9 +144,7 @@ def measure(
     ]
     about = {
         "data": sources.key,
-        "bytes an image": round(
-            np.mean([len(sources.train[i]["image"]) for i in range(min(50, len(sources.train)))])
-        ),
+        "bytes an image": round(statistics.mean(sizes)),
         "images in the data set": size,
         "cores": cores,
         "workers": workers if workers >= 0 else pipeline.default_workers(),

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import tensorflow_datasets as tfds
 
-from colorjax.data.image_decoding import MAX_PIXELS, as_stored
+from colorjax.data.image_decoding import MAX_PIXELS, READ_ERRORS, as_stored
 from colorjax.data.image_files import Folder, Root, open_root, split_paths
 from colorjax.data.image_manifest import ImageFile, Manifest, text
 from colorjax.errors import InputError
@@ -124,7 +124,13 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         with contextlib.ExitStack() as stack:
             readers = [stack.enter_context(r.reader()) for r in self.builder_config.roots]
             for file in files:
-                image = as_stored(readers[file.root](file.name))
+                try:
+                    image = as_stored(readers[file.root](file.name))
+                except READ_ERRORS as error:
+                    raise InputError(
+                        f"{text(file.name)} in {self.builder_config.roots[file.root].path} has "
+                        f"changed while it was prepared ({error}); run the command again"
+                    ) from error
                 yield (
                     f"{file.root}/{text(file.name)}",
                     {"image": image, "subject": file.person, "index": file.number},
