@@ -45,7 +45,7 @@ def _prepare(commands: Any) -> None:
         "--config.dataset.cache_dir=data",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("dataset", choices=["digiface1m", "procedural_faces"])
+    parser.add_argument("dataset", choices=["digiface1m", "image_folder", "procedural_faces"])
     parser.add_argument(
         "--data_dir",
         help="where prepared data and downloads are kept; give it to training as "
@@ -72,6 +72,17 @@ def _prepare(commands: Any) -> None:
         action="store_true",
         help="you accept the licence: non-commercial research only",
     )
+    folder = parser.add_argument_group("image_folder")
+    folder.add_argument("--path", help="folders and zips, comma-separated")
+    folder.add_argument(
+        "--validation_path", help="the same for validation (default: a tenth of the people)"
+    )
+    folder.add_argument(
+        "--min_chroma",
+        type=float,
+        default=5.0,
+        help="leave out pictures with less colour, in Lab units; 0 keeps all (default: 5.0)",
+    )
     parser.set_defaults(run=_run_prepare)
 
 
@@ -94,7 +105,13 @@ def _run_prepare(options: argparse.Namespace) -> None:
         )
         counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     else:
-        sources = pipeline.load_sources(options.dataset, cache_dir=data_dir)
+        sources = pipeline.load_sources(
+            options.dataset,
+            path=options.path,
+            validation_path=options.validation_path,
+            cache_dir=data_dir,
+            min_chroma=options.min_chroma,
+        )
         counts = {"train": len(sources.train), "validation": len(sources.validation)}
     listed = ", ".join(f"{count} images for {name}" for name, count in sorted(counts.items()))
     print(f"{options.dataset} is ready in {data_dir}: {listed}.")

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from colorjax import cli
 from colorjax.data import archives, image_folder, image_manifest, pipeline
 from colorjax.errors import InputError
+from configs.common import get
 
 
 def _image(value, suffix="png", size=(12, 10)):
@@ -553,3 +555,12 @@ def test_a_file_that_vanishes_while_it_is_prepared_is_named(tmp_path, monkeypatc
 
     monkeypatch.setattr(image_manifest.Manifest, "account", vanish)
     _refused(tmp_path, r"person 0/1\.PNG in .*in has changed while it was prepared", folder)
+
+
+def test_the_command_prepares_what_training_will_read(tmp_path, capsys):
+    folder, data_dir = _write(tmp_path / "in", _people(10)), tmp_path / "cache"
+    cli.run(["prepare", "image_folder", "--path", str(folder), "--data_dir", str(data_dir)])
+    assert "image_folder is ready in" in capsys.readouterr().out
+    assert _prepared(tmp_path) == 1
+    _load(tmp_path, folder, min_chroma=get("image_folder").dataset.min_chroma)
+    assert _prepared(tmp_path) == 1

@@ -6,8 +6,9 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,13 @@ def measure(
 
     from colorjax import parallel
 
+    parallel.check_batch_size(batch_size)
     name = "image_folder" if path else "procedural_faces"
-    sources = pipeline.load_sources(name, path=path or None, min_chroma=0.0)
+    pipeline.load_sources(name, path=path or None, min_chroma=0.0)  # prepared, if it was not
     cores = len(os.sched_getaffinity(0))
-    source = Repeated(sources.train, size)
     start = time.perf_counter()
+    sources = pipeline.load_sources(name, path=path or None, min_chroma=0.0)
+    source = Repeated(sources.train, size)
     batches = pipeline.train_iterator(
         source,
         batch_size=batch_size,
@@ -128,7 +131,8 @@ def measure(
                     next(loader)
 
             ways["PyTorch's DataLoader"] = through_torch
-        rates = _take_turns(ways, rounds, -(-images // batch_size) * batch_size, 16 * batch_size)
+        count = -(-images // batch_size) * batch_size
+        rates, cpu = _take_turns(ways, rounds, count, 16 * batch_size)
     memory = _memory(batches, batch_size, reads) if reads else {}
     batches.close()
 
@@ -136,9 +140,8 @@ def measure(
         {
             "": name,
             "images/s": statistics.median(rate),
-            "of plain decoding": statistics.median(
-                a / b for a, b in zip(rate, rates[PLAIN], strict=True)
-            ),
+            "of plain decoding": statistics.median(map(truediv, rate, rates[PLAIN])),
+            "CPU ms an image": statistics.median(cpu[name]),
         }
         for name, rate in rates.items()
     ]
@@ -184,21 +187,23 @@ def _torch_batches(
 
 def _take_turns(
     ways: Mapping[str, Callable[[int], None]], rounds: int, images: int, ahead: int
-) -> dict[str, list[float]]:
-    """Images/s of each way in each round.
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Images/s of each way in each round, and milliseconds of all cores an image.
 
     Before its turn each reads `ahead` images, so that what it had read ahead meanwhile does not
     count; after it, it is given time to fill its buffers again.
     """
     rates: dict[str, list[float]] = {name: [] for name in ways}
+    cpu: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, read in ways.items():
             read(ahead)
-            begin = time.perf_counter()
+            begin, begin_cpu = time.perf_counter(), _cpu_seconds()
             read(images)
             rates[name].append(images / (time.perf_counter() - begin))
+            cpu[name].append(1000 * (_cpu_seconds() - begin_cpu) / images)
             time.sleep(SETTLE_SECONDS)
-    return rates
+    return rates, cpu
 
 
 def _memory(batches: pipeline.BatchIterator, batch_size: int, reads: int) -> dict[str, Any]:
@@ -211,15 +216,25 @@ def _memory(batches: pipeline.BatchIterator, batch_size: int, reads: int) -> dic
     return {f"MiB more after {reads} images": round(_resident_mib() - before, 1)}
 
 
-def _resident_mib() -> float:
-    """Of this process and its children."""
-    total, waiting = 0, [os.getpid()]
+def _family() -> Iterator[Path]:
+    """The folders in /proc of this process and its descendants."""
+    waiting = [os.getpid()]
     while waiting:
         process = Path(f"/proc/{waiting.pop()}")
         try:
-            total += int((process / "statm").read_text().split()[1])
             for task in (process / "task").iterdir():
                 waiting += map(int, (task / "children").read_text().split())
         except OSError:
             continue  # it has ended
-    return total * os.sysconf("SC_PAGE_SIZE") / 2**20
+        yield process
+
+
+def _resident_mib() -> float:
+    pages = sum(int((process / "statm").read_text().split()[1]) for process in _family())
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _cpu_seconds() -> float:
+    # After the name, which may hold anything: user and system time are the 12th and 13th fields.
+    stats = ((process / "stat").read_text().rpartition(")")[2].split() for process in _family())
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
