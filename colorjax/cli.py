@@ -91,8 +91,8 @@ def _run_prepare(options: argparse.Namespace) -> None:
 
     data_dir = Path(options.data_dir or pipeline.default_cache_dir()).expanduser()
     if options.dataset == "digiface1m":
-        from colorjax.data.digiface import URL
         from colorjax.data.digiface_prepare import prepare_digiface
+        from colorjax.data.digiface_zips import URL
 
         builder = prepare_digiface(
             data_dir,

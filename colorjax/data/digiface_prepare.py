@@ -9,7 +9,8 @@ from urllib.parse import urljoin
 
 import tensorflow_datasets as tfds
 
-from colorjax.data.digiface import LICENSE, URL, Digiface1m, Part, make_config
+from colorjax.data.digiface import LICENSE, Digiface1m, make_config
+from colorjax.data.digiface_zips import URL, Part
 from colorjax.data.download import fetch_zip, shown
 from colorjax.data.preparing import is_prepared, locked, prepare, quiet_tfds
 from colorjax.errors import InputError
