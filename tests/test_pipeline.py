@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
+from support import environment
 
 from colorjax.data import pipeline
 from colorjax.data.batches import random_crop
@@ -364,6 +365,35 @@ def test_records_give_what_tfds_gives(tmp_path):
         ours = sources.train[index]
         assert ours == theirs[index]
         assert pickle.loads(pickle.dumps(sources.train))[index] == ours
+
+
+_WORKERS = """
+import cv2, numpy as np
+from colorjax import parallel
+from colorjax.data import pipeline
+
+def main():
+    global kept
+    png = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    batches = pipeline.train_iterator(
+        [{"image": png}] * 20, batch_size=8, image_size=64, seed=0, workers=1, place=parallel.shard
+    )
+    kept = [next(batches) for _ in range(3)]
+    batches.close()
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_program_with_workers_ends_without_a_word(tmp_path):
+    """No process, and no piece of shared memory is left behind, also if a batch is kept."""
+    script = tmp_path / "program.py"
+    script.write_text(_WORKERS)
+    process = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=300, env=environment()
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
 
 
 _MANY_READS = """

@@ -151,7 +151,7 @@ class BatchIterator(Iterator[Batch]):
             _parse_flags()
             dataset = dataset.mp_prefetch(
                 grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1)
-            )
+            ).map(_own)
         if self._place is not None:
             dataset = grain.experimental.ThreadPrefetchIterDataset(
                 dataset.map(self._place), prefetch_buffer_size=AHEAD
@@ -172,6 +172,11 @@ class BatchIterator(Iterator[Batch]):
         if self._iterator is not None:
             self._iterator.close()
             self._iterator = None
+
+
+def _own(batch: Batch) -> Batch:
+    """Out of the memory that is shared with a worker: on a CPU, JAX would keep it in use."""
+    return {name: np.array(value) for name, value in batch.items()}
 
 
 def _parse_flags() -> None:
