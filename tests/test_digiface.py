@@ -13,6 +13,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from loopback import serving
 from support import ROOT
 
@@ -352,3 +353,27 @@ def test_the_zips_are_those_of_the_release():
     images = sum(part.subjects * part.images for part in digiface.PARTS["all"])
     assert images == 720_000 + 499_995
     assert digiface_prepare.URL.startswith("https://")
+
+
+def test_the_builder_is_one_as_tfds_knows_them(tmp_path):
+    assert list(digiface.Digiface1m.builder_configs) == ["72", "5", "all"]
+    builder = digiface.Digiface1m(data_dir=tmp_path / "data", config="72")
+    assert builder.info.features["image"].shape == (112, 112, 3)
+    assert {"image", "subject", "index"} == set(builder.info.features)
+    assert "Bae, Gwangbin" in builder.info.citation
+    assert "github.com/microsoft" in builder.info.homepage
+    assert "non-commercial" in builder.info.redistribution_info.license
+    (tmp_path / "zips").mkdir()
+    (tmp_path / "zips" / PART_72).write_bytes(_zips()[PART_72])
+    config = tfds.download.DownloadConfig(manual_dir=tmp_path / "zips")
+    with pytest.raises(InputError, match="subjects_2000-3999_72_imgs.zip is not there"):
+        builder.download_and_prepare(download_config=config, file_format="array_record")
+    config_72 = digiface.make_config("72", ["0-1999"])
+    builder = digiface.Digiface1m(data_dir=tmp_path / "data", config=config_72)
+    builder.download_and_prepare(download_config=config, file_format="array_record")
+    assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
+        "train": 108,
+        "validation": 6,
+        "test": 6,
+    }
+    assert len(builder.as_data_source("test", decoders={"image": tfds.decode.SkipDecoding()})) == 6

@@ -189,5 +189,11 @@ def _parse_flags() -> None:
 
 def default_workers() -> int:
     """No processes on few cores, where starting them costs more than they bring; else half."""
-    cores = os.cpu_count() or 1
-    return 0 if cores < 8 else min(cores // 2, 16)
+    return 0 if num_cores() < 8 else min(num_cores() // 2, 16)
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

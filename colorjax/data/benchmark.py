@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from colorjax.data import pipeline
-from colorjax.data.batches import random_crop
+from colorjax.data.batches import num_cores, random_crop
 from colorjax.data.images import resize
 from colorjax.data.records import Source
 
@@ -90,7 +90,7 @@ def measure(
     parallel.check_batch_size(batch_size)
     name = "image_folder" if path else "procedural_faces"
     pipeline.load_sources(name, path=path or None, min_chroma=0.0)  # prepared, if it was not
-    cores = len(os.sched_getaffinity(0))
+    cores = num_cores()
     start = time.perf_counter()
     sources = pipeline.load_sources(name, path=path or None, min_chroma=0.0)
     source = Repeated(sources.train, size)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from colorjax.data.batches import Batch, BatchIterator, TrainBatches, default_workers
+from colorjax.data.batches import Batch, BatchIterator, TrainBatches, default_workers, num_cores
 from colorjax.data.images import centre_square, decode, resize
 from colorjax.data.records import Records, Source
 from colorjax.errors import InputError
@@ -204,7 +204,7 @@ def _local_batch_size(batch_size: int, process_count: int) -> int:
 
 
 def _num_threads() -> int:
-    return min(16, os.cpu_count() or 1)
+    return min(16, num_cores())
 
 
 def _read_options(num_threads: int | None) -> grain.ReadOptions:
