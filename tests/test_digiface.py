@@ -366,7 +366,7 @@ def test_the_builder_is_one_as_tfds_knows_them(tmp_path):
     (tmp_path / "zips").mkdir()
     (tmp_path / "zips" / PART_72).write_bytes(_zips()[PART_72])
     config = tfds.download.DownloadConfig(manual_dir=tmp_path / "zips")
-    with pytest.raises(InputError, match="subjects_2000-3999_72_imgs.zip is not there"):
+    with pytest.raises(InputError, match=r"subjects_2000-3999_72_imgs\.zip is not there"):
         builder.download_and_prepare(download_config=config, file_format="array_record")
     config_72 = digiface.make_config("72", ["0-1999"])
     builder = digiface.Digiface1m(data_dir=tmp_path / "data", config=config_72)
