@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from colorjax.damage import DAMAGES, damage_fixed
+from colorjax.damage import DAMAGES
 from colorjax.data.face_renderer import MIN_SIZE, render_face
 from colorjax.data.image_decoding import READ_ERRORS, decode_image
 from colorjax.data.images import centre_square, resize
@@ -34,7 +35,8 @@ def draw_sheet(output: Path, image: Path | None = None, size: int = 128) -> None
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise InputError(f"--size {size} cannot be drawn; it must be {MIN_SIZE} to {MAX_SIZE}")
     rgb = render_face(0, 11, 2, size) if image is None else _read(image, size)
-    l = rgb_to_lab(jnp.asarray(rgb[None], jnp.float32) / 255)[..., :1]
+    x = rgb_to_lab(jnp.asarray(rgb, jnp.float32) / 255)[..., 0] / 100
+    strengths = jnp.array((0.0, *STRENGTHS))
     names = list(DAMAGES)
     half = -(-len(names) // 2)
     pitch, block = size + MARGIN, NAME + (size + MARGIN) * (1 + len(STRENGTHS))
@@ -43,11 +45,15 @@ def draw_sheet(output: Path, image: Path | None = None, size: int = 128) -> None
     for number, name in enumerate(names):
         left, top = block * (number // half), HEADER + pitch * (number % half)
         draw.text((left + MARGIN, top + size // 2), name, 0, font, anchor="lm")
-        for column, strength in enumerate((0.0, *STRENGTHS)):
-            x = left + NAME + pitch * column
-            draw.text((x + size // 2, HEADER // 2), f"{strength:.2g}", 0, font, anchor="mm")
-            damaged = damage_fixed(l, jnp.array([number]), {name: strength})
-            sheet.paste(_grey(damaged), (x, top))
+        damaged = jax.jit(jax.vmap(DAMAGES[name], (None, None, 0)))(
+            jax.random.key(number), x, strengths
+        )
+        for column, (strength, cell) in enumerate(zip(strengths, _grey(damaged), strict=True)):
+            across = left + NAME + pitch * column
+            draw.text(
+                (across + size // 2, HEADER // 2), f"{float(strength):.2g}", 0, font, anchor="mm"
+            )
+            sheet.paste(Image.fromarray(cell), (across, top))
     try:
         with replaced(output) as beside:
             sheet.save(beside, format="PNG", optimize=True)
@@ -55,10 +61,10 @@ def draw_sheet(output: Path, image: Path | None = None, size: int = 128) -> None
         raise InputError(f"cannot write {output} ({error}); give another --output") from error
 
 
-def _grey(l: jnp.ndarray) -> Image.Image:
-    rgb = lab_to_rgb(jnp.concatenate([l, jnp.zeros_like(l), jnp.zeros_like(l)], axis=-1))
-    grey = np.asarray(jnp.round(255 * jnp.clip(rgb[0, ..., 0], 0, 1)))
-    return Image.fromarray(grey.astype(np.uint8))
+def _grey(x: jax.Array) -> np.ndarray:
+    """L / 100 [..., H, W] as the grey levels that show it, uint8."""
+    rgb = lab_to_rgb(jnp.stack([100 * x, jnp.zeros_like(x), jnp.zeros_like(x)], axis=-1))
+    return np.asarray(jnp.round(255 * jnp.clip(rgb[..., 0], 0, 1))).astype(np.uint8)
 
 
 def _read(path: Path, size: int) -> np.ndarray:

@@ -193,16 +193,15 @@ def test_no_config_damages_unless_it_is_told_to():
 def test_the_sheet_shows_every_damage_at_three_strengths(tmp_path):
     photo = tmp_path / "photo.webp"
     Image.fromarray(render_face(0, 1, 1, 40)).save(photo)
-    for image in ([], ["--image", str(photo)]):
-        output = tmp_path / "new" / "sheet.png"
-        cli.run(["damages", "--output", str(output), "--size", "32", *image])
-        sheet = np.asarray(Image.open(output))
-        rows, block = len(DAMAGES) // 2, 72 + 4 * 36
-        assert sheet.shape == (18 + 36 * rows, 2 * block)
-        for number in range(len(DAMAGES)):
-            left, top = block * (number // rows) + 72, 18 + 36 * (number % rows)
-            cells = [sheet[top : top + 32, left + 36 * k : left + 36 * k + 32] for k in range(4)]
-            assert all(abs(cells[0].astype(int) - cell).max() > 5 for cell in cells[1:])
+    output = tmp_path / "new" / "sheet.png"
+    cli.run(["damages", "--output", str(output), "--size", "64", "--image", str(photo)])
+    sheet = np.asarray(Image.open(output))
+    rows, block = len(DAMAGES) // 2, 72 + 4 * 68
+    assert sheet.shape == (18 + 68 * rows, 2 * block)
+    for number in range(len(DAMAGES)):
+        left, top = block * (number // rows) + 72, 18 + 68 * (number % rows)
+        cells = [sheet[top : top + 64, left + 68 * k : left + 68 * k + 64] for k in range(4)]
+        assert all(abs(cells[0].astype(int) - cell).max() > 5 for cell in cells[1:])
     with pytest.raises(InputError, match="cannot be read as an image"):
         cli.run(["damages", "--output", str(output), "--image", str(tmp_path)])
     with pytest.raises(InputError, match="must be 16 to 2048"):
