@@ -2,10 +2,13 @@
 
 import io
 import json
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -394,6 +397,44 @@ def test_a_program_with_workers_ends_without_a_word(tmp_path):
         [sys.executable, script], capture_output=True, text=True, timeout=300, env=environment()
     )
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+
+
+def _children(pid):
+    tasks = Path(f"/proc/{pid}/task").iterdir()  # any thread may have started them
+    return [child for task in tasks for child in (task / "children").read_text().split()]
+
+
+def _runs(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+def test_workers_outlive_a_signal_to_the_group_but_not_their_parent(tmp_path):
+    script = tmp_path / "program.py"
+    wait = "    print('ready', flush=True)\n    import time; time.sleep(300)\n    batches.close()"
+    script.write_text(_WORKERS.replace("    batches.close()", wait))
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            children = _children(process.pid)
+            (worker,) = (
+                child
+                for child in children
+                if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text()
+            )
+            for number in (signal.SIGINT, signal.SIGTERM):
+                os.kill(int(worker), number)
+            time.sleep(0.5)
+            assert _runs(worker)
+        finally:
+            process.kill()
+    deadline = time.monotonic() + 60
+    while any(map(_runs, children)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_runs, children))
 
 
 _MANY_READS = """

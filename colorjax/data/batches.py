@@ -1,8 +1,11 @@
 """Endless training batches by number: the same for any number of processes, workers and threads."""
 
 import functools
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -150,7 +153,8 @@ class BatchIterator(Iterator[Batch]):
         if self._workers:
             _parse_flags()
             dataset = dataset.mp_prefetch(
-                grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1)
+                grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1),
+                worker_init_fn=_stay_until_told,
             ).map(_own)
         if self._place is not None:
             dataset = grain.experimental.ThreadPrefetchIterDataset(
@@ -172,6 +176,24 @@ class BatchIterator(Iterator[Batch]):
         if self._iterator is not None:
             self._iterator.close()
             self._iterator = None
+
+
+def _stay_until_told(worker: int, workers: int) -> None:
+    """A worker ends when its parent says so or is gone, not by a signal meant for the parent.
+
+    Ctrl-C and cluster managers send theirs to the whole group: the parent still has to save.
+    """
+    del worker, workers
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _own(batch: Batch) -> Batch:

@@ -70,11 +70,17 @@ def load_sources(
         builder = prepare(
             builder_class.from_paths(path or "", validation_path or "", data_dir, **options)
         )
-        train, validation = (
-            Records(split.filepaths, split.num_examples)
-            for split in (builder.info.splits["train"], builder.info.splits["validation"])
-        )
-    return Sources(train, validation, Path(builder.data_dir).relative_to(data_dir).as_posix())
+    return _opened(builder, Path(builder.data_dir).relative_to(data_dir).as_posix())
+
+
+def _opened(builder: Any, key: str) -> Sources:
+    """The splits of a prepared builder."""
+    train, validation = (builder.info.splits[name] for name in ("train", "validation"))
+    return Sources(
+        Records(train.filepaths, train.num_examples),
+        Records(validation.filepaths, validation.num_examples),
+        key,
+    )
 
 
 def train_iterator(
