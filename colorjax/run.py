@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from colorjax import augment, checkpoint, losses, parallel
+from colorjax.damage import DAMAGES, damage
 from colorjax.errors import InputError
 from colorjax.models import build_discriminator, build_generator
 from colorjax.models.imagenet_weights import load_resnet50
@@ -73,7 +74,12 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
     variables = init_variables(generator, g_rng, 1, image_size=config.image_size)
     if not resumes:
         variables = _with_weights(config, variables)
-    shared = {"generator": generator, "optimizer": optimizer, "ema_decay": config.ema_decay}
+    shared = {
+        "generator": generator,
+        "optimizer": optimizer,
+        "ema_decay": config.ema_decay,
+        "damage": _damage(config.damage),
+    }
     loss = losses.regression_loss(config.loss, config.huber_delta)
     d_net, adversarial_step, adversarial_from = None, None, config.num_steps
     if "gan" in config:
@@ -107,6 +113,14 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
     )
     state = create_train_state(step_rng, net_state(variables, optimizer), d_net)
     return run, parallel.replicate(state)
+
+
+def _damage(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array] | None:
+    """What old photographs have suffered, as far as the config asks for it."""
+    strengths = {name: config[name] for name in DAMAGES if config[name]}
+    if not strengths:
+        return None
+    return partial(damage, strengths=strengths, probability=config.probability)
 
 
 def _with_weights(config: ConfigDict, variables: Variables) -> Variables:

@@ -23,6 +23,7 @@ Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
 # (variables, l [N, H, W, 1] in [0, 100]) -> a*b* [N, H, W, 2] in Lab units.
 Predictor = Callable[[Variables, jax.Array], jax.Array]
+Damage = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def regression_step(
@@ -33,6 +34,7 @@ def regression_step(
     optimizer: optax.GradientTransformation,
     loss: Loss,
     ema_decay: float,
+    damage: Damage | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One update of the generator alone.
 
@@ -43,11 +45,12 @@ def regression_step(
       optimizer: the generator's.
       loss: of predicted and true a*b* / 110.
       ema_decay: of the moving averages, in [0, 1).
+      damage: (key, L [N, H, W, 1] in [0, 100]) -> what the generator sees of L.
 
     Returns:
       The state after the update, and scalars averaged over the devices.
     """
-    l, ab = normalize(rgb_to_lab(to_float(batch["image"])))
+    l, ab = _inputs(batch, _step_rng(state), damage)
 
     def loss_fn(params: Any) -> tuple[jax.Array, Any]:
         prediction, batch_stats = _apply(generator, params, state.generator.batch_stats, l)
@@ -72,6 +75,7 @@ def gan_step(
     adversarial: AdversarialLoss,
     augment: Callable[[jax.Array, jax.Array], jax.Array],
     ema_decay: float,
+    damage: Damage | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One simultaneous update of generator and discriminator.
 
@@ -89,16 +93,16 @@ def gan_step(
       adversarial: the two sides' losses.
       augment: (key, [N, H, W, 3]) -> the same shape: what the discriminator sees of an image.
       ema_decay: of the generator's moving averages, in [0, 1).
+      damage: (key, L [N, H, W, 1] in [0, 100]) -> what both networks see of L.
 
     Returns:
       The state after the update, and scalars averaged over the devices.
     """
     assert state.discriminator is not None
     g_net, d_net = state.generator, state.discriminator
-    rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    rng = jax.random.fold_in(rng, lax.axis_index(AXIS))
+    rng = _step_rng(state)
     real_rng, fake_rng = jax.random.split(rng)
-    l, ab = normalize(rgb_to_lab(to_float(batch["image"])))
+    l, ab = _inputs(batch, rng, damage)
 
     def score(params: Any, ab: jax.Array, rng: jax.Array) -> tuple[jax.Array, Any]:
         seen = augment(rng, jnp.concatenate([l, ab], axis=-1))
@@ -186,6 +190,22 @@ def model_predictor(generator: nn.Module) -> Predictor:
 def to_float(image: jax.Array) -> jax.Array:
     """8-bit sRGB as floats in [0, 1]."""
     return image.astype(jnp.float32) / 255.0
+
+
+def _step_rng(state: TrainState) -> jax.Array:
+    """The key of this step on this device."""
+    rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+    return jax.random.fold_in(rng, lax.axis_index(AXIS))
+
+
+def _inputs(batch: Batch, rng: jax.Array, damage: Damage | None) -> tuple[jax.Array, jax.Array]:
+    """L / 50 - 1, damaged if so wanted, and the true a*b* / 110."""
+    lab = rgb_to_lab(to_float(batch["image"]))
+    if damage is not None:
+        # A key that the other random numbers of the step do not come from.
+        l = damage(jax.random.fold_in(rng, 2), lab[..., :1])
+        lab = jnp.concatenate([l, lab[..., 1:]], axis=-1)
+    return normalize(lab)
 
 
 def _apply(module: nn.Module, params: Any, batch_stats: Any, *inputs: jax.Array) -> Any:

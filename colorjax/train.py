@@ -53,6 +53,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
         path=config.dataset.path,
         validation_path=config.dataset.validation_path,
         cache_dir=config.dataset.cache_dir or None,
+        variant=config.dataset.variant,
+        min_chroma=config.dataset.min_chroma,
     )
     run, state = build_run(config, resumes=checkpoint.any_saved(workdir))
     claim(workdir, config.to_dict(), sources.key)
@@ -68,6 +70,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
         seed=config.seed,
         min_scale=config.dataset.min_scale,
         flip=config.dataset.flip,
+        workers=config.dataset.workers,
+        place=parallel.shard,
         **read,
     )
     training, validation = (partial(pipeline.eval_batches, split, **read) for split in sources[:2])
@@ -101,7 +105,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
                     writer.write(step, f"validation, {name}", figures)
                     progress.note(f"step {step}, {name}: {report.brief(figures)}")
                 progress.restart_clock(step)
-            batch = parallel.shard(next(batches))
+            batch = next(batches)
             train_step = run.step_at(step)
             # Dispatched, not awaited: while it runs, the next batch is read.
             with jax.transfer_guard("disallow"):
@@ -198,6 +202,9 @@ def check_config(config: ConfigDict) -> None:
         ("ema_decay", lambda x: 0 <= x < 1, "in [0, 1)"),
         ("model.width", lambda x: x > 0, "more than 0"),
         ("dataset.min_scale", lambda x: 0 < x <= 1, "in (0, 1]"),
+        ("dataset.min_chroma", lambda x: x >= 0, "0 or more"),
+        ("dataset.workers", lambda x: x >= -1, "-1, 0 or more"),
+        *((f"damage.{key}", lambda x: 0 <= x <= 1, "in [0, 1]") for key in config.damage),
     ):
         value = functools.reduce(getattr, key.split("."), config)
         if not fits(value):

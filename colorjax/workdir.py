@@ -8,8 +8,9 @@ from typing import Any
 from colorjax.errors import InputError
 from colorjax.files import write_text
 
-# Lengths and cadences: a run may go on with other ones.
+# Lengths, cadences and who reads: a run may go on with other ones.
 FREE_KEYS = {
+    "dataset.workers",
     "num_steps",
     "generator_pretrain_steps",
     "log_every",
@@ -19,7 +20,7 @@ FREE_KEYS = {
     "tensorboard",
 }
 # Where things lie says nothing about what they are: the data set's key does.
-PLACE_KEYS = {"dataset.path", "dataset.validation_path", "dataset.cache_dir"}
+PLACE_KEYS = {"dataset.path", "dataset.validation_path", "dataset.cache_dir", "dataset.variant"}
 
 
 def claim(workdir: Path, config: Mapping[str, Any], data_key: str) -> None:

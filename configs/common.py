@@ -22,7 +22,7 @@ def get(dataset: str) -> ConfigDict:
     config.image_size = 64 if short else 128
 
     config.dataset = ConfigDict()
-    # procedural_faces, image_folder.
+    # procedural_faces, digiface1m, image_folder.
     config.dataset.name = dataset
     # Folders and zips of images, comma-separated.
     config.dataset.path = ""
@@ -30,10 +30,39 @@ def get(dataset: str) -> ConfigDict:
     config.dataset.validation_path = ""
     # Where prepared data are kept; by default in the user's cache folder.
     config.dataset.cache_dir = ""
+    # Which digiface1m, as `colorjax prepare` named it; needed only where there are several.
+    config.dataset.variant = ""
+    # image_folder leaves out grey pictures: those with this chroma (Lab units) in less than a
+    # twentieth of their pixels. 0 keeps all.
+    config.dataset.min_chroma = 5.0
     # Random crops: the smallest share of the image's area.
     config.dataset.min_scale = 0.6
     # Whether every second image is mirrored.
     config.dataset.flip = True
+    # Processes that decode; 0 is threads of this one, -1 chooses by the number of CPUs.
+    config.dataset.workers = 0 if short else -1
+
+    # What old photographs have suffered, done to the L that training sees; never in evaluation.
+    # Each is the largest strength in [0, 1]; 0 is none (a sheet: colorjax damages --output FILE).
+    config.damage = ConfigDict()
+    # The chance of each to befall an image, at a strength uniform in [0, the largest].
+    config.damage.probability = 0.5
+    # Gaussian, a deviation of up to 2.5 % of the side.
+    config.damage.blur = 0.0
+    # Uneven light: up to 70 % darker towards a side and the corners.
+    config.damage.exposure = 0.0
+    # Hard paper: up to three times the contrast, ends lost.
+    config.damage.contrast = 0.0
+    # Film grain: noise of a deviation of up to 0.1 of the range.
+    config.damage.grain = 0.0
+    # Faded: up to 70 % of the range of tones gone, mostly the dark ones.
+    config.damage.fade = 0.0
+    # Up to six scratches and ten specks.
+    config.damage.scratches = 0.0
+    # The dots of a print, mixed in by this share.
+    config.damage.halftone = 0.0
+    # Blocks of a JPEG, of quality 75 down to 4.
+    config.damage.jpeg = 0.0
 
     config.model = ConfigDict()
     # encoder_decoder, resnet.

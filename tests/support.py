@@ -51,6 +51,7 @@ TINY = {
     "eval_every": 3,
     "checkpoint_every": 2,
     "checkpoints_to_keep": 10,
+    "dataset.workers": 0,  # however many cores there are
 }
 TINY_GAN = {"gan.width": 1 / 16, "generator_pretrain_steps": 3, "checkpoint_every": 1}
 

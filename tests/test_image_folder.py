@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorjax.data import image_files, image_folder, pipeline
+from colorjax import cli
+from colorjax.data import archives, image_folder, image_manifest, pipeline
 from colorjax.errors import InputError
+from configs.common import get
 
 
 def _image(value, suffix="png", size=(12, 10)):
@@ -51,12 +54,19 @@ def _people(count, images=2, start=0):
     }
 
 
-def _load(tmp_path, *paths, validation=()):
+def _encoded(rgb):
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "png")
+    return file.getvalue()
+
+
+def _load(tmp_path, *paths, validation=(), **options):
     return pipeline.load_sources(
         "image_folder",
         path=",".join(map(str, paths)),
         validation_path=",".join(map(str, validation)),
         cache_dir=tmp_path / "cache",
+        **options,
     )
 
 
@@ -164,7 +174,7 @@ def test_hidden_files_and_those_of_other_kinds_are_ignored_without_a_word(tmp_pa
     ):
         sources = _load(tmp_path, path)
         assert len(sources.train) + len(sources.validation) == 8
-    assert "Skipped" not in capfd.readouterr().err
+    assert "Of 8 images, 8 used." in capfd.readouterr().err
 
 
 def _png_header(width, height):
@@ -199,10 +209,10 @@ def test_unreadable_files_are_skipped_and_counted(tmp_path, capfd, kind):
     _write(path, files) if kind == "folder" else _zip(path, files)
     sources = _load(tmp_path, path)
     assert len(sources.train) + len(sources.validation) == 8
-    lines = [line for line in capfd.readouterr().err.splitlines() if "Skipped" in line]
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Of ")]
     assert lines == [
-        "Skipped 7 of 15 files that are not whole JPEG or PNG images: "
-        "person 1/cut.jpg, person 1/cut.png, person 1/empty.jpg, …"
+        "Of 15 images, 8 used, 7 unreadable (person 1/cut.jpg, person 1/cut.png, "
+        "person 1/empty.jpg, …)."
     ]
 
 
@@ -215,7 +225,7 @@ def test_a_corrupt_member_of_a_zip_is_skipped_and_counted(tmp_path, capfd):
     path.write_bytes(data.replace(victim, victim[:60] + b"\0\1\2" + victim[63:]))
     sources = _load(tmp_path, path)
     assert len(sources.train) + len(sources.validation) == 7
-    assert "Skipped 1 of 8" in capfd.readouterr().err
+    assert "Of 8 images, 7 used, 1 unreadable (person 2/1.PNG)." in capfd.readouterr().err
 
 
 def test_the_suffix_does_not_decide_what_a_file_is(tmp_path):
@@ -275,7 +285,7 @@ def test_preparing_again_decodes_nothing(tmp_path, monkeypatch):
     def fail(_):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(image_folder, "is_decodable", fail)
+    monkeypatch.setattr(image_manifest, "decode_image", fail)
     assert len(_load(tmp_path, folder).train) == 6
 
 
@@ -416,12 +426,104 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_a_member_that_claims_gigabytes_is_not_unpacked(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(image_files, "MAX_BYTES", 10_000)
-    files = _people(2) | {"bomb/0.png": bytes(20_000)}
-    sources = _load(tmp_path, _zip(tmp_path / "in.zip", files, zipfile.ZIP_DEFLATED))
-    assert len(sources.train) + len(sources.validation) == 4
-    assert "bomb/0.png" in capfd.readouterr().err
+@pytest.mark.parametrize("name", ["bomb/0.png", "bomb.txt"])
+def test_a_decompression_bomb_is_refused_by_name(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(archives, "BOMB_BYTES", 100_000)
+    files = _people(2) | {name: bytes(200_000)}
+    _refused(
+        tmp_path,
+        rf"in\.zip holds a decompression bomb: '{name}' unpacks from \d+ bytes to 200000",
+        _zip(tmp_path / "in.zip", files, zipfile.ZIP_DEFLATED),
+    )
+    _load(tmp_path, _zip(tmp_path / "stored.zip", files))  # it takes up what it holds
+
+
+def test_many_members_that_share_few_bytes_are_refused(tmp_path, monkeypatch):
+    """Members that overlap in the zip, each small enough by itself."""
+    path = _zip(tmp_path / "in.zip", {f"{i}/0.png": bytes(90_000) for i in range(40)})
+    data = path.read_bytes()
+    directory = data.index(b"PK\1\2")
+    first_end = data.index(b"PK\3\4", 4)
+    end = data.rindex(b"PK\5\6")
+    # The whole directory, but the contents of the first member alone.
+    tail = bytearray(data[end:])
+    struct.pack_into("<I", tail, 16, first_end)
+    path.write_bytes(data[:first_end] + data[directory:end] + tail)
+    monkeypatch.setattr(archives, "BOMB_BYTES", 1_000_000)
+    monkeypatch.setattr(archives, "BOMB_RATIO", 20)
+    _refused(tmp_path, "decompression bomb: it unpacks from", path)
+
+
+def test_a_link_in_a_zip_is_refused_by_name(tmp_path):
+    path = _zip(tmp_path / "in.zip", _people(2))
+    with zipfile.ZipFile(path, "a") as archive:
+        link = zipfile.ZipInfo("person 0/link.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    _refused(tmp_path, r"in\.zip holds a link, 'person 0/link\.png'", path)
+
+
+def test_grey_pictures_are_left_out_and_counted_unless_they_are_wanted(tmp_path, capfd):
+    grey = np.random.default_rng(5).integers(0, 256, (16, 16, 1), dtype=np.uint8).repeat(3, 2)
+    tinted = np.clip(grey * 0.99 + [1, 0, 2], 0, 255).astype(np.uint8)
+    spot = grey.copy()
+    spot[:, :2] = (200, 30, 30)  # an eighth of the picture is in colour
+    pictures = {"grey": grey, "near grey": tinted, "a spot of colour": spot}
+    files = _people(4) | {f"{name}/0.png": _encoded(rgb) for name, rgb in pictures.items()}
+    folder = _write(tmp_path / "in", files)
+    sources = _load(tmp_path, folder, min_chroma=5.0)
+    assert len(sources.train) + len(sources.validation) == 9
+    assert {"grey", "near grey"}.isdisjoint(
+        _subjects(sources.train) | _subjects(sources.validation)
+    )
+    assert "Of 11 images, 9 used, 2 grey and left out" in capfd.readouterr().err
+    kept = _load(tmp_path, folder, min_chroma=0.0)
+    assert len(kept.train) + len(kept.validation) == 11
+    assert kept.key != sources.key
+
+
+def test_only_grey_pictures_are_refused(tmp_path):
+    files = {f"{i}/0.png": _encoded(np.full((8, 8, 3), 40 * i, np.uint8)) for i in range(3)}
+    folder = _write(tmp_path / "in", files)
+    _refused(tmp_path, "no image in .* has colours to learn from", folder, min_chroma=5.0)
+
+
+def test_a_picture_that_is_there_twice_is_used_once_and_stays_in_validation(tmp_path, capfd):
+    train, validation = _people(3), _people(1, start=50)
+    twice = {
+        "person 0/again.png": train["person 0/1.PNG"],
+        "x/y.png": validation["person 50/1.PNG"],
+    }
+    sources = _load(
+        tmp_path,
+        _write(tmp_path / "in", train | twice),
+        validation=[_write(tmp_path / "validation", validation)],
+    )
+    assert _images(sources.train) == set(train.values())
+    assert len(sources.train) == 6
+    assert _images(sources.validation) == set(validation.values())
+    assert "Of 10 images, 8 used, 2 duplicate." in capfd.readouterr().err
+
+
+def test_an_unchanged_folder_is_not_read_again(tmp_path, monkeypatch):
+    folder = _write(tmp_path / "in", _people(4))
+    monkeypatch.setattr(image_folder, "SETTLED_SECONDS", -1)  # as if it had lain there for long
+    key = _load(tmp_path, folder).key
+
+    def fail(*_):
+        raise AssertionError("read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_folder.Folder, "digest", fail)
+        assert _load(tmp_path, folder).key == key
+    (folder / "person 0" / "1.PNG").write_bytes(_image(999))
+    assert _load(tmp_path, folder).key != key
+
+
+def test_what_has_just_been_written_is_read_again(tmp_path):
+    """Within the grain of a file system's clock a second change shows in no time stamp."""
+    _load(tmp_path, _write(tmp_path / "in", _people(4)))
+    assert not list(tmp_path.rglob("known/*"))
 
 
 def test_what_was_prepared_from_a_folder_outlives_it(tmp_path):
@@ -441,3 +543,24 @@ def test_opening_prepared_data_takes_less_than_half_a_second(tmp_path):
         _load(tmp_path, folder)
         durations.append(time.perf_counter() - start)
     assert min(durations) < 0.5
+
+
+def test_a_file_that_vanishes_while_it_is_prepared_is_named(tmp_path, monkeypatch):
+    folder = _write(tmp_path / "in", _people(4))
+    account = image_manifest.Manifest.account
+
+    def vanish(manifest):
+        (folder / "person 0" / "1.PNG").unlink(missing_ok=True)
+        return account(manifest)
+
+    monkeypatch.setattr(image_manifest.Manifest, "account", vanish)
+    _refused(tmp_path, r"person 0/1\.PNG in .*in has changed while it was prepared", folder)
+
+
+def test_the_command_prepares_what_training_will_read(tmp_path, capsys):
+    folder, data_dir = _write(tmp_path / "in", _people(10)), tmp_path / "cache"
+    cli.run(["prepare", "image_folder", "--path", str(folder), "--data_dir", str(data_dir)])
+    assert "image_folder is ready in" in capsys.readouterr().out
+    assert _prepared(tmp_path) == 1
+    _load(tmp_path, folder, min_chroma=get("image_folder").dataset.min_chroma)
+    assert _prepared(tmp_path) == 1

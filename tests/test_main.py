@@ -145,7 +145,7 @@ def test_wrong_input_gives_one_line_and_status_two_and_leaves_nothing(outcomes, 
     assert out == ""
     assert [file for file in left if "__pycache__" not in file] == []
     # Before it stand at most what was prepared, and how many files were skipped.
-    assert all(remark.startswith(("Checking images", "Skipped 1 of 1")) for remark in remarks)
+    assert all(remark.startswith(("Checking images", "Of 1 images")) for remark in remarks)
 
 
 def _main(folder, *arguments, **environment):

@@ -2,15 +2,23 @@
 
 import io
 import json
+import os
+import pickle
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
+from support import environment
 
 from colorjax.data import pipeline
+from colorjax.data.batches import random_crop
 from colorjax.errors import InputError
 
 
@@ -143,7 +151,9 @@ def test_about_half_of_the_images_are_mirrored_and_nothing_else_happens_to_them(
 def test_crops_have_the_area_and_aspect_that_are_asked_for():
     rng = np.random.default_rng(0)
     image = np.zeros((300, 200, 3), np.uint8)
-    shapes = np.array([pipeline.random_crop(image, 0.25, rng).shape[:2] for _ in range(2000)])
+    shapes = np.array(
+        [random_crop(image, 0.25, rng.random(4).tolist()).shape[:2] for _ in range(2000)]
+    )
     area, aspect = shapes.prod(axis=1) / 200**2, shapes[:, 1] / shapes[:, 0]
     assert area.min() > 0.24
     assert area.min() < 0.27
@@ -151,7 +161,7 @@ def test_crops_have_the_area_and_aspect_that_are_asked_for():
     assert 0.79 < aspect.min() < 0.82
     assert 1.22 < aspect.max() < 1.27
     assert abs(area.mean() - 0.61) < 0.03  # 0.625, less what does not fit into the square
-    assert pipeline.random_crop(image, 1.0, rng).shape == (200, 200, 3)
+    assert random_crop(image, 1.0, rng.random(4).tolist()).shape == (200, 200, 3)
 
 
 @pytest.mark.parametrize("process_count", [1, 2])
@@ -270,7 +280,7 @@ def test_other_png_modes_become_three_channels(mode):
 
 
 def test_an_unknown_data_set_is_refused_with_the_names_of_those_known(tmp_path):
-    with pytest.raises(InputError, match=r"'faces'.*image_folder, procedural_faces"):
+    with pytest.raises(InputError, match=r"'faces'.*digiface1m, image_folder, procedural_faces"):
         pipeline.load_sources("faces", cache_dir=tmp_path)
 
 
@@ -285,9 +295,10 @@ def test_the_cache_is_where_xdg_says(monkeypatch, tmp_path):
 def test_preparing_and_reading_need_no_tensorflow_and_importing_no_tfds(tmp_path):
     for person in range(2):
         (tmp_path / "in" / str(person)).mkdir(parents=True)
-        (tmp_path / "in" / str(person) / "0.png").write_bytes(_source(1)[0]["image"])
+        (tmp_path / "in" / str(person) / "0.png").write_bytes(_source(2)[person]["image"])
     script = f"""
 import sys
+import time
 from colorjax.data import pipeline
 assert "tensorflow_datasets" not in sys.modules
 for _ in range(2):
@@ -301,3 +312,153 @@ list(pipeline.eval_batches(sources.validation, batch_size=2, image_size=8))
 assert "tensorflow" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_worker_processes_change_nothing_and_a_state_goes_on_with_any_number_of_them():
+    source = _source(13)
+    expected = _take(_train(source), 7)
+    iterator = _train(source, workers=2, num_threads=1)
+    batches = [next(iterator)["image"] for _ in range(3)]
+    state = json.loads(json.dumps(iterator.get_state()))
+    iterator.set_state(state)  # ends the workers, and what they had read ahead is read again
+    batches += _take(iterator, 1)
+    last = _train(source)
+    last.set_state({"next_index": state["next_index"] + 1})
+    batches += _take(last, 3)
+    for ours, theirs in zip(batches, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_batches_are_placed_ahead_of_time_and_the_state_counts_those_that_were_taken():
+    placed = []
+
+    def place(batch):
+        placed.append(batch["image"].copy())
+        return {"image": batch["image"], "placed": len(placed)}
+
+    expected = _take(_train(_source(13)), 3)
+    iterator = _train(_source(13), place=place)
+    batch = next(iterator)
+    assert batch["placed"] == 1
+    deadline = time.monotonic() + 60
+    while len(placed) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(placed) >= 3  # two more than were taken
+    assert iterator.get_state() == {"next_index": 1}
+    for image, theirs in zip(placed, expected, strict=False):
+        np.testing.assert_array_equal(image, theirs)
+    iterator.close()
+
+
+def test_records_give_what_tfds_gives(tmp_path):
+    """Read by TFDS itself: `as_data_source`, images not decoded."""
+    for person in range(4):
+        for index, record in enumerate(_source(2, seed=person)):
+            file = tmp_path / "in" / str(person) / f"{index}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(record["image"])
+    sources = pipeline.load_sources(
+        "image_folder", path=str(tmp_path / "in"), cache_dir=tmp_path / "cache"
+    )
+    builder = tfds.builder_from_directory(tmp_path / "cache" / sources.key)
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    theirs = builder.as_data_source("train", decoders=decoders)
+    assert len(theirs) == len(sources.train) == 6
+    for index in range(6):
+        ours = sources.train[index]
+        assert ours == theirs[index]
+        assert pickle.loads(pickle.dumps(sources.train))[index] == ours
+
+
+_WORKERS = """
+import cv2, numpy as np
+from colorjax import parallel
+from colorjax.data import pipeline
+
+def main():
+    global kept
+    png = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    batches = pipeline.train_iterator(
+        [{"image": png}] * 20, batch_size=8, image_size=64, seed=0, workers=1, place=parallel.shard
+    )
+    kept = [next(batches) for _ in range(3)]
+    batches.close()
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_program_with_workers_ends_without_a_word(tmp_path):
+    """No process, and no piece of shared memory is left behind, also if a batch is kept."""
+    script = tmp_path / "program.py"
+    script.write_text(_WORKERS)
+    process = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=300, env=environment()
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+
+
+def _children(pid):
+    tasks = Path(f"/proc/{pid}/task").iterdir()  # any thread may have started them
+    return [child for task in tasks for child in (task / "children").read_text().split()]
+
+
+def _runs(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+def test_workers_outlive_a_signal_to_the_group_but_not_their_parent(tmp_path):
+    script = tmp_path / "program.py"
+    wait = "    print('ready', flush=True)\n    import time; time.sleep(300)\n    batches.close()"
+    script.write_text(_WORKERS.replace("    batches.close()", wait))
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            children = _children(process.pid)
+            (worker,) = (
+                child
+                for child in children
+                if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text()
+            )
+            for number in (signal.SIGINT, signal.SIGTERM):
+                os.kill(int(worker), number)
+            time.sleep(0.5)
+            assert _runs(worker)
+        finally:
+            process.kill()
+    deadline = time.monotonic() + 60
+    while any(map(_runs, children)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_runs, children))
+
+
+_MANY_READS = """
+import sys, time
+start = time.perf_counter()
+import cv2, numpy as np
+from colorjax.data import pipeline
+from colorjax.data.benchmark import Repeated, _memory
+
+tiny = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+source = Repeated([{"image": tiny}] * 10, 1_200_000)
+batches = pipeline.train_iterator(
+    source, batch_size=1000, image_size=4, seed=0, place=lambda batch: batch
+)
+next(batches)
+print(time.perf_counter() - start)
+print(*_memory(batches, 1000, int(sys.argv[1])).values())
+batches.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_million_reads_take_no_more_memory_than_a_hundred_thousand():
+    command = [sys.executable, "-c", _MANY_READS, "1000000"]
+    process = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+    _, mib = map(float, process.stdout.split())
+    assert mib < 20  # each order of an epoch has 4.8 MB, and three are kept

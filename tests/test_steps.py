@@ -359,3 +359,48 @@ def test_a_model_predicts_in_lab_units_with_its_running_statistics():
     np.testing.assert_allclose(predicted, 110 * generator.apply(variables, l / 50 - 1), rtol=1e-5)
     alone = steps.model_predictor(generator)(variables, l[:1])
     np.testing.assert_allclose(predicted[:1], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_damage_is_done_to_what_is_seen_and_not_to_what_is_to_be_learnt():
+    """A step with inverted L is a plain step on images of inverted L."""
+    images = tiny.images(8)
+    state = tiny.state(discriminator=False)
+    keys = []
+
+    def invert(rng, l):
+        keys.append(rng)
+        return 100.0 - l
+
+    damaged, _ = compiled(tiny.regression_step(optimizer=UNIT_SGD, damage=invert))(
+        state, batch(images)
+    )
+    l, ab = normalized(images)
+
+    def loss(params):
+        prediction, _ = applied(
+            tiny.Generator(axis_name=None), params, state.generator.batch_stats, -l
+        )
+        return jnp.mean((prediction - ab) ** 2)
+
+    grads = jax.grad(loss)(state.generator.params)
+    expected = jax.tree.map(jnp.subtract, state.generator.params, grads)
+    chex.assert_trees_all_close(damaged.generator.params, expected, atol=2e-5)
+    assert len(keys) == 1
+
+
+def test_damage_differs_by_step_and_device_and_both_networks_see_it():
+    seen = []
+
+    def record(rng, l):
+        jax.debug.callback(lambda key: seen.append(tuple(key.tolist())), jax.random.key_data(rng))
+        return l * 0.5
+
+    step = compiled(tiny.gan_step(damage=record))
+    plain = compiled(tiny.gan_step())
+    state, images = tiny.state(), batch(tiny.images(8), devices=2)
+    first, metrics = step(state, images)
+    step(first, images)
+    jax.effects_barrier()
+    assert len(set(seen)) == 4
+    _, undamaged = plain(state, images)
+    assert float(abs(metrics["discriminator_loss"] - undamaged["discriminator_loss"])) > 1e-6

@@ -300,6 +300,9 @@ def test_encoder_weights_are_for_a_resnet_of_full_width(tmp_path):
         ("ema_decay", 1.0, ["ema_decay=1.0", "[0, 1)"]),
         ("model__width", 0.0, ["model.width=0.0", "more than 0"]),
         ("dataset__min_scale", 0.0, ["dataset.min_scale=0.0", "(0, 1]"]),
+        ("dataset__min_chroma", -1.0, ["dataset.min_chroma=-1.0", "0 or more"]),
+        ("dataset__workers", -2, ["dataset.workers=-2", "-1, 0 or more"]),
+        ("damage__grain", 1.5, ["damage.grain=1.5", "[0, 1]"]),
     ],
 )
 def test_numbers_that_cannot_work_are_refused_by_their_key(key, value, words):

@@ -4,35 +4,22 @@ import contextlib
 import dataclasses
 import hashlib
 import sys
-from collections import Counter
+import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from colorjax.data.image_files import (
-    MAX_PIXELS,
-    READ_ERRORS,
-    Root,
-    is_decodable,
-    open_root,
-    split_paths,
-)
-from colorjax.data.preparing import held_out, progress
+from colorjax.data.image_decoding import MAX_PIXELS, READ_ERRORS, as_stored
+from colorjax.data.image_files import Folder, Root, open_root, split_paths
+from colorjax.data.image_manifest import ImageFile, Manifest, text
 from colorjax.errors import InputError
+from colorjax.files import write_text
 
-
-class ImageFile(NamedTuple):
-    """The root (by number) that a candidate is in, and its name there."""
-
-    root: int
-    name: str
-
-    @property
-    def person(self) -> str:
-        """The first-level folder; an image outside of any folder is a person of its own."""
-        return self.name.split("/", 1)[0]
+# What was written to a moment ago may be written to again without its times showing it.
+SETTLED_SECONDS = 3
 
 
 @dataclasses.dataclass(eq=False)
@@ -43,27 +30,37 @@ class ImageFolderConfig(tfds.core.BuilderConfig):
       roots: what is read.
       num_train_roots: the roots before this are for training, the others for validation;
         without any of the latter, people are held out.
+      min_chroma: see `Manifest`.
     """
 
     roots: tuple[Root, ...] = ()
     num_train_roots: int = 0
+    min_chroma: float = 0.0
 
 
 class ImageFolder(tfds.core.GeneratorBasedBuilder):
-    """JPEG and PNG files, stored as they are; whoever is in one split is not in the other."""
+    """Images as upright sRGB JPEGs and PNGs; whoever is in one split is not in the other."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar = {
+        "2.0.0": "More formats, depths and profiles; no grey pictures, no duplicates.",
+        "1.0.0": "JPEG and PNG files as they are.",
+    }
     # Nothing is downloaded; looking for checksums, TFDS would import a package it does not install.
     url_infos = None
 
     @classmethod
-    def from_paths(cls, path: str, validation_path: str, data_dir: str) -> Self:
+    def from_paths(
+        cls, path: str, validation_path: str, data_dir: Path, *, min_chroma: float = 0.0
+    ) -> Self:
         """The builder whose data lie in `data_dir`.
 
         Args:
           path: folders and zips, comma-separated.
           validation_path: likewise; if empty, a tenth of the people in `path` is held out.
           data_dir: where data are prepared.
+          min_chroma: pictures that have this chroma (Lab units) in less than a twentieth of their
+            pixels are left out; 0 keeps all.
 
         Raises:
           InputError: see `open_root`; or no path is given.
@@ -74,8 +71,15 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
                 "image_folder needs images; set config.dataset.path to a folder or a zip"
             )
         roots = tuple(map(open_root, train + validation))
+        known = data_dir / "image_folder" / "known"
+        digest = hashlib.sha256(f"{min_chroma}".encode())
+        for number, root in enumerate(roots):
+            digest.update(f"{number < len(train)} {_fingerprint(root, known)}\0".encode())
         config = ImageFolderConfig(
-            name=_fingerprint(roots, len(train)), roots=roots, num_train_roots=len(train)
+            name=digest.hexdigest()[:16],
+            roots=roots,
+            num_train_roots=len(train),
+            min_chroma=min_chroma,
         )
         return cls(data_dir=data_dir, config=config)
 
@@ -94,91 +98,94 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict]]]:
         del dl_manager  # nothing is downloaded
         config = self.builder_config
-        files = _decodable_files(config.roots)
+        manifest = Manifest(config.roots, config.num_train_roots, config.min_chroma)
+        account = manifest.account()
+        print(f"{account[0].upper()}{account[1:]}.", file=sys.stderr)
         if config.num_train_roots < len(config.roots):
-            train = [file for file in files if file.root < config.num_train_roots]
-            validation = files[len(train) :]
-            _require(train, config.roots[: config.num_train_roots])
-            _require(validation, config.roots[config.num_train_roots :])
+            _require(manifest, True, config.roots[: config.num_train_roots])
+            _require(manifest, False, config.roots[config.num_train_roots :])
+            select = manifest.given
         else:
-            _require(files, config.roots)
-            people = {file.person for file in files}
-            if len(people) < 2:
+            _require(manifest, True, config.roots)
+            if manifest.people() < 2:
+                person = next(manifest.given(True)).person
                 raise InputError(
-                    f"all images of {_names(config.roots)} are of one person, {people.pop()!r}, "
-                    "because first-level folders are people; give images of more people, or set "
-                    "config.dataset.validation_path"
+                    f"all images of {_names(config.roots)} are of one person, {person!r}, "
+                    f"because first-level folders are people ({manifest.account()}); give images "
+                    "of more people, or set config.dataset.validation_path"
                 )
-            kept = held_out(people)
-            train = [file for file in files if file.person not in kept]
-            validation = [file for file in files if file.person in kept]
+            select = manifest.split
         return {
-            "train": self._generate_examples(train),
-            "validation": self._generate_examples(validation),
+            "train": self._generate_examples(select(True)),
+            "validation": self._generate_examples(select(False)),
         }
 
-    def _generate_examples(self, files: Sequence[ImageFile]) -> Iterator[tuple[str, dict]]:
-        index: Counter[str] = Counter()
+    def _generate_examples(self, files: Iterator[ImageFile]) -> Iterator[tuple[str, dict]]:
         with contextlib.ExitStack() as stack:
             readers = [stack.enter_context(r.reader()) for r in self.builder_config.roots]
             for file in files:
-                name, subject = _text(file.name), _text(file.person)
-                image = readers[file.root](file.name)
+                try:
+                    image = as_stored(readers[file.root](file.name))
+                except READ_ERRORS as error:
+                    raise InputError(
+                        f"{text(file.name)} in {self.builder_config.roots[file.root].path} has "
+                        f"changed while it was prepared ({error}); run the command again"
+                    ) from error
                 yield (
-                    f"{file.root}/{name}",
-                    {"image": image, "subject": subject, "index": index[subject]},
+                    f"{file.root}/{text(file.name)}",
+                    {"image": image, "subject": file.person, "index": file.number},
                 )
-                index[subject] += 1
 
 
-def _decodable_files(roots: Sequence[Root]) -> list[ImageFile]:
-    """Decodes every candidate once, so that no image can fail in the middle of a training."""
-    files: list[ImageFile] = []
-    unreadable: list[ImageFile] = []
-    total = sum(len(root.names) for root in roots)
-    with progress("Checking images", total) as advance:
-        for number, root in enumerate(roots):
-            with root.reader() as read:
-                for name in root.names:
-                    try:
-                        good = is_decodable(read(name))
-                    except READ_ERRORS:
-                        good = False
-                    (files if good else unreadable).append(ImageFile(number, name))
-                    advance()
-    if unreadable:
-        first = ", ".join(_text(file.name) for file in unreadable[:3])
-        more = ", …" if len(unreadable) > 3 else ""
-        print(
-            f"Skipped {len(unreadable)} of {total} files that are not whole JPEG or PNG images: "
-            f"{first}{more}",
-            file=sys.stderr,
-        )
-    return files
-
-
-def _require(files: Sequence[ImageFile], roots: Sequence[Root]) -> None:
-    if not files:
+def _require(manifest: Manifest, training: bool, roots: Sequence[Root]) -> None:
+    if manifest.count(training):
+        return
+    if manifest.grey:
         raise InputError(
-            f"no image in {_names(roots)} can be read; give whole JPEG or PNG files of at most "
-            f"{MAX_PIXELS // 10**6} megapixels"
+            f"no image in {_names(roots)} has colours to learn from ({manifest.account()}); give "
+            "coloured ones"
         )
+    raise InputError(
+        f"no image in {_names(roots)} can be read; give whole image files of at most "
+        f"{MAX_PIXELS // 10**6} megapixels"
+    )
 
 
 def _names(roots: Sequence[Root]) -> str:
     return ", ".join(str(root.path) for root in roots)
 
 
-def _text(name: str) -> str:
-    """A name that need not be UTF-8, as text that can be printed and stored."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _fingerprint(root: Root, known: Path) -> str:
+    """A hash of every candidate's name and contents.
 
+    Args:
+      root: what is hashed.
+      known: a folder that keeps the hashes of folders by what their files look like (names,
+        sizes, times), so that a million unchanged images are not read again at every start.
+    """
+    if not isinstance(root, Folder):
+        return _digest((name, root.digest(name)) for name in root.names)
+    newest = 0
 
-def _fingerprint(roots: Sequence[Root], num_train_roots: int) -> str:
-    """A hash of every candidate's name and contents, and of the split that it is given for."""
-    digest = hashlib.sha256()
-    for number, root in enumerate(roots):
-        digest.update(f"root {number} {number < num_train_roots}\0".encode())
+    def looks() -> Iterator[tuple[str, str]]:
+        nonlocal newest
         for name in root.names:
-            digest.update(f"{name}\0{root.digest(name)}\0".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:16]
+            look = root.looks(name)
+            newest = max(newest, *look[-2:])
+            yield name, str(look)
+
+    by_look = known / _digest(looks())
+    with contextlib.suppress(OSError):
+        return by_look.read_text()
+    fingerprint = _digest((name, root.digest(name)) for name in root.names)
+    if time.time_ns() - newest > SETTLED_SECONDS * 10**9:
+        with contextlib.suppress(OSError):  # preparing will say what is wrong with the folder
+            write_text(by_look, fingerprint)
+    return fingerprint
+
+
+def _digest(entries: Iterator[tuple[str, str]]) -> str:
+    digest = hashlib.sha256()
+    for name, contents in entries:
+        digest.update(f"{name}\0{contents}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

@@ -2,29 +2,25 @@
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import cv2
 import grain
 import numpy as np
 
+from colorjax.data.batches import Batch, BatchIterator, TrainBatches, default_workers, num_cores
+from colorjax.data.images import centre_square, decode, resize
+from colorjax.data.records import Records, Source
 from colorjax.errors import InputError
 
-# A data set is one line here: module in colorjax.data -> its TFDS builder.
-BUILDERS = {"image_folder": "ImageFolder", "procedural_faces": "ProceduralFaces"}
-
-# grain decodes in threads of its own; OpenCV's would only fight with them.
-cv2.setNumThreads(1)
-
-
-class Source(Protocol):
-    """Random access to records {"image": JPEG or PNG bytes, "subject": …, "index": …}."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+# A data set is one line here: its module in colorjax.data, the TFDS builder there, and what of
+# config.dataset only this builder takes.
+BUILDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "digiface1m": ("digiface", "Digiface1m", ("variant",)),
+    "image_folder": ("image_folder", "ImageFolder", ("min_chroma",)),
+    "procedural_faces": ("procedural_faces", "ProceduralFaces", ()),
+}
 
 
 class Sources(NamedTuple):
@@ -46,6 +42,7 @@ def load_sources(
     path: str | None = None,
     validation_path: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    **options: Any,
 ) -> Sources:
     """Opens a data set; prepares it first if that has not been done.
 
@@ -54,6 +51,7 @@ def load_sources(
       path: folders and zips, comma-separated, for `image_folder`.
       validation_path: likewise, for validation; without it, people of `path` are held out.
       cache_dir: where data are prepared; by default `default_cache_dir()`.
+      options: what only some builders take (see BUILDERS); the others do without.
 
     Raises:
       InputError: an unknown name; paths that hold no usable images; a folder that cannot be
@@ -62,64 +60,27 @@ def load_sources(
     if name not in BUILDERS:
         raise InputError(f"unknown data set {name!r}; choose one of {', '.join(sorted(BUILDERS))}")
     # TFDS takes its time to import: only when it is needed.
-    import tensorflow_datasets as tfds
-
     from colorjax.data.preparing import prepare, quiet_tfds
 
-    builder_class = getattr(importlib.import_module(f"colorjax.data.{name}"), BUILDERS[name])
+    module, builder_name, keys = BUILDERS[name]
+    builder_class = getattr(importlib.import_module(f"colorjax.data.{module}"), builder_name)
+    options = {key: value for key, value in options.items() if key in keys}
     data_dir = Path(cache_dir or default_cache_dir()).expanduser()
     with quiet_tfds():
-        builder = prepare(builder_class.from_paths(path or "", validation_path or "", data_dir))
-        decoders = {"image": tfds.decode.SkipDecoding()}
-        train, validation = builder.as_data_source(["train", "validation"], decoders=decoders)
-    return Sources(train, validation, Path(builder.data_dir).relative_to(data_dir).as_posix())
+        builder = prepare(
+            builder_class.from_paths(path or "", validation_path or "", data_dir, **options)
+        )
+    return _opened(builder, Path(builder.data_dir).relative_to(data_dir).as_posix())
 
 
-def decode(image: bytes) -> np.ndarray:
-    """Decodes JPEG or PNG bytes to [H, W, 3] uint8 RGB, turned upright as EXIF says."""
-    bgr = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise ValueError("these bytes are no image, although the data were checked")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-
-
-def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Resizes [H, W, 3] to [size, size, 3]: means of areas to shrink it, bicubic to enlarge it."""
-    shrink = size < min(image.shape[:2])
-    interpolation = cv2.INTER_AREA if shrink else cv2.INTER_CUBIC
-    return cv2.resize(image, (size, size), interpolation=interpolation)
-
-
-def centre_square(image: np.ndarray) -> np.ndarray:
-    """The largest square in the middle of [H, W, 3]."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[top : top + side, left : left + side]
-
-
-def random_crop(image: np.ndarray, min_scale: float, rng: np.random.Generator) -> np.ndarray:
-    """A random part of the centre square, before resizing.
-
-    Args:
-      image: [H, W, 3].
-      min_scale: the part's area is uniform in [min_scale, 1] of the centre square's, its aspect
-        log-uniform in [4/5, 5/4], or in less where min_scale is nearer to 1; so 1.0 gives the
-        centre square itself.
-      rng: drawn from four times.
-
-    Returns:
-      [h, w, 3], a view.
-    """
-    square = centre_square(image)
-    side = len(square)
-    limit = np.log(min(5 / 4, 1 / min_scale))
-    area = rng.uniform(min_scale, 1) * side**2
-    aspect = np.exp(rng.uniform(-limit, limit))
-    width = int(np.clip(round(np.sqrt(area * aspect)), 1, side))
-    height = int(np.clip(round(np.sqrt(area / aspect)), 1, side))
-    top, left = rng.integers(side - height + 1), rng.integers(side - width + 1)
-    return square[top : top + height, left : left + width]
+def _opened(builder: Any, key: str) -> Sources:
+    """The splits of a prepared builder."""
+    train, validation = (builder.info.splits[name] for name in ("train", "validation"))
+    return Sources(
+        Records(train.filepaths, train.num_examples),
+        Records(validation.filepaths, validation.num_examples),
+        key,
+    )
 
 
 def train_iterator(
@@ -132,12 +93,14 @@ def train_iterator(
     process_count: int = 1,
     min_scale: float = 0.6,
     flip: bool = True,
+    workers: int = 0,
     num_threads: int | None = None,
-) -> grain.DatasetIterator[dict[str, np.ndarray]]:
+    place: Callable[[Batch], Batch] | None = None,
+) -> BatchIterator:
     """Endless training batches, every epoch in another order.
 
     Image i of the global batch goes to process i % process_count, and neither it nor its crop
-    depends on the number of processes.
+    depends on the number of processes, workers or threads.
 
     Args:
       source: what to read.
@@ -148,33 +111,34 @@ def train_iterator(
       process_count: number of processes.
       min_scale: see `random_crop`, in (0, 1].
       flip: mirror every second image on average.
-      num_threads: threads that read and decode; by default one per CPU, 16 at most.
+      workers: processes that read and decode; 0 means threads of this process, and -1 chooses by
+        the number of CPUs. A program that starts some needs a `__main__` guard.
+      num_threads: threads that read and decode, of each worker; by default the CPUs are shared
+        out, 16 at most.
+      place: puts a batch where it is wanted, such as on the devices; called ahead of time.
 
     Returns:
-      An iterator of {"image": [batch_size // process_count, image_size, image_size, 3] uint8}.
-      `get_state()` gives a dict that JSON can hold; after `set_state()` with it, the next batch
-      is the one that would have come next.
+      An iterator of {"image": [batch_size // process_count, image_size, image_size, 3] uint8}, or
+      of what `place` makes of these. `get_state()` gives a dict that JSON can hold; after
+      `set_state()` with it, the next batch is the one that would have come next.
 
     Raises:
       InputError: batch_size is not a multiple of process_count.
     """
-
-    def load(record: Mapping[str, Any], rng: np.random.Generator) -> dict[str, np.ndarray]:
-        image = resize(random_crop(decode(record["image"]), min_scale, rng), image_size)
-        return {"image": image[:, ::-1] if flip and rng.random() < 0.5 else image}
-
-    return iter(
-        grain.MapDataset.source(source)
-        .seed(seed % 2**32)
-        .shuffle()
-        .repeat()
-        # Before the slice: its random numbers follow the position in the global order.
-        .random_map(load)
-        .slice(slice(process_index, None, process_count))
-        # Nothing is dropped from what never ends; without this, grain overflows at batches of 1.
-        .batch(_local_batch_size(batch_size, process_count), drop_remainder=True)
-        .to_iter_dataset(_read_options(num_threads))
+    _local_batch_size(batch_size, process_count)
+    workers = default_workers() if workers < 0 else workers
+    threads = num_threads or max(1, _num_threads() // max(1, workers))
+    batches = TrainBatches(
+        source,
+        batch_size=batch_size,
+        image_size=image_size,
+        seed=seed,
+        process_index=process_index,
+        process_count=process_count,
+        min_scale=min_scale,
+        flip=flip,
     )
+    return BatchIterator(batches, workers=workers, num_threads=threads, place=place)
 
 
 def eval_batches(
@@ -245,7 +209,11 @@ def _local_batch_size(batch_size: int, process_count: int) -> int:
     return batch_size // process_count
 
 
+def _num_threads() -> int:
+    return min(16, num_cores())
+
+
 def _read_options(num_threads: int | None) -> grain.ReadOptions:
     """Each thread makes whole batches; the buffer counts those in work and those that wait."""
-    threads = num_threads or min(16, os.cpu_count() or 1)
+    threads = num_threads or _num_threads()
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)

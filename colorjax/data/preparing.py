@@ -37,14 +37,20 @@ def held_out(people: Iterable[str], share: float = 0.1) -> set[str]:
       people: names; at least two different ones.
       share: the share of the people to hold out, in (0, 1).
     """
-    ranked = sorted(set(people), key=lambda name: hashlib.sha256(_bytes(name)).digest())
+    ranked = sorted(set(people), key=rank)
     if len(ranked) < 2:
         raise ValueError(f"{len(ranked)} people cannot be split in two")
-    return set(ranked[: min(max(1, round(share * len(ranked))), len(ranked) - 1)])
+    return set(ranked[: num_held_out(len(ranked), share)])
 
 
-def _bytes(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
+def num_held_out(count: int, share: float = 0.1) -> int:
+    """How many of `count` people, at least two, are kept for validation."""
+    return min(max(1, round(share * count)), count - 1)
+
+
+def rank(name: str) -> bytes:
+    """Those who rank lowest are held out."""
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
 
 
 class _RateColumn(ProgressColumn):
@@ -82,11 +88,26 @@ def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
         return False
 
 
-def prepare(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes other processes of this host wait; makes the folder. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def prepare(
+    builder: tfds.core.DatasetBuilder, manual_dir: Path | None = None
+) -> tfds.core.DatasetBuilder:
     """Makes sure that a builder's data are on disk and complete.
 
     TFDS writes into a folder beside and renames it at the end, so a killed process leaves nothing
     that looks prepared. A lock makes other processes of this host wait instead of repeating.
+
+    Args:
+      builder: of any data set of this package.
+      manual_dir: where it finds what has been downloaded, if it reads any of that.
 
     Returns:
       A builder of the same data whose `as_data_source` can be called.
@@ -98,16 +119,14 @@ def prepare(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
         return builder
     folder = Path(builder.data_dir)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with (folder.parent / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(folder.parent):
             builder = _again(builder)  # another process may have been faster
             if not is_prepared(builder):
                 # Cut off or damaged, and nobody is writing it: the lock is ours.
                 for leftover in folder.parent.glob(f"*{folder.name}"):
                     shutil.rmtree(leftover)
                 builder = _again(builder)
-                config = tfds.download.DownloadConfig(try_download_gcs=False)
+                config = tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=manual_dir)
                 builder.download_and_prepare(download_config=config, file_format="array_record")
     except OSError as error:
         raise InputError(

@@ -1,0 +1,116 @@
+"""`python -m colorjax.benchmark WHAT`: how fast it is here, as a table and as JSON.
+
+Heavy modules are imported where they are used: worker processes import this one again.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from colorjax.cli import Parser
+from colorjax.errors import InputError, exit_status
+
+# A name, and a function of the parsed options that gives rows of figures.
+Row = Mapping[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line, by default the process's. Returns the exit status."""
+    return exit_status(lambda: run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Measures what a command line says, prints the table, writes the JSON if so wanted."""
+    parser = Parser(prog="python -m colorjax.benchmark", description="How fast colorjax is here.")
+    commands = parser.add_subparsers(required=True, metavar="WHAT")
+    for add in COMMANDS:
+        command = add(commands)
+        command.add_argument("--output", metavar="FILE", help="write the figures as JSON, too")
+    options = parser.parse_args(arguments)
+    rows, about = options.measure(options)
+    print(table(rows))
+    print("\n".join(f"{key}: {value}" for key, value in about.items()))
+    if options.output:
+        from colorjax.files import write_text
+
+        text = json.dumps({"about": about, "results": rows}, indent=2) + "\n"
+        try:
+            write_text(Path(options.output), text)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {options.output} ({error}); give another --output"
+            ) from error
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows of equal keys as Markdown; numbers to three digits or as whole numbers."""
+
+    def cell(value: Any) -> str:
+        if isinstance(value, float):
+            return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+        return str(value)
+
+    lines = ["| " + " | ".join(rows[0]) + " |", "|---" + "|---:" * (len(rows[0]) - 1) + "|"]
+    lines += ["| " + " | ".join(map(cell, row.values())) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _data(commands: Any) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "data",
+        help="images/s through the pipeline, beside plain decoding and PyTorch's DataLoader",
+        description="Reads a data set through the whole pipeline to the device, beside plain "
+        "OpenCV decoding of the same files and, if it is installed, PyTorch's DataLoader with the "
+        "same crop and resize; in turns, on as many cores.",
+        epilog="for instance:\n"
+        "  python -m colorjax.benchmark data --path faces.zip --output data.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--path", default="", help="folders and zips (default: procedural_faces)")
+    parser.add_argument("--images", type=int, default=2000, help="images a round (default: 2000)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument("--batch_size", type=int, default=64, help="(default: 64)")
+    parser.add_argument("--image_size", type=int, default=128, help="pixels (default: 128)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=1_200_000,
+        help="the data set is made this large by index, not on disk (default: 1200000)",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=-1, help="as config.dataset.workers (default: -1)"
+    )
+    parser.add_argument(
+        "--reads", type=int, default=0, help="afterwards, watch the memory over so many images"
+    )
+    parser.set_defaults(measure=_measure_data)
+    return parser
+
+
+def _measure_data(options: argparse.Namespace) -> tuple[list[Row], Row]:
+    from colorjax.data.benchmark import measure
+
+    for name in ("images", "rounds", "batch_size", "image_size", "size"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} must be at least 1, not {getattr(options, name)}")
+    return measure(
+        path=options.path,
+        images=options.images,
+        rounds=options.rounds,
+        batch_size=options.batch_size,
+        image_size=options.image_size,
+        size=options.size,
+        workers=options.workers,
+        reads=options.reads,
+    )
+
+
+# Each adds its parser, sets `measure` to the function that gets the parsed options, and returns it.
+COMMANDS: tuple[Callable[[Any], argparse.ArgumentParser], ...] = (_data,)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

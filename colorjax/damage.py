@@ -1,0 +1,249 @@
+"""What old photographs have suffered, done to L alone: inside the jitted step, on the device.
+
+Every damage is a function of a key, an image x = L/100 [H, W] in [0, 1] and a strength in [0, 1];
+at 0 it changes nothing. Lengths are shares of the image's side, so that a strength looks the same
+at every size.
+"""
+
+from collections.abc import Callable, Mapping
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Damage = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+SCRATCHES, SPECKS = 6, 10
+# Luminance quantisation of ITU-T T.81 (JPEG), table K.1.
+_JPEG_TABLE = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    np.float32,
+)
+
+
+def blur(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
+    """Out of focus: a Gaussian whose deviation is up to 2.5 % of the side."""
+    del rng
+    return _gaussian(x, 0.025 * strength * x.shape[1])
+
+
+def exposure(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
+    """Uneven light: darker towards one side and the corners, by up to 70 %."""
+    angle_rng, share_rng = jax.random.split(rng)
+    angle = jax.random.uniform(angle_rng, maxval=2 * jnp.pi)
+    share = jax.random.uniform(share_rng, minval=0.3, maxval=1.0)
+    rows, columns = _grid(x)
+    slope = 0.5 + 0.5 * (columns * jnp.cos(angle) + rows * jnp.sin(angle)) / jnp.sqrt(2.0)
+    corners = (rows**2 + columns**2) / 2.0
+    return x * (1.0 - 0.7 * strength * (share * slope + (1.0 - share) * corners))
+
+
+def contrast(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
+    """Hard paper: up to three times the contrast about a tone of its own; ends are lost."""
+    pivot = jax.random.uniform(rng, minval=0.35, maxval=0.65)
+    return jnp.clip(pivot + (x - pivot) * (1.0 + 2.0 * strength), 0.0, 1.0)
+
+
+def grain(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
+    """Film grain: noise of a deviation up to 0.1, coarser than pixels, strongest in mid-tones."""
+    size_rng, noise_rng = jax.random.split(rng)
+    sigma = jax.random.uniform(size_rng, minval=0.3, maxval=0.9) * x.shape[1] / 128
+    noise = _gaussian(jax.random.normal(noise_rng, x.shape), sigma)
+    noise = noise / (jnp.std(noise) + 1e-6)
+    tone = 0.4 + 2.4 * x * (1.0 - x)
+    return jnp.clip(x + 0.1 * strength * tone * noise, 0.0, 1.0)
+
+
+def fade(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
+    """Faded: of the range of tones up to 70 % are gone, mostly the dark ones."""
+    low = jax.random.uniform(rng, minval=0.4) * 0.7 * strength
+    return low + (1.0 - 0.7 * strength) * x
+
+
+def scratches(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
+    """Up to six lines along the film, light or dark, and specks of dust."""
+    line_rng, speck_rng = jax.random.split(rng)
+    rows, columns = _grid(x)
+    pixel = 2.0 / x.shape[1]
+
+    place, slope, bend, width, start, length, tone = jax.random.uniform(
+        line_rng, (7, SCRATCHES, 1, 1)
+    )
+    rows_, columns_ = rows[None], columns[None]
+    centre = 2 * place - 1 + 0.2 * (slope - 0.5) * rows_ + 0.03 * jnp.sin(3 * rows_ + 6 * bend)
+    reach = jnp.abs(rows_ - (2 * start - 1)) < 0.3 + 1.5 * length
+    lines = jnp.exp(-(((columns_ - centre) / (pixel * (0.5 + width))) ** 2)) * reach
+    x = _paint(x, lines, tone, strength)
+
+    across, down, size, tone = jax.random.uniform(speck_rng, (4, SPECKS, 1, 1))
+    far = (columns_ - 2 * across + 1) ** 2 + (rows_ - 2 * down + 1) ** 2
+    specks = jnp.exp(-far / (pixel * (0.7 + 1.5 * size)) ** 2)
+    return _paint(x, specks, tone, strength)
+
+
+def halftone(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
+    """Printed: dots on a slanted screen of 3 to 5 pixels at a side of 128, mixed in by strength."""
+    period_rng, angle_rng, phase_rng = jax.random.split(rng, 3)
+    period = jax.random.uniform(period_rng, minval=3.0, maxval=5.0) * 2 / 128
+    angle = jax.random.uniform(angle_rng, minval=0.5, maxval=1.0)
+    rows, columns = _grid(x)
+    phase = jax.random.uniform(phase_rng, (2,), maxval=2 * jnp.pi)
+    along = (columns * jnp.cos(angle) + rows * jnp.sin(angle)) * 2 * jnp.pi / period + phase[0]
+    across = (rows * jnp.cos(angle) - columns * jnp.sin(angle)) * 2 * jnp.pi / period + phase[1]
+    screen = 0.5 + 0.25 * (jnp.cos(along) + jnp.cos(across))
+    return x + strength * (jax.nn.sigmoid((x - screen) / 0.08) - x)
+
+
+def jpeg(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
+    """Blocks and ringing of a JPEG of quality 75 down to 4; a strength of 0 changes nothing."""
+    del rng
+    return jnp.where(strength > 0, jpeg_luminance(x, 75.0 * (4.0 / 75.0) ** strength), x)
+
+
+# In the order in which they befall a picture: lens, film, print, years, press, scan.
+DAMAGES: dict[str, Damage] = {
+    "blur": blur,
+    "exposure": exposure,
+    "contrast": contrast,
+    "grain": grain,
+    "fade": fade,
+    "scratches": scratches,
+    "halftone": halftone,
+    "jpeg": jpeg,
+}
+
+
+def damage(
+    rng: jax.Array, l: jax.Array, strengths: Mapping[str, float], probability: float
+) -> jax.Array:
+    """Damages each image of a training batch in its own way.
+
+    Args:
+      rng: a key.
+      l: [N, H, W, 1] L in [0, 100].
+      strengths: by name of DAMAGES, the largest strength, in [0, 1]; those that are not there, or
+        0, are left out of the program.
+      probability: each damage befalls each image with this chance, at a strength uniform in
+        [0, the largest].
+
+    Returns:
+      [N, H, W, 1] in [0, 100].
+    """
+    chosen = _chosen(strengths)
+    if not chosen:
+        return l
+
+    def draw(rng: jax.Array, largest: float) -> jax.Array:
+        happens, strength = jax.random.uniform(rng, (2,))
+        return jnp.where(happens < probability, strength * largest, 0.0)
+
+    def one(rng: jax.Array, l: jax.Array) -> jax.Array:
+        rngs = jax.random.split(jax.random.fold_in(rng, 1), len(chosen))
+        drawn = {
+            name: draw(key, most) for key, (name, most) in zip(rngs, chosen.items(), strict=True)
+        }
+        return _apply(rng, l, drawn)
+
+    chex.assert_shape(l, (None, None, None, 1))
+    return jax.vmap(one)(jax.random.split(rng, len(l)), l)
+
+
+def damage_fixed(
+    l: jax.Array, numbers: jax.Array, strengths: Mapping[str, float], seed: int = 0
+) -> jax.Array:
+    """Damages the images of an evaluation: the same for the same image, whatever the batches.
+
+    Args:
+      l: [N, H, W, 1] L in [0, 100].
+      numbers: [N] integers: which image of the data set each is.
+      strengths: by name of DAMAGES, the very strength, in [0, 1].
+      seed: another one gives other scratches.
+
+    Returns:
+      [N, H, W, 1] in [0, 100].
+    """
+    chex.assert_shape(l, (None, None, None, 1))
+    chosen = _chosen(strengths)
+    if not chosen:
+        return l
+    key = jax.random.key(seed)
+    return jax.vmap(
+        lambda number, l: _apply(
+            jax.random.fold_in(key, number),
+            l,
+            {name: jnp.float32(strength) for name, strength in chosen.items()},
+        )
+    )(numbers, l)
+
+
+def _chosen(strengths: Mapping[str, float]) -> dict[str, float]:
+    return {name: strengths[name] for name in DAMAGES if strengths.get(name)}
+
+
+def _apply(rng: jax.Array, l: jax.Array, strengths: Mapping[str, jax.Array]) -> jax.Array:
+    x = l[..., 0] / 100.0
+    for name, strength in strengths.items():
+        # By the damage's place in the table: another one beside it changes nothing.
+        key = jax.random.fold_in(rng, 2 + list(DAMAGES).index(name))
+        x = DAMAGES[name](key, x, strength)
+    return 100.0 * x[..., None]
+
+
+def _grid(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Rows [H, 1] and columns [1, W] of the pixels' centres, in (-1, 1)."""
+    rows, columns = ((2 * jnp.arange(n, dtype=jnp.float32) + 1) / n - 1 for n in x.shape)
+    return rows[:, None], columns[None, :]
+
+
+def _gaussian(x: jax.Array, sigma: jax.Array) -> jax.Array:
+    """Smooths [H, W] as two matrix products, so that sigma (pixels) may differ by image."""
+
+    def matrix(n: int) -> jax.Array:
+        distance = jnp.arange(n)[:, None] - jnp.arange(n)[None, :]
+        weights = jnp.exp(-0.5 * (distance / jnp.maximum(sigma, 1e-3)) ** 2)
+        return weights / jnp.sum(weights, axis=1, keepdims=True)
+
+    rows, columns = (matrix(n) for n in x.shape)
+    return jnp.einsum("ij,jk,lk->il", rows, x, columns, precision=lax.Precision.HIGHEST)
+
+
+def _paint(x: jax.Array, masks: jax.Array, tones: jax.Array, strength: jax.Array) -> jax.Array:
+    """Paints masks [K, H, W], light ones and then dark ones; as many of them as the strength."""
+    count = len(masks)
+    masks = masks * jnp.clip(strength * count - jnp.arange(count), 0.0, 1.0)[:, None, None]
+    light = tones < 0.6
+    for chosen, colour in ((light, 0.95), (~light, 0.05)):
+        x = x + (1.0 - jnp.prod(1.0 - masks * chosen, axis=0)) * (colour - x)
+    return x
+
+
+def jpeg_luminance(x: jax.Array, quality: jax.Array) -> jax.Array:
+    """What a grey baseline JPEG of a quality (1 to 100, as libjpeg counts) leaves of [H, W]."""
+    height, width = x.shape
+    scale = jnp.where(quality < 50, 50.0 / quality, 2.0 - quality / 50.0)
+    table = jnp.clip(jnp.floor(_JPEG_TABLE * scale + 0.5), 1.0, 255.0)
+    k = np.arange(8)
+    cosines = np.cos((2 * k[None, :] + 1) * k[:, None] * np.pi / 16)
+    basis = jnp.asarray(np.sqrt(np.where(k == 0, 1, 2) / 8)[:, None] * cosines, jnp.float32)
+
+    padded = jnp.pad(x, ((0, -height % 8), (0, -width % 8)), mode="edge")
+    blocks = jnp.round(255.0 * padded).reshape(padded.shape[0] // 8, 8, -1, 8) - 128.0
+    highest = lax.Precision.HIGHEST
+    waves = jnp.einsum("ui,aibj,vj->aubv", basis, blocks, basis, precision=highest)
+    table = table[None, :, None, :]
+    # libjpeg rounds halves away from zero.
+    waves = jnp.sign(waves) * jnp.floor(jnp.abs(waves) / table + 0.5) * table
+    blocks = jnp.einsum("ui,aubv,vj->aibj", basis, waves, basis, precision=highest)
+    pixels = jnp.clip(jnp.round(blocks.reshape(padded.shape) + 128.0), 0.0, 255.0) / 255.0
+    return pixels[:height, :width]

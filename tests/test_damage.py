@@ -1,0 +1,211 @@
+"""Damages of L: nothing at strength 0, in range, of the image alone, and what they claim to be."""
+
+import functools
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.filters import gaussian
+from support import quick_compilation, tiny_config
+
+from colorjax import cli, run
+from colorjax import damage as damages
+from colorjax.damage import DAMAGES, damage, damage_fixed, jpeg_luminance
+from colorjax.data.face_renderer import render_face
+from colorjax.errors import InputError
+from colorjax.lab import rgb_to_lab
+
+SIZE = 64
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with quick_compilation():
+        yield
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """[4, 64, 64, 1] L in [0, 100]."""
+    rgb = np.stack([render_face(0, person, 0, SIZE) for person in range(4)])
+    return rgb_to_lab(jnp.asarray(rgb, jnp.float32) / 255)[..., :1]
+
+
+@functools.cache
+def _compiled(name):
+    return jax.jit(jax.vmap(DAMAGES[name], (0, 0, None)))
+
+
+def _damaged(l, name, strength, seed=0):
+    keys = jax.random.split(jax.random.key(seed), len(l))
+    return 100 * _compiled(name)(keys, l[..., 0] / 100, jnp.float32(strength))[..., None]
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_strength_zero_changes_nothing(faces, name):
+    np.testing.assert_allclose(_damaged(faces, name, 0.0), faces, atol=1e-4)
+    np.testing.assert_array_equal(damage_fixed(faces, jnp.arange(4), {name: 0.0}), faces)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_more_strength_is_further_from_the_truth_and_all_stays_in_range(faces, name):
+    errors = [0.0]
+    for strength in (0.33, 0.66, 1.0):
+        y = _damaged(faces, name, strength)
+        assert y.shape == faces.shape
+        assert y.dtype == jnp.float32
+        assert float(y.min()) >= 0
+        assert float(y.max()) <= 100.0001
+        errors.append(float(jnp.sqrt(jnp.mean((y - faces) ** 2))))
+    assert errors == sorted(errors)
+    assert errors[1] > 0.3
+    assert errors[-1] > 1.5
+
+
+def test_an_image_is_damaged_the_same_in_any_batch(faces):
+    strengths = dict.fromkeys((name for name in DAMAGES if name != "jpeg"), 0.5)
+    fixed = jax.jit(lambda l, numbers: damage_fixed(l, numbers, strengths))
+    whole = fixed(faces, jnp.arange(4))
+    other = fixed(faces[jnp.array([2, 0, 1, 3])], jnp.array([2, 0, 1, 3]))
+    np.testing.assert_allclose(other[0], whole[2], atol=1e-3)
+    elsewhere = fixed(faces, jnp.array([7, 1, 2, 3]))
+    assert float(abs(elsewhere[0] - whole[0]).max()) > 5
+    np.testing.assert_allclose(elsewhere[1], whole[1], atol=1e-3)
+
+
+_jpeg = jax.jit(jpeg_luminance)
+
+RANDOM = [name for name in DAMAGES if name not in ("blur", "jpeg")]
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_other_images_and_seeds_get_other_damages(faces, name):
+    same = jnp.repeat(faces[:1], 4, axis=0)
+    y = _damaged(same, name, 0.8)
+    assert float(abs(y[0] - y[1]).max()) > 0.5
+    assert float(abs(y[0] - _damaged(same, name, 0.8, seed=1)[0]).max()) > 0.5
+
+
+def test_another_damage_beside_it_leaves_the_scratches_where_they_are():
+    l = jnp.full((1, SIZE, SIZE, 1), 50.0)
+    alone, both = jax.jit(
+        lambda l: [
+            damage_fixed(l, jnp.arange(1), {"scratches": 1.0, **others})
+            for others in ({}, {"blur": 1.0})
+        ]
+    )(l)
+    np.testing.assert_allclose(both, alone, atol=1e-3)  # blurring a flat picture changes nothing
+
+
+def test_training_damages_the_share_that_is_asked_for():
+    l = jnp.full((400, 8, 8, 1), 50.0)
+    training = jax.jit(lambda rng: damage(rng, l, {"grain": 1.0}, 0.25))
+    y = training(jax.random.key(0))
+    hit = np.asarray(jnp.abs(y - l).max(axis=(1, 2, 3)) > 1e-4)
+    assert 60 < hit.sum() < 140  # 100, five standard deviations
+    strengths = np.asarray(jnp.std(y, axis=(1, 2, 3)))[hit]
+    assert strengths.std() > 0.25 * strengths.mean()  # uniform, not all alike
+    np.testing.assert_array_equal(y, training(jax.random.key(0)))
+    assert not np.array_equal(y, training(jax.random.key(1)))
+    np.testing.assert_array_equal(damage(jax.random.key(0), l, {"grain": 0.0}, 1.0), l)
+
+
+def test_blur_is_the_gaussian_of_scikit_image(faces):
+    x = np.asarray(faces[0, ..., 0]) / 100
+    y = damages.blur(jax.random.key(0), jnp.asarray(x), jnp.float32(0.5))
+    expected = gaussian(x, 0.025 * 0.5 * SIZE, mode="nearest", truncate=8)
+    inner = slice(8, -8)
+    np.testing.assert_allclose(y[inner, inner], expected[inner, inner], atol=1e-5)
+
+
+@pytest.mark.parametrize("quality", [5, 20, 49, 50, 75, 95])
+@pytest.mark.parametrize("shape", [(64, 64), (50, 37)])
+def test_jpeg_is_what_libjpeg_leaves(faces, quality, shape):
+    grey = np.asarray(jnp.round(faces[1, : shape[0], : shape[1], 0] * 2.55)).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "jpeg", quality=quality)
+    expected = np.asarray(Image.open(file)).astype(int)
+    ours = np.asarray(255 * _jpeg(jnp.asarray(grey / 255, jnp.float32), quality))
+    # Its DCT is of integers: now and then a coefficient is rounded the other way.
+    error = abs(np.round(ours) - expected)
+    assert np.mean(error <= 1) > 0.9
+    assert error.mean() < 0.4
+
+
+def test_grain_has_the_deviation_and_no_bias():
+    x = jnp.full((256, 256), 0.5)
+    y = damages.grain(jax.random.key(0), x, jnp.float32(1.0))
+    assert float(y.mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(y.std()) == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fading_keeps_the_picture_at_less_contrast(faces, seed):
+    x = faces[0, ..., 0] / 100
+    y = damages.fade(jax.random.key(seed), x, jnp.float32(1.0))
+    assert float(y.std() / x.std()) == pytest.approx(0.3, rel=1e-4)
+    assert float(jnp.corrcoef(x.ravel(), y.ravel())[0, 1]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_contrast_loses_the_ends_and_keeps_the_order(faces):
+    x = jnp.linspace(0, 1, 101)[None]
+    y = damages.contrast(jax.random.key(0), x, jnp.float32(1.0))
+    assert (jnp.diff(y[0]) >= 0).all()
+    assert int((y == 0).sum()) > 10
+    assert int((y == 1).sum()) > 10
+
+
+def test_uneven_exposure_is_smooth():
+    y = damages.exposure(jax.random.key(3), jnp.ones((64, 64)), jnp.float32(1.0))
+    assert float(y.min()) < 0.6
+    for axis in (0, 1):
+        assert float(abs(jnp.diff(y, axis=axis)).max()) < 0.03
+
+
+def test_scratches_are_thin():
+    for seed in range(5):
+        x = jnp.full((4, SIZE, SIZE, 1), 50.0)
+        y = _damaged(x, "scratches", 1.0, seed)
+        assert 0.005 < float((abs(y - x) > 10).mean()) < 0.25
+
+
+def test_halftone_has_two_tones_and_keeps_the_mean():
+    for tone in (0.3, 0.5, 0.7):
+        x = jnp.full((128, 128), tone)
+        y = damages.halftone(jax.random.key(0), x, jnp.float32(1.0))
+        assert float(y.mean()) == pytest.approx(tone, abs=0.06)
+        assert float(((y < 0.15) | (y > 0.85)).mean()) > 0.5
+
+
+def test_no_config_damages_unless_it_is_told_to():
+    config = tiny_config("cnn")
+    assert set(config.damage) == {"probability", *DAMAGES}
+    assert run._damage(config.damage) is None
+    config.damage.jpeg = 0.5
+    l = jnp.full((2, 16, 16, 1), 50.0) + jnp.arange(16.0).reshape(1, 16, 1, 1)
+    config.damage.probability = 1.0
+    assert float(abs(run._damage(config.damage)(jax.random.key(0), l) - l).max()) > 0.1
+
+
+def test_the_sheet_shows_every_damage_at_three_strengths(tmp_path):
+    photo = tmp_path / "photo.webp"
+    Image.fromarray(render_face(0, 1, 1, 40)).save(photo)
+    output = tmp_path / "new" / "sheet.png"
+    cli.run(["damages", "--output", str(output), "--size", "64", "--image", str(photo)])
+    sheet = np.asarray(Image.open(output))
+    rows, block = len(DAMAGES) // 2, 72 + 4 * 68
+    assert sheet.shape == (18 + 68 * rows, 2 * block)
+    for number in range(len(DAMAGES)):
+        left, top = block * (number // rows) + 72, 18 + 68 * (number % rows)
+        cells = [sheet[top : top + 64, left + 68 * k : left + 68 * k + 64] for k in range(4)]
+        assert all(abs(cells[0].astype(int) - cell).max() > 5 for cell in cells[1:])
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        cli.run(["damages", "--output", str(output), "--image", str(tmp_path)])
+    with pytest.raises(InputError, match="must be 16 to 2048"):
+        cli.run(["damages", "--output", str(output), "--size", "5"])
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot write"):
+        cli.run(["damages", "--output", str(tmp_path / "file" / "sheet.png"), "--size", "32"])
