@@ -75,6 +75,32 @@ def load_sources(
     return Sources(train, validation, Path(builder.data_dir).relative_to(data_dir).as_posix())
 
 
+def open_prepared(key: str, cache_dir: str | os.PathLike[str] | None = None) -> Sources | None:
+    """Opens data that were prepared before, wherever they came from.
+
+    Args:
+      key: of `Sources`.
+      cache_dir: see `load_sources`.
+
+    Returns:
+      None if they are not there, or not whole.
+    """
+    import tensorflow_datasets as tfds
+
+    from colorjax.data.preparing import is_prepared, quiet_tfds
+
+    directory = Path(cache_dir or default_cache_dir()).expanduser() / key
+    if not key or not (directory / "dataset_info.json").is_file():
+        return None
+    with quiet_tfds():
+        builder = tfds.builder_from_directory(directory)
+        if not is_prepared(builder):
+            return None
+        decoders = {"image": tfds.decode.SkipDecoding()}
+        train, validation = builder.as_data_source(["train", "validation"], decoders=decoders)
+    return Sources(train, validation, key)
+
+
 def decode(image: bytes) -> np.ndarray:
     """Decodes JPEG or PNG bytes to [H, W, 3] uint8 RGB, turned upright as EXIF says."""
     bgr = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
