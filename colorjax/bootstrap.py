@@ -14,6 +14,8 @@ import numpy as np
 from colorjax.scores import FIGURES, TRUTH, Scores, statistics
 
 RESAMPLES = 2000
+# In memory at once.
+MAX_WEIGHTS = 4_000_000
 Interval = tuple[float, float]
 Resampled = dict[str, dict[str, np.ndarray]]
 
@@ -42,7 +44,7 @@ def resampled(
 def _draws(chosen: np.ndarray, length: int, count: int, seed: int) -> Iterator[np.ndarray]:
     """Weights [b, length], `count` rows in all: few at once where there are many images."""
     rng = np.random.default_rng(seed)
-    rows = max(1, min(count, 4_000_000 // length))
+    rows = max(1, min(count, MAX_WEIGHTS // length))
     for start in range(0, count, rows):
         weights = np.zeros((min(rows, count - start), length))
         for row in weights:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,15 +110,9 @@ def check_output(directory: Path, overwrite: bool) -> None:
             f"{directory} holds a report ({there[-1]}), which is kept; choose another --output or "
             "add --overwrite"
         )
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with replaced(directory / "results.json.try") as beside:
-            beside.touch()
-        (directory / "results.json.try").unlink()
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {directory} ({error}); choose another --output"
-        ) from error
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(f"cannot write to {directory}; choose another --output")
 
 
 def results_markdown(found: Mapping[str, Any], runs: Sequence[str], commands: Sequence[str]) -> str:

@@ -5,6 +5,8 @@ one pass over the images is enough for all of them. What is kept of an image is 
 predictor; images themselves are never kept.
 """
 
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -225,7 +227,7 @@ def load(path: Path) -> Scores | None:
     images: dict[str, dict[str, Any]] = {}
     sums: dict[str, dict[str, np.ndarray]] = {}
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             for where, value in arrays.items():
                 kind, name, key, *part = where.split("\t")
                 of = {"images": images, "sums": sums}[kind].setdefault(name, {})
@@ -240,5 +242,5 @@ def load(path: Path) -> Scores | None:
                     (parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"])
                 )
         return Scores(images, sums)
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
