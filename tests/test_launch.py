@@ -362,9 +362,8 @@ def test_who_cannot_install_a_browser_is_told_how(checkout, machine):
 
 
 def test_only_slow_tests_ask_for_a_browser(checkout):
-    (checkout.root / "launch/environment.sh").open("a").write(
-        "prepare_browser() { say asked for a browser; }\n"
-    )
+    with (checkout.root / "launch/environment.sh").open("a") as file:
+        file.write("prepare_browser() { say asked for a browser; }\n")
     for arguments, asked in (([], False), (["--slow"], True)):
         done, _ = checkout.run("./launch/test.sh", *arguments)
         assert ("asked for a browser" in done.stderr) == asked

@@ -82,9 +82,9 @@ def _shown(page):
 
 
 def _pixels(page):
-    """The comparison as it stands on the screen, without the handle's circle."""
+    """The comparison as it stands on the screen, without its round corners and the handle."""
     data = io.BytesIO(_element(page, "compare").screenshot_as_png)
-    return np.asarray(Image.open(data).convert("RGB")).astype(int)[:100]
+    return np.asarray(Image.open(data).convert("RGB")).astype(int)[12:100]
 
 
 def _set(page, value):
