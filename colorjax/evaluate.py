@@ -116,14 +116,19 @@ def predictions(contender: Contender, images: np.ndarray, batch_size: int) -> np
     Returns:
       [N, H, W, 2] in Lab units, times the contender's factor.
     """
+    process = parallel.process()
+    own = slice(process["process_index"], None, process["process_count"])
     found = []
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
         padding = np.zeros((batch_size - len(part), *part.shape[1:]), np.uint8)
-        mask = np.arange(batch_size) < len(part)
-        batch = parallel.shard({"image": np.concatenate([part, padding]), "mask": mask})
-        ab = _predict(contender.predict)(contender.variables, batch)
-        found.append(np.asarray(ab).reshape(batch_size, *ab.shape[2:])[: len(part)])
+        whole = {
+            "image": np.concatenate([part, padding]),
+            "mask": np.arange(batch_size) < len(part),
+        }
+        batch = parallel.shard({key: value[own] for key, value in whole.items()})
+        ab = parallel.gather(_predict(contender.predict)(contender.variables, batch))
+        found.append(_in_order(ab)[: len(part)])
     return contender.factor * np.concatenate(found)
 
 

@@ -15,8 +15,8 @@ from colorjax.data.pipeline import Source
 from colorjax.data.preparing import progress
 from colorjax.errors import InputError
 from colorjax.evaluate import Contender
-from colorjax.runs import Run, load_run, run_names
-from colorjax.scores import TRUTH
+from colorjax.runs import BEFORE, Run, load_run, run_names
+from colorjax.scores import TRUTH, Scores, load
 
 IMAGES_PER_DEVICE = 16
 BASELINES = ("grey", "mean colour", "mean colour for each lightness")
@@ -90,13 +90,21 @@ def evaluate_runs(
         f"factors of scaled models on {min(len(fitting), evaluate.FIT_PREDICTIONS)}",
         **{f"factor of {c.name}": f"{c.factor:.2f}" for c in scaled},
     }
+    pairs = report.pairs_of(models, scaled)
     if not scaled:
-        about["scaled regression"] = "none, because no run here was trained by regression alone"
+        before = _before(runs[0], data, scores) if limit is None else None
+        if before is None:
+            about["scaled regression"] = "none, because no run here was trained by regression alone"
+        else:
+            about["scaled regression"] = f"as it was when {runs[0].name} was trained"
+            pairs += [(run.name, rival) for run in runs for rival in before.names]
+            order = [model.name for model in models] + before.names + [c.name for c in constants]
+            scores = scores.merged(before).chosen(order)
     found, files = report.build_report(
         report.Material(
             scores=scores,
             runs=models,
-            pairs=report.pairs_of(models, scaled),
+            pairs=pairs,
             image=partial(pipeline.eval_image, images),
             batch_size=batch_size,
             about=about,
@@ -113,7 +121,7 @@ def _images(dataset: str | None, run: Run) -> tuple[Source, str]:
     """The images to evaluate, and what they are called."""
     config = run.config.get("dataset", {})
     own = config.get("name")
-    if dataset is None or (dataset == own and dataset != "image_folder"):
+    if dataset is None or dataset == own:
         sources = _own_data(run)
         return sources.validation, f"{sources.key}, validation split"
     if dataset in pipeline.BUILDERS and dataset != "image_folder":
@@ -144,6 +152,17 @@ def _own_data(run: Run) -> pipeline.Sources:
             f"the data of {run.name} are not here: {error}; give --dataset PATH"
         ) from error
     return sources
+
+
+def _before(run: Run, data: str, scores: Scores) -> Scores | None:
+    """The scores of a GAN's generator before its adversarial phase, if they are of these images."""
+    before = None if run.is_regression else load(run.path / BEFORE)
+    if before is None or not data.startswith(f"{run.config.get('data')}, validation"):
+        return None
+    theirs, ours = (of.images[TRUTH]["colorfulness"] for of in (before, scores))
+    # Their size must be the same too, or these figures would not be.
+    same = theirs.shape == ours.shape and np.allclose(theirs, ours, rtol=1e-4)
+    return before if same else None
 
 
 def _fitting(run: Run, images: Source, data: str) -> tuple[Source, str]:

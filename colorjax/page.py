@@ -82,6 +82,8 @@ def build_page(
         about=about,
         sentences="".join(f"<li>{_text(line)}</li>" for line in tables.sentences(found, runs)),
         slider=_slider(rows),
+        over=_png(rows.columns["grey"][0]),
+        under=_png(rows.columns[runs[-1]][0]),
         results=_results(found),
         meanings="".join(
             f"<div><dt>{_text(tables.heading(key))}</dt><dd>{_text(column.meaning)}</dd></div>"

@@ -16,6 +16,8 @@ from colorjax.state import Variables
 from colorjax.steps import Predictor, model_predictor
 from colorjax.workdir import read_rows
 
+# In a GAN's folder: the scores of its generator before the adversarial phase, and of that scaled.
+BEFORE = "regression.npz"
 # What a model was that was trained before the key existed.
 MODEL_DEFAULTS = {"width": 1.0, "dtype": "float32", "skip_connections": True}
 
@@ -25,6 +27,7 @@ class Run(NamedTuple):
 
     Attributes:
       name: in tables and pictures.
+      path: its folder.
       config: what config.json holds.
       predict: see `steps.Predictor`.
       variables: the averaged generator's, replicated.
@@ -33,6 +36,7 @@ class Run(NamedTuple):
     """
 
     name: str
+    path: Path
     config: dict[str, Any]
     predict: Predictor
     variables: Variables
@@ -73,6 +77,7 @@ def load_run(path: Path, name: str) -> Run:
     variables = checkpoint.restore_generator(path, like)
     return Run(
         name=name,
+        path=path,
         config=config,
         predict=model_predictor(generator),
         variables=variables,

@@ -19,6 +19,7 @@ from colorjax.evaluate import Contender
 from colorjax.models import SIZE_MULTIPLE, build_generator
 from colorjax.progress import TrainingProgress
 from colorjax.run import Run, build_run
+from colorjax.runs import BEFORE
 from colorjax.state import Variables
 from colorjax.steps import model_predictor
 from colorjax.workdir import MetricsWriter, claim
@@ -77,7 +78,7 @@ def train_and_evaluate(
     training, validation = (partial(pipeline.eval_batches, split, **read) for split in sources[:2])
     samples = pipeline.sample_images(sources.validation, SAMPLES, config.image_size)
     predict = model_predictor(run.generator)
-    before = workdir / "regression.npz"  # what the adversarial phase has to beat
+    before = workdir / BEFORE  # what the adversarial phase has to beat
 
     def contender(variables: Variables, name: str = run.name) -> Contender:
         return Contender(name, predict, variables, config.image_size)

@@ -61,6 +61,20 @@ def test_a_run_has_the_figures_that_it_had_at_the_end_of_its_training(compared):
     assert "scaled regression" in scaled
 
 
+def test_a_gan_alone_is_compared_with_the_regression_that_it_was(tmp_path):
+    run = support.trained("small_gan")
+    found = evaluate_runs.evaluate_runs([run], tmp_path / "out")
+    expected = json.loads((run / "report" / "results.json").read_text())
+    assert list(found["results"])[1:] == list(expected["results"])[1:]
+    for name, figures in list(expected["results"].items())[1:]:
+        assert found["results"][name] == pytest.approx(figures, rel=1e-5, abs=1e-5)
+    assert [row["curve"] for row in found["verdicts"]] == list(found["saturation_curves"])
+    # On other images it cannot be.
+    other = evaluate_runs.evaluate_runs([run], tmp_path / "other", dataset=str(support.faces()))
+    assert list(other["results"]) == ["small_gan", *evaluate_runs.BASELINES]
+    assert other["about"]["scaled regression"].startswith("none")
+
+
 def test_all_images_of_a_path_are_evaluated_and_no_command_is_needed(tmp_path):
     folder = tmp_path / "one person"
     folder.mkdir()

@@ -107,8 +107,8 @@ def test_the_page_is_well_formed_and_says_what_it_is(text, page):
 
 def test_every_picture_of_the_page_has_a_text_and_lies_within_it(page):
     pictures = [attributes for tag, attributes in page.found if tag == "img"]
-    assert len(pictures) == 8  # six figures, and the two of the slider, filled by the script
-    for attributes in pictures[2:]:
+    assert len(pictures) == 8  # six figures, and the two of the slider
+    for attributes in pictures:
         assert attributes["src"].startswith("data:image/png;base64,")
         assert len(attributes["alt"]) > 20
     for _, attributes in page.found:
