@@ -76,7 +76,8 @@ def image_grid(
         draw.text((left // 2, middle), caption, "black", font, anchor="mm")
     for x, (caption, images) in enumerate(columns.items()):
         start = left + MARGIN + x * pitch
-        draw.text((start + cell // 2, HEADER // 2), caption, "black", font, anchor="mm")
+        shown = _cut(caption, lambda text: draw.textlength(text, font) <= cell)
+        draw.text((start + cell // 2, HEADER // 2), shown, "black", font, anchor="mm")
         for y, pixels in enumerate(images):
             top = HEADER + MARGIN + y * step
             image = Image.fromarray(pixels).resize((cell, cell), Image.Resampling.BICUBIC)
@@ -85,6 +86,12 @@ def image_grid(
                 at = start + cell // 2, top + cell + NOTE // 2
                 draw.text(at, notes[caption][y], "#444", small, anchor="mm")
     return grid
+
+
+def _cut(text: str, fits: Callable[[str], bool]) -> str:
+    """The text, or as much of its end as fits: that is where paths differ."""
+    cuts = (text if start == 0 else "…" + text[start:] for start in range(len(text)))
+    return next(filter(fits, cuts), "…") if text else text
 
 
 def sample_grid(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from colorjax import checkpoint, parallel
+from colorjax.data.pipeline import BUILDERS
 from colorjax.errors import InputError
 from colorjax.models import build_generator
 from colorjax.state import Variables
@@ -102,7 +103,10 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
-    """Names of runs for tables: of their folders, or whole paths where these are not enough.
+    """Names of runs for tables: as short as tells them apart.
+
+    A folder `gan-procedural_faces`, as runs are called by default, gives `gan`, unless another one
+    does too: then the folder's name, or the whole path.
 
     Args:
       paths: of the runs.
@@ -115,8 +119,18 @@ def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
     for path in resolved:
         if resolved.count(path) > 1:
             raise InputError(f"{path} is given twice; give each run once")
-    short = [path.name for path in resolved]
-    return [
-        str(path) if short.count(path.name) > 1 or path.name in taken else path.name
-        for path in resolved
+    choices = [
+        [_without_dataset(path.name) for path in resolved],
+        [path.name for path in resolved],
+        [str(path) for path in resolved],
     ]
+    for names in choices:
+        if len({*names, *taken}) == len(names) + len(taken):
+            return names
+    return choices[-1]
+
+
+def _without_dataset(name: str) -> str:
+    for dataset in BUILDERS:
+        name = name.removesuffix(f"-{dataset}")
+    return name

@@ -211,9 +211,13 @@ def test_a_run_is_loaded_though_keys_came_and_went(tmp_path):
 
 
 def test_names_are_those_of_the_folders_unless_they_are_not_enough(tmp_path):
-    paths = [tmp_path / "a" / "run", tmp_path / "b" / "run", tmp_path / "gan", tmp_path / "truth"]
-    names = runs.run_names(paths, ["truth"])
-    assert names == [str(paths[0]), str(paths[1]), "gan", str(paths[3])]
+    def names(*folders):
+        return runs.run_names([tmp_path / folder for folder in folders], ["truth"])
+
+    assert names("gan-procedural_faces", "b/cnn-image_folder") == ["gan", "cnn"]
+    assert names("gan-procedural_faces", "gan") == ["gan-procedural_faces", "gan"]
+    assert names("a/run", "b/run") == [f"{tmp_path}/a/run", f"{tmp_path}/b/run"]
+    assert names("truth") == [f"{tmp_path}/truth"]
     with pytest.raises(InputError, match="given twice"):
         runs.run_names([tmp_path, tmp_path / "a" / ".."], [])
 

@@ -49,6 +49,16 @@ def test_every_column_has_a_caption_of_its_own_centred_above_it():
     assert (third < 128).any()
 
 
+def test_captions_that_are_too_long_keep_their_end_and_leave_the_next_column_alone():
+    images = [_flat((0, 0, 0), 128)]
+    grid = np.asarray(pictures.image_grid({"a/very/long/path/to/runs/gan" * 2: images, "": images}))
+    assert (grid[: pictures.HEADER, :132] < 128).any()
+    assert (grid[: pictures.HEADER, 134:] == 255).all()
+    assert pictures._cut("abcdef", lambda text: len(text) <= 4) == "…def"
+    assert pictures._cut("abc", lambda text: len(text) <= 4) == "abc"
+    assert pictures._cut("", bool) == ""
+
+
 def test_rows_with_captions_and_notes_leave_the_images_as_they_are():
     columns = {"grey": [_flat((90, 90, 90), 128)] * 2, "run": [_flat((9, 99, 200), 128)] * 2}
     notes = {"run": ["ΔE00 1.5", "ΔE00 22.0"]}
