@@ -186,7 +186,6 @@ def _count_grey(images: Source, count: int, name: str) -> int:
 
 
 def _is_grey(image: np.ndarray) -> bool:
-    # Whole rows at a time would do no better: most images show colour in the first of them.
     return int(np.ptp(image.astype(np.int16), axis=-1).max()) < MIN_COLOR
 
 

@@ -127,8 +127,8 @@ def _slider(rows: Rows) -> str:
         "columns": {name: [_png(image) for image in of] for name, of in rows.columns.items()},
         "order": list(rows.columns),
     }
-    # Within a script element, only this could end it.
-    return json.dumps(content, ensure_ascii=True).replace("</", "<\\/")
+    # Without this sign nothing within a script element can end it.
+    return json.dumps(content, ensure_ascii=True).replace("<", "\\u003c")
 
 
 def _results(found: Mapping[str, Any]) -> str:
