@@ -23,6 +23,7 @@ from colorjax.train import train_and_evaluate
 
 ROOT = Path(__file__).parents[1]
 NUM_STEPS = 6
+RENDER = plots._png
 
 
 def session_folder() -> Path:
@@ -139,7 +140,8 @@ def trained(name: str) -> Path:
         config = tiny_config(name)
     else:
         config = tiny_config(name, num_steps=2)
-    with quick_compilation():
+    # These plots are looked at, whoever asks for the run first.
+    with quick_compilation(), unittest.mock.patch.object(plots, "_png", RENDER):
         train_and_evaluate(config, workdir)
     return workdir
 
