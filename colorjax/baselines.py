@@ -1,6 +1,6 @@
 """What a model has to beat: grey, the mean colour, the mean colour for each lightness.
 
-Each is a function `predict(l) -> ab` in Lab units, fitted on the training images from sums that add
+Each is a table of a*b* in Lab units by lightness, fitted on the training images from sums that add
 over batches. The fourth baseline scales a regression model's a*b* by `saturation_factor`.
 """
 
@@ -51,34 +51,34 @@ def total_sums(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.nda
     return sums, counts
 
 
-def fit_baselines(sums: np.ndarray, counts: np.ndarray) -> dict[str, Predict]:
-    """Builds the three baselines from the `total_sums` of the training images.
+def baseline_tables(sums: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Fits the three baselines to the `total_sums` of the training images.
 
     Args:
       sums: [101, 2] a*b* summed for each integer lightness.
       counts: [101] pixels of each.
 
     Returns:
-      Functions from l [..., 1] to ab [..., 2], by the names that stand in the table.
+      Tables [101, 2] for `by_lightness`, by the names that stand in reports.
 
     Raises:
       ValueError: not one pixel was counted.
     """
     return {
-        "grey": by_color(np.zeros(2)),
-        "mean colour": by_color(mean_color(sums, counts)),
-        "mean colour for each lightness": by_lightness(lightness_table(sums, counts)),
+        "grey": np.zeros((NUM_LEVELS, 2)),
+        "mean colour": np.tile(mean_color(sums, counts), (NUM_LEVELS, 1)),
+        "mean colour for each lightness": lightness_table(sums, counts),
     }
 
 
 def mean_color(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Mean a*b* [2] of all pixels; for the arguments see `fit_baselines`."""
+    """Mean a*b* [2] of all pixels; for the arguments see `baseline_tables`."""
     sums, counts = _checked_sums(sums, counts)
     return sums.sum(axis=0) / counts.sum()
 
 
 def lightness_table(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Mean a*b* [101, 2] for each integer lightness; for the arguments see `fit_baselines`.
+    """Mean a*b* [101, 2] for each integer lightness; for the arguments see `baseline_tables`.
 
     A lightness that no pixel had takes the colour of the nearest one that some pixel had, the
     darker of two as near.
@@ -90,18 +90,7 @@ def lightness_table(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return sums[nearest] / counts[nearest, None]
 
 
-def by_color(color: np.ndarray) -> Predict:
-    """Predicts one a*b* [2] everywhere."""
-    chex.assert_shape(color, (2,))
-
-    def predict(l: jax.Array) -> jax.Array:
-        chex.assert_shape(l, (..., 1))
-        return jnp.broadcast_to(jnp.asarray(color, l.dtype), (*l.shape[:-1], 2))
-
-    return predict
-
-
-def by_lightness(table: np.ndarray) -> Predict:
+def by_lightness(table: chex.Array) -> Predict:
     """Predicts the a*b* that table [101, 2] holds for the rounded lightness."""
     chex.assert_shape(table, (NUM_LEVELS, 2))
 

@@ -69,7 +69,13 @@ class Checkpoints:
 
 def any_saved(workdir: Path) -> bool:
     """Whether a run has a finished checkpoint; looks without making a folder."""
-    return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*"))
+    return newest_step(workdir) is not None
+
+
+def newest_step(workdir: Path) -> int | None:
+    """The step of a run's newest finished checkpoint, if there is one; makes no folder."""
+    names = (path.name for path in (workdir / "checkpoints").glob("*"))
+    return max((int(name) for name in names if name.isdigit()), default=None)
 
 
 def restore_generator(workdir: str | os.PathLike[str], like: Variables) -> Variables:

@@ -1,136 +1,212 @@
-"""The figures of merit of predictors on a data set, and the baselines they have to beat."""
+"""One pass over the images for everything that is compared, and the baselines to beat."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from colorjax import parallel
-from colorjax.baselines import Predict, fit_baselines, saturation_factor, total_sums
+from colorjax import eval_steps, parallel
+from colorjax.baselines import baseline_tables, by_lightness, saturation_factor, total_sums
 from colorjax.lab import rgb_to_lab
-from colorjax.metrics import NUM_BINS, colorfulness, histogram_distance
-from colorjax.state import Variables
-from colorjax.steps import Predictor, eval_step, to_float
+from colorjax.metrics import colorfulness
+from colorjax.scores import TRUTH, Scores, collect
+from colorjax.steps import Predictor, to_float
 
 # The baselines are fitted on so many images of the training split, the saturation of a model, which
 # has to be run on them, on so many.
 FIT_IMAGES = 1024
 FIT_PREDICTIONS = 256
 
-# For what needs no variables: jax 0.10's pmap misreads its in_axes where an argument has no arrays.
-NO_VARIABLES: Variables = {"none": np.zeros(())}
-
 Batches = Iterable[Mapping[str, np.ndarray]]
-Figures = dict[str, float]
-Evaluator = Callable[[Variables, Batches], dict[str, Figures]]
+# Of a side in pixels: the same images, square, of that size.
+BatchesOf = Callable[[int], Batches]
 
 
-def evaluator(predictors: Mapping[str, Predictor]) -> Evaluator:
-    """Compiles the evaluation of several predictors on the same images.
+class Contender(NamedTuple):
+    """What is evaluated under one name.
+
+    Attributes:
+      name: in tables and pictures.
+      predict: see `steps.Predictor`.
+      variables: its own, replicated.
+      image_size: side of the images that it sees, in pixels.
+      factor: by which its a*b* are multiplied.
+      saturations: other factors, for the curve that it draws when it is scaled by them.
+    """
+
+    name: str
+    predict: Predictor
+    variables: Any
+    image_size: int
+    factor: float = 1.0
+    saturations: tuple[float, ...] = ()
+
+
+def score(
+    contenders: Sequence[Contender],
+    batches_of: BatchesOf,
+    advance: Callable[[int], None] = lambda images: None,
+) -> Scores:
+    """Evaluates contenders on the same images.
 
     Args:
-      predictors: by the name that stands in the table.
+      contenders: their predictions are compared at the largest of their sizes; each predicts at
+        its own. One network under several names runs once.
+      batches_of: {"image": [N, H, W, 3] uint8 sRGB, "mask": [N] bool, False where padded}.
+      advance: told how many images are done.
+    """
+    # JAX sorts the keys of dicts.
+    scores = collect(_scored(contenders, batches_of, advance)).chosen(c.name for c in contenders)
+    for c in contenders:
+        if c.saturations:
+            scores.sums[c.name]["saturations"] = np.array(c.saturations)
+    return scores
+
+
+def _scored(
+    contenders: Sequence[Contender], batches_of: BatchesOf, advance: Callable[[int], None]
+) -> Iterator[dict[str, Any]]:
+    sizes = sorted({contender.image_size for contender in contenders})
+    figures, saturation = _compiled(eval_steps.figures_step), _compiled(eval_steps.saturation_step)
+    # Placed once: each of these would be sent to the devices for every batch.
+    factors = {
+        c.name: parallel.replicate((jnp.float32(c.factor), jnp.asarray(c.saturations, jnp.float32)))
+        for c in contenders
+    }
+    # jax 0.10's pmap misreads its in_axes where an argument has no arrays.
+    nothing = parallel.replicate(jnp.zeros(()))
+    for parts in zip(*map(batches_of, sizes), strict=True):
+        seen = {size: parallel.shard(dict(part)) for size, part in zip(sizes, parts, strict=True)}
+        truth = seen[sizes[-1]]
+        values: dict[str, Any] = {TRUTH: _compiled(_truth_step)(nothing, truth)}
+        predicted: dict[Any, jax.Array] = {}
+        for c in contenders:
+            network = (c.predict, id(c.variables), c.image_size)
+            if network not in predicted:
+                predicted[network] = _predict(c.predict)(c.variables, seen[c.image_size])
+            batch = {"image": truth["image"], "ab": predicted[network]}
+            values[c.name] = figures(factors[c.name][0], batch)
+            if c.saturations:
+                curve = saturation(factors[c.name][1], batch)
+                values[c.name] |= {f"saturation_{key}": value for key, value in curve.items()}
+        values, mask = parallel.gather((values, truth["mask"]))
+        kept = _in_order(mask)
+        advance(int(kept.sum()))
+        yield jax.tree.map(lambda x, kept=kept: _in_order(x)[kept], values)
+
+
+def _in_order(x: np.ndarray) -> np.ndarray:
+    """From process after process, as they are gathered, to the order of the images."""
+    count = jax.process_count()
+    return x.reshape(count, -1, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape)
+
+
+def predictions(contender: Contender, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """The a*b* of some images.
+
+    Args:
+      contender: what predicts.
+      images: [N, H, W, 3] uint8 sRGB of the contender's size.
+      batch_size: of the batches that it was compiled for: they are padded to it.
 
     Returns:
-      A function of the predictors' variables, replicated, and of batches {"image": [N, H, W, 3]
-      uint8 sRGB, "mask": [N] bool, False where padded}. It gives for each name: mse;
-      threshold_loss_5, _10 and _20; delta_cf, how far the mean colourfulness is from the truth's;
-      delta_cf_image, the same for each image, averaged; colorfulness; histogram_distance, of the
-      a*b* of all images. All but the last are means over images.
+      [N, H, W, 2] in Lab units, times the contender's factor.
     """
-    per_image = _per_image(partial(eval_step, predictors=predictors))
-
-    def evaluate(variables: Variables, batches: Batches) -> dict[str, Figures]:
-        parts: list[Any] = []
-        histograms: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((NUM_BINS, NUM_BINS)))
-        for values in per_image(variables, batches):
-            for name, of in values.items():
-                # Summed at once: of a large split they would fill gigabytes.
-                histograms[name] += of.pop("histogram").sum(0)
-            parts.append(values)
-        values = jax.tree.map(lambda *x: np.concatenate(x), *parts)
-        truth = values.pop("truth")["colorfulness"]
-        return {
-            name: _means(of, truth)
-            | {
-                "histogram_distance": float(
-                    histogram_distance(histograms[name], histograms["truth"])
-                )
-            }
-            for name, of in values.items()
+    process = parallel.process()
+    own = slice(process["process_index"], None, process["process_count"])
+    found = []
+    for start in range(0, len(images), batch_size):
+        part = images[start : start + batch_size]
+        padding = np.zeros((batch_size - len(part), *part.shape[1:]), np.uint8)
+        whole = {
+            "image": np.concatenate([part, padding]),
+            "mask": np.arange(batch_size) < len(part),
         }
-
-    return evaluate
-
-
-def _means(figures: dict[str, np.ndarray], colorfulness_true: np.ndarray) -> Figures:
-    mean: dict[str, Any] = {
-        name: np.mean(value, axis=0, dtype=np.float64) for name, value in figures.items()
-    }
-    difference = figures["colorfulness"].astype(np.float64) - colorfulness_true
-    loss_5, loss_10, loss_20 = mean["threshold_loss"]
-    return {
-        "mse": float(mean["mse"]),
-        "threshold_loss_5": float(loss_5),
-        "threshold_loss_10": float(loss_10),
-        "threshold_loss_20": float(loss_20),
-        "delta_cf": float(abs(difference.mean())),
-        "delta_cf_image": float(np.abs(difference).mean()),
-        "colorfulness": float(mean["colorfulness"]),
-    }
+        batch = parallel.shard({key: value[own] for key, value in whole.items()})
+        ab = parallel.gather(_predict(contender.predict)(contender.variables, batch))
+        found.append(_in_order(ab)[: len(part)])
+    return contender.factor * np.concatenate(found)
 
 
-def constant_baselines(batches: Batches) -> dict[str, Predictor]:
-    """Grey, the mean colour and the mean colour for each lightness, fitted on some batches."""
+def constant_baselines(batches: Batches, image_size: int) -> list[Contender]:
+    """Grey, the mean colour and the mean colour for each lightness, fitted on some batches.
 
-    def lab_of(_: Variables, batch: Any) -> Any:
-        lab = rgb_to_lab(to_float(batch["image"]))
-        return lab[..., :1], lab[..., 1:]
+    Args:
+      batches: see `score`.
+      image_size: at which they predict.
+    """
+    step = _compiled(_lab_step)
+    nothing = parallel.replicate(jnp.zeros(()))
+    sums = total_sums((lab[..., :1], lab[..., 1:]) for lab in _images(step, nothing, batches))
+    tables = baseline_tables(*sums)
+    return [
+        Contender(name, _look_up, parallel.replicate(jnp.asarray(table, jnp.float32)), image_size)
+        for name, table in tables.items()
+    ]
 
-    predictions = fit_baselines(*total_sums(_per_image(lab_of)(NO_VARIABLES, batches)))
-    return {name: _without_variables(predict) for name, predict in predictions.items()}
 
-
-def _without_variables(predict: Predict) -> Predictor:
-    return lambda variables, l: predict(l)
-
-
-def scaled(predict: Predictor, variables: Variables, batches: Batches) -> Predictor:
+def scaled(contender: Contender, name: str, batches: Batches) -> tuple[Contender, Contender]:
     """A regression model with a*b* times the factor that makes it as colourful as the truth.
 
     Args:
-      predict: the model.
-      variables: its own, replicated.
-      batches: images on which the factor is fitted.
+      contender: the model.
+      name: of what it becomes.
+      batches: images of its size on which the factor is fitted, see `score`.
 
     Returns:
-      The scaled model, which takes the same variables.
+      The model, with the curve that it draws when it is scaled; and the scaled model.
     """
+    run, lightness = _predict(contender.predict), _compiled(_fit_step)
 
-    def prediction(variables: Variables, batch: Any) -> Any:
-        rgb = to_float(batch["image"])
-        l = rgb_to_lab(rgb)[..., :1]
-        return l, predict(variables, l), colorfulness(rgb)
+    def step(variables: Any, batch: eval_steps.Batch) -> Any:
+        return *lightness(nothing, batch), run(variables, batch)
 
-    parts = list(_per_image(prediction)(variables, batches))
-    l, ab, truth = (np.concatenate(values) for values in zip(*parts, strict=True))
-    factor = saturation_factor(l, ab, float(np.mean(truth, dtype=np.float64)))
-    return lambda variables, l: factor * predict(variables, l)
+    nothing = parallel.replicate(jnp.zeros(()))
+    parts = list(_images(step, contender.variables, batches))
+    l, colorfulness_true, ab = (np.concatenate(values) for values in zip(*parts, strict=True))
+    factor = saturation_factor(l, ab, float(np.mean(colorfulness_true, dtype=np.float64)))
+    # From grey to past the truth's colourfulness, densest between the model and its scaled form.
+    between = np.linspace(1.0, factor, 4)
+    saturations = {0.0, 0.3, 0.6, 0.8, *between, *(max(1.0, factor) * np.array([1.15, 1.3]))}
+    curve = contender._replace(saturations=tuple(sorted(map(float, saturations))))
+    return curve, contender._replace(name=name, factor=factor, saturations=())
 
 
-def _per_image(
-    function: Callable[[Variables, Any], Any],
-) -> Callable[[Variables, Batches], Iterator[Any]]:
-    """Compiles what a function gives for each image, batch by batch, and drops the padding."""
-    step = parallel.compile_eval_step(function)
+def _images(step: Callable[..., Any], variables: Any, batches: Batches) -> Iterator[Any]:
+    """What a compiled step gives for the images of batches, without the padding."""
+    for batch in batches:
+        batch = parallel.shard(dict(batch))
+        values, mask = parallel.gather((step(variables, batch), batch["mask"]))
+        yield jax.tree.map(lambda x, mask=mask: x[mask], values)
 
-    def run(variables: Variables, batches: Batches) -> Iterator[Any]:
-        for batch in batches:
-            batch = parallel.shard(batch)
-            values, mask = parallel.gather((step(variables, batch), batch["mask"]))
-            yield jax.tree.map(lambda x, mask=mask: x[mask], values)
 
-    return run
+@functools.cache
+def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled once for the whole process."""
+    return parallel.compile_eval_step(step)
+
+
+@functools.cache
+def _predict(predict: Predictor) -> Callable[..., Any]:
+    return parallel.compile_eval_step(partial(eval_steps.predict_step, predict=predict))
+
+
+def _truth_step(_: jax.Array, batch: eval_steps.Batch) -> Any:
+    return eval_steps.truth_step(batch)
+
+
+def _lab_step(_: jax.Array, batch: eval_steps.Batch) -> jax.Array:
+    return rgb_to_lab(to_float(batch["image"]))
+
+
+def _fit_step(_: jax.Array, batch: eval_steps.Batch) -> tuple[jax.Array, jax.Array]:
+    rgb = to_float(batch["image"])
+    return rgb_to_lab(rgb)[..., :1], colorfulness(rgb)
+
+
+def _look_up(table: Any, l: jax.Array) -> jax.Array:
+    return by_lightness(table)(l)

@@ -26,8 +26,15 @@ def colorize(
     Returns:
       Two [N, H, W, 3] uint8 sRGB.
     """
+    return paint(images, predict(variables, rgb_to_lab(to_float(images))[..., :1]))
+
+
+@jax.jit
+def paint(images: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The images in grey, and with a*b* [N, h, w, 2], brought to their size: see `colorize`."""
     l = rgb_to_lab(to_float(images))[..., :1]
-    ab = predict(variables, l)
+    if ab.shape[1:3] != l.shape[1:3]:
+        ab = jax.image.resize(ab, (*l.shape[:-1], 2), "linear")
     lab = jnp.concatenate([l, ab], axis=-1)
     grey = lab_to_rgb(jnp.concatenate([l, jnp.zeros_like(ab)], axis=-1))
     # One channel for all: the standard's rounded matrix puts some blues a level higher.

@@ -1,12 +1,13 @@
 """`python -m colorjax.main --config=configs/gan.py`: trains the model of a config."""
 
+import shlex
 import sys
 from pathlib import Path
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from colorjax import parallel, report
+from colorjax import parallel, tables
 from colorjax.errors import InputError, exit_status
 from colorjax.train import NonFiniteError, train_and_evaluate
 
@@ -27,11 +28,12 @@ def train() -> None:
     parallel.keep_compiled()
     name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).name.split(".")[0]
     workdir = Path(WORKDIR.value or f"runs/{name}-{config.dataset.name}")
+    command = shlex.join(["python", "-m", "colorjax.main", *sys.argv[1:]])
     try:
-        results = train_and_evaluate(config, workdir)
+        results = train_and_evaluate(config, workdir, command)
     except NonFiniteError as error:
         sys.exit(f"colorjax: training stopped at {error}")
-    print(report.results_table(results))
+    print(tables.results_table(results))
     print(f"The report is in {workdir / 'report'}, sample grids in {workdir / 'samples'}.")
 
 

@@ -15,6 +15,11 @@ from colorjax.lab import lab_to_rgb, rgb_to_lab
 BIN_WIDTH = 10
 # Edges -110, -100, …, 110: every a*b* of sRGB lies within.
 NUM_BINS = 22
+# The AuC is the mean over the thresholds 0, 1, …, 150 (Zhang, Isola and Efros 2016).
+MAX_TAU = 150
+# Of an image without any error, whose PSNR is infinite: one wrong level in a picture of 256 × 256
+# gives 101.
+MAX_PSNR = 100.0
 
 
 def displayed(l: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -72,6 +77,44 @@ def threshold_loss(
     return jnp.stack([jnp.mean(error > tau, axis=(1, 2)) for tau in taus], axis=-1)
 
 
+def error_counts(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
+    """Counts the pixels of each image by the lowest whole threshold that `color_error` is within.
+
+    Args:
+      ab: [N, H, W, 2] predictions.
+      ab_true: [N, H, W, 2] truths.
+
+    Returns:
+      [N, 152] int32: pixels within τ but not τ - 1, for τ = 0, 1, …, 150; and those beyond.
+    """
+    lowest = jnp.ceil(jnp.minimum(color_error(ab, ab_true), MAX_TAU + 1.0)).astype(jnp.int32)
+    return _count(lowest.reshape(ab.shape[0], -1), MAX_TAU + 2)
+
+
+def pixel_auc(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
+    """Share of the thresholds 0, 1, …, 150 that each pixel's `color_error` is within.
+
+    Its mean over an image, times 100, is the AuC of Zhang, Isola and Efros, "Colorful image
+    colorization" (2016).
+
+    Args:
+      ab: [N, H, W, 2] predictions.
+      ab_true: [N, H, W, 2] truths.
+
+    Returns:
+      [N, H, W] in [0, 1].
+    """
+    lowest = jnp.ceil(jnp.minimum(color_error(ab, ab_true), MAX_TAU + 1.0))
+    return (MAX_TAU + 1.0 - lowest) / (MAX_TAU + 1.0)
+
+
+def psnr(rgb: jax.Array, rgb_true: jax.Array) -> jax.Array:
+    """Peak signal-to-noise ratio [N] in dB of [N, H, W, 3] sRGB in [0, 1]; at most MAX_PSNR."""
+    chex.assert_equal_shape([rgb, rgb_true])
+    error = jnp.mean((rgb - rgb_true) ** 2, axis=(1, 2, 3))
+    return -10.0 * jnp.log10(jnp.maximum(error, 10.0 ** (-MAX_PSNR / 10.0)))
+
+
 def colorfulness(rgb: jax.Array) -> jax.Array:
     """Colourfulness of Hasler and Süsstrunk, "Measuring colourfulness in natural images" (2003).
 
@@ -92,21 +135,46 @@ def colorfulness(rgb: jax.Array) -> jax.Array:
     return jnp.sqrt(variance) + 0.3 * mean
 
 
-def ab_histogram(ab: jax.Array) -> jax.Array:
-    """Counts the colours of each image in bins of 10 × 10 Lab units.
+def ab_histogram(ab: jax.Array, width: int = BIN_WIDTH) -> jax.Array:
+    """Counts the colours of each image in square bins.
 
     Args:
       ab: [N, H, W, 2] a*b*; outside [-110, 110) they count in the outermost bins.
+      width: of the bins, in Lab units; divides 110.
 
     Returns:
-      [N, 22, 22] int32 pixels, a* by b*. Histograms add: sum those of the images to be compared.
+      [N, 22, 22] int32 pixels (for a width of 10), a* by b*. Histograms add: sum those of the
+      images to be compared.
     """
+    side = NUM_BINS * BIN_WIDTH // width
+    return _count(_color_bins(ab, width), side**2).reshape(-1, side, side)
+
+
+def sums_by_color(values: jax.Array, ab: jax.Array) -> jax.Array:
+    """Sums of values [N, H, W] in each image's bins of 10 × 10 by their colours [N, H, W, 2].
+
+    Returns:
+      [N, 484], in the order of the flattened `ab_histogram`.
+    """
+    chex.assert_shape(values, ab.shape[:-1])
+    flat = values.reshape(values.shape[0], -1)
+    return jax.vmap(lambda index, value: jnp.zeros(NUM_BINS**2, value.dtype).at[index].add(value))(
+        _color_bins(ab, BIN_WIDTH), flat
+    )
+
+
+def _color_bins(ab: jax.Array, width: int) -> jax.Array:
+    """[N, H * W] number of each pixel's bin, a* before b*."""
     chex.assert_shape(ab, (None, None, None, 2))
+    side = NUM_BINS * BIN_WIDTH // width
     # Clipped as floats, because what casting a huge float to an integer gives is undefined.
-    bins = jnp.clip(jnp.floor(ab / BIN_WIDTH) + NUM_BINS // 2, 0, NUM_BINS - 1).astype(jnp.int32)
-    flat = (bins[..., 0] * NUM_BINS + bins[..., 1]).reshape(ab.shape[0], -1)
-    counts = jax.vmap(lambda index: jnp.zeros(NUM_BINS**2, jnp.int32).at[index].add(1))(flat)
-    return counts.reshape(-1, NUM_BINS, NUM_BINS)
+    bins = jnp.clip(jnp.floor(ab / width) + side // 2, 0, side - 1).astype(jnp.int32)
+    return (bins[..., 0] * side + bins[..., 1]).reshape(ab.shape[0], -1)
+
+
+def _count(index: jax.Array, length: int) -> jax.Array:
+    """How often each of 0, …, length - 1 stands in each row of [N, M]: [N, length] int32."""
+    return jax.vmap(lambda row: jnp.zeros(length, jnp.int32).at[row].add(1))(index)
 
 
 def histogram_distance(counts: chex.Array, counts_true: chex.Array) -> jax.Array:

@@ -37,8 +37,12 @@ def replicate(tree: Any) -> Any:
 
     A state that is not placed so before its first step makes the step be traced twice.
     """
-    mesh = Mesh(np.array(jax.local_devices()), (AXIS,))
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.device_put(tree, replicated())
+
+
+def replicated() -> NamedSharding:
+    """The placement that `replicate` gives."""
+    return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
 
 
 def shard(batch: Any) -> Any:

@@ -1,146 +1,152 @@
-"""Pictures and tables of a run: sample grids, results.json, results.md, training curves."""
+"""The report of an evaluation: results.json, results.md, pictures, and one page with all of it."""
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from colorjax.files import replaced, write_text
-from colorjax.inference import colorize
-from colorjax.state import Variables
-from colorjax.steps import Predictor
+from colorjax import findings, pictures, plots, tables
+from colorjax.errors import InputError
+from colorjax.evaluate import Contender
+from colorjax.files import replaced
+from colorjax.page import build_page
+from colorjax.scores import Scores
 
-MARGIN = 4
-HEADER = 22
-# Grids are shown at least this large, in pixels an image.
-CELL = 128
+# What a report may consist of; results.json comes last, so that it stands for a whole report.
+FILES = (
+    "grid.png",
+    "errors.png",
+    "threshold.png",
+    "colors.png",
+    "saturation.png",
+    "curves.png",
+    "report.html",
+    "results.md",
+    "results.json",
+)
 
 
-def image_grid(columns: Mapping[str, Sequence[np.ndarray]]) -> Image.Image:
-    """A grid with one captioned column of images for each entry.
+class Material(NamedTuple):
+    """What a report is made of.
 
-    Args:
-      columns: by caption, equally many images [H, W, 3] uint8 sRGB of one size.
+    Attributes:
+      scores: of everything in the table, in its order.
+      runs: the models as they were trained: those whose colours are shown.
+      pairs: names that are compared with each other.
+      image: (number, side in pixels) -> [side, side, 3] uint8 sRGB.
+      batch_size: of the evaluation.
+      about: what the figures are of, for all files.
+      rows: of metrics.jsonl, by run.
+      configs: by run.
+      commands: that made the runs and the report.
     """
-    rows = len(next(iter(columns.values())))
-    size = next(iter(columns.values()))[0].shape[0]
-    cell = size * -(-CELL // size)
-    pitch = cell + MARGIN
-    width, height = pitch * len(columns) + MARGIN, pitch * rows + MARGIN + HEADER
-    grid = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(grid)
-    font = ImageFont.load_default(size=14)
-    for x, (caption, images) in enumerate(columns.items()):
-        draw.text(
-            (MARGIN + x * pitch + cell // 2, HEADER // 2), caption, "black", font, anchor="mm"
-        )
-        for y, pixels in enumerate(images):
-            image = Image.fromarray(pixels).resize((cell, cell), Image.Resampling.BICUBIC)
-            grid.paste(image, (MARGIN + x * pitch, HEADER + MARGIN + y * pitch))
-    return grid
+
+    scores: Scores
+    runs: Sequence[Contender]
+    pairs: Sequence[tuple[str, str]]
+    image: Callable[[int, int], np.ndarray]
+    batch_size: int
+    about: Mapping[str, Any]
+    rows: Mapping[str, Sequence[Mapping[str, Any]]]
+    configs: Mapping[str, Any]
+    commands: Sequence[str]
 
 
-def sample_grid(
-    predictors: Mapping[str, Predictor], variables: Variables, images: np.ndarray
-) -> Image.Image:
-    """Columns grey, each prediction, truth of some images [N, H, W, 3] uint8 sRGB."""
-    columns: dict[str, Sequence[np.ndarray]] = {}
-    for name, predict in predictors.items():
-        grey, prediction = jax.device_get(colorize(predict, variables, images))
-        columns |= {"grey": grey, name: prediction}
-    return image_grid(columns | {"truth": list(images)})
+def pairs_of(runs: Sequence[Contender], scaled: Sequence[Contender]) -> list[tuple[str, str]]:
+    """Each two runs, and each run that has no curve with each scaled model: what it has to beat."""
+    names = [run.name for run in runs]
+    rivals = [(r.name, s.name) for r in runs if not r.saturations for s in scaled]
+    return [*itertools.combinations(names, 2), *rivals]
 
 
-def brief(figures: Mapping[str, float]) -> str:
-    """The figures of merit in half a line."""
-    return (
-        f"MSE {figures['mse']:.1f}, threshold loss at 10 {figures['threshold_loss_10']:.3f}, "
-        f"ΔCF {figures['delta_cf']:.1f}"
-    )
-
-
-def save_image(image: Image.Image, path: Path) -> None:
-    """Writes a PNG."""
-    with replaced(path) as beside:
-        image.save(beside, format="PNG")
-
-
-def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """The figures of each model and baseline as a Markdown table."""
-    columns = {
-        "MSE": ("mse", ".1f"),
-        "threshold loss 5": ("threshold_loss_5", ".3f"),
-        "10": ("threshold_loss_10", ".3f"),
-        "20": ("threshold_loss_20", ".3f"),
-        "ΔCF": ("delta_cf", ".1f"),
-        "ΔCF per image": ("delta_cf_image", ".1f"),
-        "a*b* histogram distance": ("histogram_distance", ".3f"),
+def build_report(material: Material) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The findings, and the files of the report by name."""
+    scores = material.scores
+    runs = [run.name for run in material.runs]
+    found = findings.find(scores, runs, material.pairs, material.about)
+    chosen = pictures.choose_rows(scores, runs)
+    rows = pictures.colored_rows(chosen, material.runs, material.image, material.batch_size)
+    images = {
+        "grid.png": pictures.png(pictures.rows_grid(rows)),
+        "errors.png": plots.error_maps(rows),
+        "threshold.png": plots.threshold_curve(scores, runs),
+        "colors.png": plots.color_histograms(scores, runs),
+        "saturation.png": plots.saturation_plane(scores, runs, found["saturation_curves"]),
     }
-    lines = ["| | " + " | ".join(columns) + " |", "|---" + "|---:" * len(columns) + "|"]
-    for name, figures in results.items():
-        cells = (f"{figures[key]:{form}}" for key, form in columns.values())
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    curves = plots.training_curves(material.rows)
+    if curves is not None:
+        images["curves.png"] = curves
+    page = build_page(found, runs, rows, images, material.configs, material.commands)
+    text = json.dumps(findings.finite(found), indent=2, ensure_ascii=False, allow_nan=False)
+    return found, images | {
+        "report.html": page.encode(),
+        "results.md": results_markdown(found, runs, material.commands).encode(),
+        "results.json": (text + "\n").encode(),
+    }
 
 
-def write_report(
-    directory: Path,
-    results: Mapping[str, Mapping[str, float]],
-    about: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    grid: Image.Image,
-) -> None:
-    """Writes results.json, results.md, grid.png and curves.png.
-
-    Args:
-      directory: made if it is not there.
-      results: figures by model and baseline.
-      about: what the figures are of (run, step, data, images).
-      rows: of metrics.jsonl.
-      grid: the pictures side by side.
-    """
-    write_text(
-        directory / "results.json",
-        json.dumps({"about": about, "results": results}, indent=2) + "\n",
-    )
-    facts = "\n".join(f"- {key}: {value}" for key, value in about.items())
-    write_text(directory / "results.md", f"{facts}\n\n{results_table(results)}")
-    save_image(grid, directory / "grid.png")
-    _plot_curves(directory / "curves.png", rows)
+def write_report(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Writes each file whole or not at all, and removes what an earlier report left besides."""
+    for name in FILES:
+        path = directory / name
+        if name in files:
+            with replaced(path) as beside:
+                beside.write_bytes(files[name])
+        else:
+            path.unlink(missing_ok=True)
 
 
-def _plot_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    # Imported here: it takes half a second, and only the end of a run needs it.
-    from matplotlib.figure import Figure
+def check_output(directory: Path, overwrite: bool) -> None:
+    """Raises InputError if a report cannot be written there, or another one must be kept."""
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file; give a folder for the report")
+    there = [name for name in FILES if (directory / name).exists()]
+    if there and not overwrite:
+        raise InputError(
+            f"{directory} holds a report ({there[-1]}), which is kept; choose another --output or "
+            "add --overwrite"
+        )
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(f"cannot write to {directory}; choose another --output")
 
-    panels = (
-        ("train", ("loss", "adversarial_loss", "discriminator_loss"), "training losses"),
-        ("train", ("accuracy_real", "accuracy_fake"), "discriminator's accuracy"),
-        ("validation", ("mse",), "MSE on validation images (Lab units²)"),
-        ("validation", ("threshold_loss_10",), "threshold loss at 10 on validation images"),
-    )
-    shown = [
-        panel
-        for panel in panels
-        if any(row["split"] == panel[0] and key in row for row in rows for key in panel[1])
+
+def results_markdown(found: Mapping[str, Any], runs: Sequence[str], commands: Sequence[str]) -> str:
+    """The report as text."""
+    models = [*runs, tables.RIVAL]
+    keys = ("mse", "threshold_loss_10", "auc", "delta_e", "delta_cf", "histogram_distance")
+    parts = [
+        "\n".join(f"- {key}: {value}" for key, value in found["about"].items()),
+        tables.results_table(found["results"]),
+        "\n".join(f"- {sentence}" for sentence in tables.sentences(found, runs)),
+        "The other figures:\n",
+        tables.markdown(
+            ["", *(tables.COLUMNS[key].heading for key in REST)],
+            tables.figure_cells(found["results"], REST),
+        ),
+        "95% intervals (bootstrap over images):\n",
+        tables.markdown(
+            ["", *(tables.heading(key) for key in keys)], tables.interval_cells(found, keys)
+        ),
     ]
-    figure = Figure(figsize=(5 * len(shown), 4), layout="constrained")
-    for axes, (split, keys, title) in zip(
-        figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
-    ):
-        for key in keys:
-            points = [(r["step"], r[key]) for r in rows if r["split"] == split and key in r]
-            if points:
-                axes.plot(
-                    *zip(*points, strict=True), label=key, marker="." if len(points) < 30 else ""
-                )
-        axes.set(xlabel="step", title=title)
-        axes.grid(alpha=0.3)
-        if len(keys) > 1:
-            axes.legend()
-    with replaced(path) as beside:
-        figure.savefig(beside, dpi=100, format="png")
+    if found["comparisons"]:
+        header, rows = tables.comparison_cells(found)
+        parts += [
+            "Differences between two, on the same images, with their 95% intervals; * where the "
+            "interval excludes 0:\n",
+            tables.markdown(header, rows),
+        ]
+    for title, key in (("skin tone", "skin_tone"), ("lightness of the picture", "lightness")):
+        header, rows = tables.group_cells(found[key], models)
+        parts += [f"Threshold loss at 10 by {title}; [in brackets] where images are too few to "
+                  "compare:\n", tables.markdown(header, rows)]  # fmt: skip
+    if commands:
+        parts += ["```sh\n" + "\n".join(commands) + "\n```\n"]
+    return "\n".join(part if part.endswith("\n") else part + "\n" for part in parts if part)
+
+
+REST = tuple(key for key in tables.COLUMNS if key not in tables.NARROW)

@@ -1,4 +1,4 @@
-"""The pure per-device functions: one update of a regression, one of a GAN, one evaluation.
+"""The pure per-device functions of training: one update of a regression, one of a GAN.
 
 What a step needs besides state and batch is bound to it with `functools.partial`; `parallel.py`
 compiles it over the devices. A batch is {"image": [N, H, W, 3] uint8 sRGB}.
@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from colorjax import metrics
 from colorjax.lab import AB_SCALE, L_SCALE, normalize, rgb_to_lab
 from colorjax.losses import AdversarialLoss, Loss
 from colorjax.parallel import AXIS
@@ -144,37 +143,6 @@ def gan_step(
     scalars["grad_norm"] = optax.tree.norm(g_grads)
     scalars["discriminator_grad_norm"] = optax.tree.norm(d_grads)
     return state, scalars
-
-
-def eval_step(
-    variables: Variables, batch: Batch, *, predictors: Mapping[str, Predictor]
-) -> dict[str, dict[str, jax.Array]]:
-    """Figures of each image for each of some predictors, on what a user gets.
-
-    Args:
-      variables: what the predictors need.
-      batch: this device's part.
-      predictors: by name.
-
-    Returns:
-      For each name, and for "truth", per-image figures [N, ...]: see `colorjax.metrics`.
-    """
-    rgb = to_float(batch["image"])
-    lab = rgb_to_lab(rgb)
-    l, ab_true = lab[..., :1], lab[..., 1:]
-
-    def figures(predict: Predictor) -> dict[str, jax.Array]:
-        rgb, lab = metrics.displayed(l, predict(variables, l))
-        ab = lab[..., 1:]
-        return {
-            "mse": metrics.mse(ab, ab_true),
-            "threshold_loss": metrics.threshold_loss(ab, ab_true),
-            "colorfulness": metrics.colorfulness(rgb),
-            "histogram": metrics.ab_histogram(ab),
-        }
-
-    truth = {"colorfulness": metrics.colorfulness(rgb), "histogram": metrics.ab_histogram(ab_true)}
-    return {"truth": truth} | {name: figures(predict) for name, predict in predictors.items()}
 
 
 def model_predictor(generator: nn.Module) -> Predictor:

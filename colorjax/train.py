@@ -12,12 +12,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from colorjax import checkpoint, evaluate, losses, parallel, report
+from colorjax import checkpoint, evaluate, losses, parallel, pictures, report, scores, tables
 from colorjax.data import pipeline
 from colorjax.errors import InputError
+from colorjax.evaluate import Contender
 from colorjax.models import SIZE_MULTIPLE, build_generator
 from colorjax.progress import TrainingProgress
 from colorjax.run import Run, build_run
+from colorjax.runs import BEFORE
 from colorjax.state import Variables
 from colorjax.steps import model_predictor
 from colorjax.workdir import MetricsWriter, claim
@@ -31,7 +33,9 @@ class NonFiniteError(FloatingPointError):
     """A loss or a gradient is not finite. Checkpoints from before it are kept."""
 
 
-def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.Figures]:
+def train_and_evaluate(
+    config: ConfigDict, workdir: Path, command: str = ""
+) -> dict[str, scores.Figures]:
     """Trains what the config says, from the workdir's newest checkpoint if there is one.
 
     Leaves in the workdir: config.json, metrics.jsonl, checkpoints/, samples/ and report/.
@@ -39,6 +43,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
     Args:
       config: see configs/common.py.
       workdir: the folder of the run.
+      command: by which this was asked for; the report shows it.
 
     Returns:
       Figures on the validation split, by model and baseline.
@@ -57,7 +62,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
         min_chroma=config.dataset.min_chroma,
     )
     run, state = build_run(config, resumes=checkpoint.any_saved(workdir))
-    claim(workdir, config.to_dict(), sources.key)
+    claim(workdir, {**config.to_dict(), "command": command}, sources.key)
     step = 0
 
     read = {
@@ -77,12 +82,23 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
     training, validation = (partial(pipeline.eval_batches, split, **read) for split in sources[:2])
     samples = pipeline.sample_images(sources.validation, SAMPLES, config.image_size)
     predict = model_predictor(run.generator)
-    validate = evaluate.evaluator({run.name: predict})
+    before = workdir / BEFORE  # what the adversarial phase has to beat
 
-    def with_scaled(name: str, variables: Variables) -> dict[str, evaluate.Figures]:
-        """Figures of the generator with these variables, and of its a*b* scaled."""
-        scaled = evaluate.scaled(predict, variables, training(limit=evaluate.FIT_PREDICTIONS))
-        return evaluate.evaluator({name: predict, SCALED: scaled})(variables, validation())
+    def contender(variables: Variables, name: str = run.name) -> Contender:
+        return Contender(name, predict, variables, config.image_size)
+
+    def with_scaled(model: Contender) -> tuple[Contender, Contender]:
+        return evaluate.scaled(model, SCALED, training(limit=evaluate.FIT_PREDICTIONS))
+
+    def score(*contenders: Contender) -> scores.Scores:
+        return evaluate.score(contenders, lambda image_size: validation())
+
+    def show(step: int, variables: Variables, figures: scores.Figures) -> None:
+        """Writes down an evaluation while training, and what the model paints."""
+        writer.write(step, "validation", figures)
+        progress.note(f"step {step}, validation: {tables.brief(figures)}")
+        grid = pictures.sample_grid({run.name: predict}, variables, samples)
+        pictures.save_image(grid, workdir / "samples" / f"{step:07d}.png")
 
     with (
         checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoints_to_keep) as checkpoints,
@@ -100,10 +116,14 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
         compiled = set()
         while step < config.num_steps:
             if step == run.adversarial_from:
-                # What the adversarial phase has to beat.
-                for name, figures in with_scaled(REGRESSION, state.ema).items():
+                regression = score(*with_scaled(contender(state.ema, REGRESSION)))
+                scores.save(regression, before)
+                results = scores.figures_of(regression)
+                if step and step % config.eval_every == 0:
+                    show(step, state.ema, results[REGRESSION])
+                for name, figures in results.items():
                     writer.write(step, f"validation, {name}", figures)
-                    progress.note(f"step {step}, {name}: {report.brief(figures)}")
+                    progress.note(f"step {step}, {name}: {tables.brief(figures)}")
                 progress.restart_clock(step)
             batch = next(batches)
             train_step = run.step_at(step)
@@ -117,21 +137,22 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
                 jax.block_until_ready(pending[-2])
             is_last = step == config.num_steps
             saves = is_last or step % config.checkpoint_every == 0
-            evaluates = is_last or step % config.eval_every == 0
+            # At the end, and where the adversarial phase begins, more is evaluated than this.
+            evaluates = step % config.eval_every == 0 and step not in (
+                config.num_steps,
+                run.adversarial_from,
+            )
             if saves or evaluates or step % config.log_every == 0:
                 figures = mean_of_finite(jax.device_get(pending), step)
                 pending.clear()
                 figures["images_per_second"] = progress.show(step, figures)
                 writer.write(step, "train", figures)
             if evaluates:
-                figures = validate(state.ema, validation())[run.name]
-                writer.write(step, "validation", figures)
-                progress.note(f"step {step}, validation: {report.brief(figures)}")
-                grid = report.sample_grid({run.name: predict}, state.ema, samples)
-                report.save_image(grid, workdir / "samples" / f"{step:07d}.png")
+                show(step, state.ema, scores.figures_of(score(contender(state.ema)))[run.name])
                 progress.restart_clock(step)
             if saves:
-                # Last, so that every line of metrics.jsonl up to here is written.
+                # Last: every line of metrics.jsonl up to here is written, but for those that are
+                # written before the next step or after the last one, when it is restored too.
                 position = {
                     "batches": batches.get_state(),
                     "adversarial_from": run.adversarial_from,
@@ -144,31 +165,49 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, evaluate.
                 progress.restart_clock(step)
         batches.close()
 
-        progress.note("Evaluating the baselines.")
-        if run.adversarial_step is None:
-            results = with_scaled(run.name, state.ema)
-        else:
-            results = validate(state.ema, validation())
-            rows = {name: writer.figures(f"validation, {name}") for name in (REGRESSION, SCALED)}
-            results |= {name: figures for name, figures in rows.items() if figures}
-        baselines = evaluate.constant_baselines(training(limit=evaluate.FIT_IMAGES))
-        results |= evaluate.evaluator(baselines)(evaluate.NO_VARIABLES, validation())
-        report.write_report(
-            workdir / "report",
-            results,
-            about={
-                "run": run.name,
-                "step": step,
-                "data": sources.key,
-                "validation images": len(sources.validation),
-                "image size": config.image_size,
-                "baselines": f"fitted on {evaluate.FIT_IMAGES} training images at most, the scaled "
-                f"regression's factor on {evaluate.FIT_PREDICTIONS}",
-            },
-            rows=writer.rows,
-            grid=report.sample_grid({run.name: predict}, state.ema, samples),
+        progress.note("Evaluating the model and the baselines.")
+        constants = evaluate.constant_baselines(
+            training(limit=evaluate.FIT_IMAGES), config.image_size
         )
-    return results
+        factor: dict[str, str] = {}
+        pairs: list[tuple[str, str]] = []
+        if run.adversarial_step is None:
+            model, scaled = with_scaled(contender(state.ema))
+            final = score(model, scaled, *constants)
+            factor = {f"factor of {SCALED}": f"{scaled.factor:.2f}"}
+        else:
+            model = contender(state.ema)
+            final = score(model, *constants)
+            rivals = scores.load(before)
+            if rivals is not None:
+                names = [run.name, *rivals.names, *(c.name for c in constants)]
+                final = final.merged(rivals).chosen(names)
+                pairs = [(run.name, rival) for rival in rivals.names]
+        show(step, state.ema, scores.figures_of(final)[run.name])
+        found, files = report.build_report(
+            report.Material(
+                scores=final,
+                runs=[model],
+                pairs=pairs,
+                image=partial(pipeline.eval_image, sources.validation),
+                batch_size=config.batch_size,
+                about={
+                    "run": run.name,
+                    "step": step,
+                    "data": sources.key,
+                    "validation images": len(sources.validation),
+                    "image size": config.image_size,
+                    "baselines": f"fitted on {evaluate.FIT_IMAGES} training images at most, the "
+                    f"scaled regression's factor on {evaluate.FIT_PREDICTIONS}",
+                    **factor,
+                },
+                rows={run.name: writer.rows},
+                configs={run.name: config.to_dict()},
+                commands=[command] if command else [],
+            )
+        )
+        report.write_report(workdir / "report", files)
+    return found["results"]
 
 
 def _going_on(run: Run, step: int, adversarial_from: int) -> Run:

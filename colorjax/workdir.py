@@ -18,6 +18,7 @@ FREE_KEYS = {
     "checkpoint_every",
     "checkpoints_to_keep",
     "tensorboard",
+    "command",
 }
 # Where things lie says nothing about what they are: the data set's key does.
 PLACE_KEYS = {"dataset.path", "dataset.validation_path", "dataset.cache_dir", "dataset.variant"}
@@ -77,7 +78,7 @@ class MetricsWriter:
 
     def __init__(self, workdir: Path, restored_step: int, tensorboard: bool) -> None:
         self._path = workdir / "metrics.jsonl"
-        self.rows = [row for row in _read(self._path) if row["step"] <= restored_step]
+        self.rows = [row for row in read_rows(self._path) if row["step"] <= restored_step]
         write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._tensorboard = _tensorboard_writer(workdir, restored_step) if tensorboard else None
 
@@ -102,7 +103,8 @@ class MetricsWriter:
         return None
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl, up to one that is not whole; none if there is no file."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else ():
         try:

@@ -34,6 +34,30 @@ find_accelerator() {
     fi
 }
 
+has() { command -v "$1" >/dev/null; }
+
+is_root() { [[ $(id -u) == 0 ]]; }
+
+# The tests of report.html need a browser: Debian's, where it can be installed without asking.
+prepare_browser() {
+    if has chromium && has chromedriver; then
+        return
+    fi
+    if ! has apt-get || ! is_root; then
+        say "no chromium with chromedriver: tests in a browser are skipped" \
+            "(Debian: apt-get install chromium chromium-driver)"
+        return
+    fi
+    say "installing chromium and chromium-driver, for tests in a browser"
+    if ! {
+        apt-get update &&
+            DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+                chromium chromium-driver
+    } >.venv/browser.log 2>&1 </dev/null; then
+        say "they cannot be installed (.venv/browser.log): tests in a browser are skipped"
+    fi
+}
+
 python_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
 # The extras installed before and those in $1, which may be empty: what is there stays.

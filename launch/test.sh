@@ -2,7 +2,7 @@
 # Checks style, types and behaviour; the first call makes `.venv` and installs into it.
 #
 #   ./launch/test.sh                # without what takes long
-#   ./launch/test.sh --slow         # everything, the comparison with PyTorch too
+#   ./launch/test.sh --slow         # everything, with PyTorch and a browser too
 #   ./launch/test.sh -k lab -x      # arguments go to pytest
 #
 # Relative paths in the arguments are relative to the repository's root.
@@ -16,7 +16,9 @@ for argument; do
     fi
 done
 prepare_environment "${extras[@]}"
-if ((${#extras[@]} == 1)); then
+if ((${#extras[@]} > 1)); then
+    prepare_browser
+else
     say "without --slow: no slow tests, and PyTorch is compared with only if it is installed"
 fi
 

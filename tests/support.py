@@ -9,19 +9,21 @@ import importlib
 import json
 import os
 import shutil
+import unittest.mock
 from pathlib import Path
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
-from colorjax import checkpoint
+from colorjax import checkpoint, pictures, plots
 from colorjax.data.face_renderer import render_face
 from colorjax.run import build_run
 from colorjax.train import train_and_evaluate
 
 ROOT = Path(__file__).parents[1]
 NUM_STEPS = 6
+RENDER = plots._png
 
 
 def session_folder() -> Path:
@@ -113,8 +115,16 @@ def quick_compilation():
         compilation_cache.reset_cache()
 
 
+@contextlib.contextmanager
+def blank_plots():
+    """Spares the time that it takes to render plots; they are drawn, and saved as one pixel."""
+    pixel = pictures.png(Image.new("RGB", (1, 1)))
+    with unittest.mock.patch.object(plots, "_png", return_value=pixel):
+        yield
+
+
 def train(config, workdir):
-    with quick_compilation():
+    with quick_compilation(), blank_plots():
         return train_and_evaluate(config, workdir)
 
 
@@ -131,7 +141,9 @@ def trained(name: str) -> Path:
         config = tiny_config(name)
     else:
         config = tiny_config(name, num_steps=2)
-    train(config, workdir)
+    # These plots are looked at, whoever asks for the run first.
+    with quick_compilation(), unittest.mock.patch.object(plots, "_png", RENDER):
+        train_and_evaluate(config, workdir)
     return workdir
 
 

@@ -48,9 +48,11 @@ def test_lightness_outside_its_range_counts_at_the_ends():
 
 def test_baselines_predict_grey_the_mean_and_the_mean_of_each_lightness(images):
     lightness, ab = images
-    predictors = baselines.fit_baselines(*baselines.total_sums([images]))
-    assert list(predictors) == ["grey", "mean colour", "mean colour for each lightness"]
-    grey, mean, by_lightness = (np.asarray(predict(lightness)) for predict in predictors.values())
+    tables = baselines.baseline_tables(*baselines.total_sums([images]))
+    assert list(tables) == ["grey", "mean colour", "mean colour for each lightness"]
+    grey, mean, by_lightness = (
+        np.asarray(baselines.by_lightness(table)(lightness)) for table in tables.values()
+    )
     np.testing.assert_array_equal(grey, np.zeros_like(ab))
     everywhere = ab.reshape(-1, 2).mean(axis=0)
     np.testing.assert_allclose(mean, np.broadcast_to(everywhere, ab.shape), rtol=1e-5)
@@ -63,8 +65,9 @@ def test_baselines_predict_grey_the_mean_and_the_mean_of_each_lightness(images):
 
 def test_each_baseline_beats_the_one_before_on_what_it_was_fitted_to(images):
     lightness, ab = images
-    predictors = baselines.fit_baselines(*baselines.total_sums([images])).values()
-    errors = [float(np.mean(metrics.mse(predict(lightness), ab))) for predict in predictors]
+    tables = baselines.baseline_tables(*baselines.total_sums([images])).values()
+    predictions = [baselines.by_lightness(table)(lightness) for table in tables]
+    errors = [float(np.mean(metrics.mse(prediction, ab))) for prediction in predictions]
     assert errors == sorted(errors, reverse=True)
 
 
@@ -81,7 +84,7 @@ def test_an_empty_lightness_takes_the_nearest_colour():
 
 def test_fitting_to_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one training pixel"):
-        baselines.fit_baselines(np.zeros((101, 2)), np.zeros(101))
+        baselines.baseline_tables(np.zeros((101, 2)), np.zeros(101))
 
 
 def shown_colorfulness(lightness, ab) -> float:

@@ -1,27 +1,42 @@
-"""Figures of whole data sets, against loops over images in float64."""
+"""Figures of whole data sets, against loops over images in float64 by scikit-image."""
 
 import json
 import subprocess
 import sys
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import support
-from skimage.color import lab2rgb, rgb2lab
+from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from colorjax import evaluate, parallel
+from colorjax import evaluate, parallel, scores
 from colorjax.data import pipeline
 from colorjax.data.face_renderer import render_face
+from colorjax.evaluate import Contender
 
 SIZE = 32
 COUNT = 11
+# Warm shadows, cold lights; some colours lie outside sRGB, and have to be clipped.
+SLOPE, OFFSET = np.array([-0.7, -0.75]), np.array([45.0, 45.0])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_compilation():
+    with support.quick_compilation():
+        yield
+
+
+def _faces(size):
+    """[11, size, size, 3] uint8: faces of different people."""
+    return np.stack([pipeline.resize(render_face(1, i, 0, 64), size) for i in range(COUNT)])
 
 
 @pytest.fixture(scope="module")
 def images():
-    """[11, 32, 32, 3] uint8: faces of different people."""
-    return np.stack([pipeline.resize(render_face(1, i, 0, 64), SIZE) for i in range(COUNT)])
+    return _faces(SIZE)
 
 
 def _batches(images, batch_size):
@@ -36,27 +51,33 @@ def _batches(images, batch_size):
         }
 
 
-# Warm shadows, cold lights; some colours lie outside sRGB, and have to be clipped.
-TABLE = {"slope": np.array([-0.7, -0.75]), "offset": np.array([45.0, 45.0])}
-
-
 def _linear(variables, l):
-    return l * variables["slope"].reshape(1, 1, 1, 2) + variables["offset"].reshape(1, 1, 1, 2)
+    slope, offset = (variables[key].reshape(1, 1, 1, 2) for key in ("slope", "offset"))
+    return l * slope + offset
 
 
-def _jax_linear(variables, l):
-    return _linear({k: jnp.asarray(v, jnp.float32) for k, v in variables.items()}, l)
+def _grey(variables, l):
+    return jnp.zeros((*l.shape[:-1], 2))
 
 
-def _evaluate(images, batch_size, predictors=None):
-    variables = parallel.replicate({k: jnp.asarray(v, jnp.float32) for k, v in TABLE.items()})
-    predictors = predictors or {"linear": _jax_linear}
-    return evaluate.evaluator(predictors)(variables, _batches(images, batch_size))
+def _contender(name="linear", predict=_linear, **fields):
+    table = {"slope": jnp.float32(SLOPE), "offset": jnp.float32(OFFSET)}
+    return Contender(name, predict, parallel.replicate(table), **{"image_size": SIZE, **fields})
+
+
+def _score(images, batch_size, *contenders):
+    contenders = contenders or (_contender(),)
+    return evaluate.score(contenders, lambda size: _batches(images, batch_size))
 
 
 @pytest.fixture(scope="module")
-def figures(images):
-    return _evaluate(images, 8)
+def scored(images):
+    return _score(images, 8)
+
+
+@pytest.fixture(scope="module")
+def figures(scored):
+    return scores.figures_of(scored)["linear"]
 
 
 def _colorfulness(rgb):
@@ -65,62 +86,82 @@ def _colorfulness(rgb):
     return np.sqrt(rg.var() + yb.var()) + 0.3 * np.sqrt(rg.mean() ** 2 + yb.mean() ** 2)
 
 
+def _bins(labs):
+    return np.clip(np.floor(np.stack(labs)[..., 1:] / 10).astype(int) + 11, 0, 21)
+
+
 def _histogram(labs):
-    bins = np.clip(np.floor(np.stack(labs)[..., 1:] / 10).astype(int) + 11, 0, 21).reshape(-1, 2)
     counts = np.zeros((22, 22))
-    for a, b in bins:
+    for a, b in _bins(labs).reshape(-1, 2):
         counts[a, b] += 1
     return counts / counts.sum()
 
 
 def _reference(images, predict):
     """The definitions, image by image, by scikit-image in float64."""
-    values = {"mse": [], "5": [], "10": [], "20": [], "colorfulness": [], "difference": []}
-    shown_labs, true_labs = [], []
+    values = {
+        key: []
+        for key in ["mse", "5", "10", "20", "auc", "delta_e", "psnr", "ssim", "cf", "difference"]
+    }
+    shown_labs, true_labs, errors = [], [], []
     for image in images:
         rgb = image / 255
         lab = rgb2lab(rgb)
-        predicted = np.concatenate([lab[..., :1], predict(lab[None, ..., :1])[0]], axis=-1)
-        # skimage clips to [0, 1]; out of the gamut it may warn of negative Z.
-        shown = np.round(np.clip(_quiet_lab2rgb(predicted), 0, 1) * 255) / 255
+        predicted = np.concatenate([lab[..., :1], predict(lab[..., :1])], axis=-1)
+        with warnings.catch_warnings():  # of negative Z, outside of sRGB
+            warnings.simplefilter("ignore")
+            shown = np.round(np.clip(lab2rgb(predicted), 0, 1) * 255) / 255
         shown_lab = rgb2lab(shown)
         difference = shown_lab[..., 1:] - lab[..., 1:]
         error = np.sqrt((difference**2).sum(-1))
         values["mse"].append((difference**2).mean())
         for tau in (5, 10, 20):
             values[str(tau)].append((error > tau).mean())
-        values["colorfulness"].append(_colorfulness(shown))
+        values["auc"].append(100 * np.mean([(error <= tau).mean() for tau in range(151)]))
+        values["delta_e"].append(deltaE_ciede2000(shown_lab, lab).mean())
+        values["psnr"].append(
+            peak_signal_noise_ratio(image, np.round(255 * shown).astype(np.uint8))
+        )
+        values["ssim"].append(
+            structural_similarity(
+                rgb, shown, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+                data_range=1, channel_axis=-1,
+            )
+        )  # fmt: skip
+        values["cf"].append(_colorfulness(shown))
         values["difference"].append(_colorfulness(shown) - _colorfulness(rgb))
         shown_labs.append(shown_lab)
         true_labs.append(lab)
+        errors.append(error)
+    frequency = _histogram(true_labs)
+    weights = 1 / frequency[tuple(np.moveaxis(_bins(true_labs), -1, 0))]
+    shares = [(weights * (np.stack(errors) <= tau)).sum() / weights.sum() for tau in range(151)]
     return {
         "mse": np.mean(values["mse"]),
         "threshold_loss_5": np.mean(values["5"]),
         "threshold_loss_10": np.mean(values["10"]),
         "threshold_loss_20": np.mean(values["20"]),
+        "auc": np.mean(values["auc"]),
+        "rebalanced_auc": 100 * np.mean(shares),
+        "delta_e": np.mean(values["delta_e"]),
+        "psnr": np.mean(values["psnr"]),
+        "ssim": np.mean(values["ssim"]),
+        "colorfulness": np.mean(values["cf"]),
         "delta_cf": abs(np.mean(values["difference"])),
         "delta_cf_image": np.mean(np.abs(values["difference"])),
-        "colorfulness": np.mean(values["colorfulness"]),
-        "histogram_distance": 0.5 * np.abs(_histogram(shown_labs) - _histogram(true_labs)).sum(),
+        "histogram_distance": 0.5 * np.abs(_histogram(shown_labs) - frequency).sum(),
     }
 
 
-def _quiet_lab2rgb(lab):
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return lab2rgb(lab)
-
-
 def test_figures_equal_a_loop_in_float64(images, figures):
-    expected = _reference(images, lambda l: _linear(TABLE, l))
-    assert figures["linear"].keys() == expected.keys()
+    expected = _reference(images, lambda l: l * SLOPE + OFFSET)
+    assert list(figures) == list(scores.FIGURES) == list(expected)
     # A pixel in some thousand rounds to another of the 8-bit values, or lies on the edge of a bin.
-    assert figures["linear"] == pytest.approx(expected, rel=2e-3, abs=2e-3)
+    assert figures == pytest.approx(expected, rel=2e-3, abs=2e-3)
     # The predictions are such that clipping matters, and that no figure is trivial.
-    assert 0.05 < figures["linear"]["threshold_loss_20"] < 0.95
-    assert figures["linear"]["delta_cf_image"] > figures["linear"]["delta_cf"] + 0.1
+    assert 0.05 < figures["threshold_loss_20"] < 0.95
+    assert figures["delta_cf_image"] > figures["delta_cf"] + 0.1
+    assert abs(figures["rebalanced_auc"] - figures["auc"]) > 1
 
 
 def test_figures_of_the_truth_are_perfect(images):
@@ -131,36 +172,68 @@ def test_figures_of_the_truth_are_perfect(images):
     def truth(variables, l):
         return jnp.broadcast_to(ab, (*l.shape[:-1], 2))
 
-    got = _evaluate(one, 8, {"truth teller": truth})["truth teller"]
-    colorfulness = got.pop("colorfulness")
-    assert got == pytest.approx(dict.fromkeys(got, 0), abs=1e-3)
-    assert colorfulness == pytest.approx(_colorfulness(images[0] / 255), rel=1e-4)
+    got = scores.figures_of(_score(one, 8, _contender("truth teller", truth)))["truth teller"]
+    perfect = {"auc": 100, "rebalanced_auc": 100, "psnr": 100, "ssim": 1}
+    perfect["colorfulness"] = _colorfulness(images[0] / 255)
+    assert got == pytest.approx(dict.fromkeys(got, 0) | perfect, rel=1e-4, abs=1e-3)
 
 
 def test_padding_and_the_size_of_batches_change_nothing(images, figures):
     # 11 images: padded by 5 in the fixture, by 5 and by 13 here, over 8 devices each.
     for batch_size in (16, 24):
-        assert _evaluate(images, batch_size)["linear"] == pytest.approx(
-            figures["linear"], rel=1e-5, abs=1e-6
-        )
+        again = scores.figures_of(_score(images, batch_size))["linear"]
+        assert again == pytest.approx(figures, rel=1e-5, abs=1e-5)
 
 
-def test_predictors_do_not_influence_one_another(images, figures):
-    def grey(variables, l):
-        return jnp.zeros((*l.shape[:-1], 2))
+def test_images_keep_their_order(images, scored):
+    expected = [_colorfulness(image / 255) for image in images]
+    truth = scored.images[scores.TRUTH]["colorfulness"]
+    np.testing.assert_allclose(truth, expected, rtol=1e-4)
+    backwards = _score(images[::-1], 16).images["linear"]["mse"]
+    np.testing.assert_allclose(backwards[::-1], scored.images["linear"]["mse"], rtol=1e-5)
 
-    both = _evaluate(images, 8, {"grey": grey, "linear": _jax_linear})
-    assert list(both) == ["grey", "linear"]
-    assert both["linear"] == pytest.approx(figures["linear"], rel=1e-5, abs=1e-6)
-    assert both["grey"]["colorfulness"] == pytest.approx(0, abs=0.2)
+
+def test_contenders_do_not_influence_one_another_and_keep_their_order(images, figures):
+    both = scores.figures_of(_score(images, 8, _contender("z", _grey), _contender()))
+    assert list(both) == ["z", "linear"]
+    assert both["linear"] == pytest.approx(figures, rel=1e-5, abs=1e-5)
+    assert both["z"]["colorfulness"] == pytest.approx(0, abs=0.2)
+
+
+def test_each_contender_sees_the_images_at_its_own_size_and_is_judged_at_the_largest(images):
+    """What is predicted at 32 is enlarged: nothing changes for a model that paints one colour."""
+    sizes = []
+
+    def one_color(variables, l):
+        sizes.append(l.shape[1])
+        return jnp.zeros((*l.shape[:-1], 2)) + jnp.float32([12.0, 17.0]).reshape(1, 1, 1, 2)
+
+    small, large = (
+        _contender(str(size), lambda v, l: one_color(v, l), image_size=size) for size in (32, 64)
+    )
+    by_size = {32: images, 64: _faces(64)}
+    both = evaluate.score([small, large], lambda size: _batches(by_size[size], 8))
+    found = scores.figures_of(both)
+    assert sorted(set(sizes)) == [32, 64]
+    assert found["32"] == pytest.approx(found["64"], rel=1e-6)
+    alone = evaluate.score([large], lambda size: _batches(by_size[size], 8))
+    assert found["64"] == pytest.approx(scores.figures_of(alone)["64"], rel=1e-6)
+
+
+def test_progress_counts_every_image_once(images):
+    done = []
+    evaluate.score([_contender()], lambda size: _batches(images, 8), done.append)
+    assert done == [8, 3]
 
 
 ONE_DEVICE = """
 import json, sys
 import jax, numpy as np
 import test_evaluate
+from colorjax import scores
 assert jax.device_count() == 1
-print(json.dumps(test_evaluate._evaluate(np.load(sys.argv[1]), 11)["linear"]))
+images = np.load(sys.argv[1])
+print(json.dumps(scores.figures_of(test_evaluate._score(images, 11))["linear"]))
 """
 
 
@@ -177,52 +250,59 @@ def test_eight_devices_equal_one(tmp_path, images, figures):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert figures["linear"] == pytest.approx(
-        json.loads(done.stdout.splitlines()[-1]), rel=1e-5, abs=1e-6
-    )
+    assert figures == pytest.approx(json.loads(done.stdout.splitlines()[-1]), rel=1e-5, abs=1e-5)
+
+
+def _pale(variables, l):
+    return 0.2 * _linear(variables, l)
 
 
 def test_the_scaled_regression_is_as_colourful_as_the_truth_on_the_fitting_images(images):
-    variables = parallel.replicate({k: jnp.asarray(v, jnp.float32) for k, v in TABLE.items()})
-
-    def pale(variables, l):
-        return 0.2 * _jax_linear(variables, l)
-
-    scaled = evaluate.scaled(pale, variables, _batches(images, 8))
-    got = evaluate.evaluator({"pale": pale, "scaled": scaled})(variables, _batches(images, 8))
+    pale, scaled = evaluate.scaled(_contender("pale", _pale), "scaled", _batches(images, 8))
+    together = _score(images, 8, pale, scaled)
+    got = scores.figures_of(together)
     truth = np.mean([_colorfulness(image / 255) for image in images])
     assert got["scaled"]["colorfulness"] == pytest.approx(truth, rel=2e-3)
     assert got["scaled"]["delta_cf"] < 2e-3 * truth
     assert got["pale"]["colorfulness"] < 0.5 * truth
-    # A multiple of what it scales.
-    l = jnp.full((1, 2, 2, 1), 40.0)
-    ratio = scaled(variables, l) / pale(variables, l)
-    assert float(ratio.min()) == pytest.approx(float(ratio.max()), rel=1e-5)
+    # The curve that scaling draws begins at grey, and passes through both.
+    assert pale.saturations[0] == 0
+    assert {1.0, scaled.factor} <= set(pale.saturations)
+    values = scores.statistics(together, np.ones((1, COUNT)))["pale"]
+    for factor, name in ((1.0, "pale"), (scaled.factor, "scaled")):
+        at = pale.saturations.index(factor)
+        bias, loss = values["curve_bias_cf"][0, at], values["curve_loss"][0, at]
+        assert truth + bias == pytest.approx(got[name]["colorfulness"], rel=1e-4)
+        assert loss == pytest.approx(got[name]["threshold_loss_10"], abs=1e-3)
+
+
+def test_predictions_are_those_that_are_evaluated_whatever_the_padding(images):
+    contender = _contender(factor=0.5)
+    l = rgb2lab(images / 255)[..., :1]
+    for batch_size in (8, 16):
+        found = evaluate.predictions(contender, images, batch_size)
+        np.testing.assert_allclose(found, 0.5 * (l * SLOPE + OFFSET), atol=1e-3)
 
 
 def test_the_baselines_are_the_means_of_the_fitting_images(images):
-    predictors = evaluate.constant_baselines(_batches(images, 8))
-    assert list(predictors) == ["grey", "mean colour", "mean colour for each lightness"]
+    baselines = evaluate.constant_baselines(_batches(images, 8), SIZE)
+    names = ["grey", "mean colour", "mean colour for each lightness"]
+    assert [baseline.name for baseline in baselines] == names
+    grey, mean, by_lightness = (evaluate.predictions(b, images, 16) for b in baselines)
     lab = rgb2lab(images / 255.0)
-    l = jnp.asarray(lab[..., :1], jnp.float32)
-    np.testing.assert_array_equal(predictors["grey"]({}, l), 0)
-    np.testing.assert_allclose(
-        predictors["mean colour"]({}, l)[0, 0, 0], lab[..., 1:].mean((0, 1, 2)), atol=1e-3
-    )
-    # The mean of a lightness that is common, without its edges where float32 rounds otherwise.
-    level = 50
-    of_level = lab[np.round(lab[..., 0]) == level][:, 1:]
-    np.testing.assert_allclose(
-        predictors["mean colour for each lightness"]({}, jnp.full((1, 1, 1, 1), 50.0))[0, 0, 0],
-        of_level.mean(0),
-        atol=0.02,
-    )
+    np.testing.assert_array_equal(grey, 0)
+    expected = np.broadcast_to(lab[..., 1:].mean((0, 1, 2)), mean.shape)
+    np.testing.assert_allclose(mean, expected, atol=1e-3)
+    # The mean of a lightness that is common.
+    at = np.abs(lab[..., 0] - 50) < 0.49
+    of_level = lab[np.round(lab[..., 0]) == 50][:, 1:]
+    np.testing.assert_allclose(by_lightness[at][0], of_level.mean(0), atol=0.02)
 
 
 def test_on_faces_each_baseline_beats_the_one_before_it(images):
-    predictors = evaluate.constant_baselines(_batches(images, 8))
-    got = evaluate.evaluator(predictors)(evaluate.NO_VARIABLES, _batches(images, 8))
-    grey, mean, lightness = got.values()
+    found = _score(images, 8, *evaluate.constant_baselines(_batches(images, 8), SIZE))
+    grey, mean, lightness = scores.figures_of(found).values()
     assert grey["mse"] > 1.05 * mean["mse"] > 1.05 * lightness["mse"]
-    assert grey["delta_cf"] > mean["delta_cf"]
+    assert grey["delta_e"] > mean["delta_e"]
+    assert grey["auc"] < mean["auc"]
     assert grey["colorfulness"] < 0.2

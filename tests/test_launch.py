@@ -36,6 +36,13 @@ case "$1 $2" in
 "-m "*) exit "${FAKE_STATUS:-0}" ;;
 esac
 """
+# Nothing is ever installed on the machine that runs the tests.
+APT_GET = """#!/usr/bin/env bash
+printf '%q ' apt-get "$@" >>"$CALLS"
+echo >>"$CALLS"
+echo "what apt-get says"
+exit "${FAKE_APT_STATUS:-0}"
+"""
 NVIDIA_SMI = '#!/usr/bin/env bash\necho "GPU 0: NVIDIA of Some Kind (UUID: GPU-0)"\n'
 
 
@@ -85,6 +92,9 @@ def checkout(tmp_path) -> Checkout:
     write_executable(bin / "python3", PYTHON)
     # One that is found on every machine, so that what is found does not depend on the machine.
     write_executable(bin / "nvidia-smi", NVIDIA_SMI)
+    write_executable(bin / "apt-get", APT_GET)
+    for browser in ("chromium", "chromedriver"):
+        write_executable(bin / browser, "#!/bin/sh\nexit 9\n")
     return Checkout(root, bin, tmp_path / "calls")
 
 
@@ -307,6 +317,56 @@ def test_slow_brings_pytorch_and_everything_runs(checkout):
     assert calls[1][-1] == ".[cuda,test,parity]"
     assert calls[-1][1:] == ["pytest", "--slow"]
     assert "without --slow" not in done.stderr
+
+
+BROWSER = "source launch/environment.sh; mkdir -p .venv; "
+
+
+def test_a_browser_that_is_there_is_left_alone(checkout):
+    done, calls = checkout.run("bash", "-euc", BROWSER + "prepare_browser")
+    assert (done.returncode, done.stderr, calls) == (0, "", [])
+
+
+@pytest.mark.parametrize("status", ["0", "100"])
+def test_root_gets_a_browser_from_debian_and_the_tests_go_on_without_one(checkout, status):
+    script = BROWSER + "has() { [[ $1 == apt-get ]]; }; is_root() { true; }; prepare_browser"
+    done, calls = checkout.run("bash", "-euc", script, FAKE_APT_STATUS=status)
+    assert done.returncode == 0
+    first, *rest = done.stderr.splitlines()
+    assert first == "colorjax: installing chromium and chromium-driver, for tests in a browser"
+    assert (checkout.root / ".venv/browser.log").read_text().startswith("what apt-get says")
+    if status == "0":
+        assert [call[:2] for call in calls] == [["apt-get", "update"], ["apt-get", "install"]]
+        assert calls[1][-2:] == ["chromium", "chromium-driver"]
+        assert rest == []
+    else:
+        assert calls == [["apt-get", "update"]]
+        (line,) = rest
+        assert "they cannot be installed (.venv/browser.log)" in line
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        "has() { false; }; is_root() { true; }",
+        "has() { [[ $1 == apt-get ]]; }; is_root() { false; }",
+    ],
+)
+def test_who_cannot_install_a_browser_is_told_how(checkout, machine):
+    done, calls = checkout.run("bash", "-euc", f"{BROWSER}{machine}; prepare_browser")
+    assert (done.returncode, calls) == (0, [])
+    (line,) = done.stderr.splitlines()
+    assert (
+        "tests in a browser are skipped (Debian: apt-get install chromium chromium-driver" in line
+    )
+
+
+def test_only_slow_tests_ask_for_a_browser(checkout):
+    with (checkout.root / "launch/environment.sh").open("a") as file:
+        file.write("prepare_browser() { say asked for a browser; }\n")
+    for arguments, asked in (([], False), (["--slow"], True)):
+        done, _ = checkout.run("./launch/test.sh", *arguments)
+        assert ("asked for a browser" in done.stderr) == asked
 
 
 @pytest.mark.parametrize("tool", ["ruff", "mypy"])

@@ -3,6 +3,7 @@ import jax
 import numpy as np
 import pytest
 from skimage import color
+from skimage.metrics import peak_signal_noise_ratio
 
 from colorjax import lab, metrics
 
@@ -180,3 +181,58 @@ def test_shapes_that_would_broadcast_are_refused(function, pair):
         function(ab, truth[:1])
     with pytest.raises(AssertionError, match="shape"):
         function(ab[0], truth[0])
+
+
+def test_auc_equals_a_loop_over_all_thresholds_in_float64(pair):
+    ab, truth = pair
+    # Far beyond the last threshold too, and exactly on some.
+    ab[0, 0, 0] = truth[0, 0, 0] = 0
+    ab[0, 0, 1], truth[0, 0, 1] = (90, -90), (-80, 80)
+    ab[0, 0, 2], truth[0, 0, 2] = (6, 8), 0
+    errors = np.sqrt(((ab.astype(np.float64) - truth) ** 2).sum(-1))
+    within = np.asarray(metrics.pixel_auc(ab, truth))
+    auc = 100 * np.mean(within, axis=(1, 2), dtype=np.float64)
+    counts = np.asarray(metrics.error_counts(ab, truth))
+    assert counts.shape == (3, 152)
+    for n in range(SHAPE[0]):
+        shares = [np.mean(errors[n] <= tau) for tau in range(151)]
+        np.testing.assert_allclose(auc[n], 100 * np.mean(shares), rtol=1e-6)
+        np.testing.assert_allclose(counts[n].cumsum()[:151] / counts[n].sum(), shares, rtol=1e-9)
+    assert counts[0, 151] == 1  # beyond all
+
+
+def test_sums_by_color_belong_to_the_bins_of_the_histogram(pair, rng):
+    ab, _ = pair
+    values = rng.uniform(size=SHAPE).astype(np.float32)
+    sums = np.asarray(metrics.sums_by_color(values, ab))
+    counts = np.asarray(metrics.ab_histogram(ab)).reshape(SHAPE[0], -1)
+    np.testing.assert_allclose(sums.sum(1), values.sum((1, 2)), rtol=1e-5)
+    assert np.all((sums > 0) <= (counts > 0))
+    edges = np.arange(-110, 111, 10)
+    expected, _, _ = np.histogram2d(
+        *ab[1].reshape(-1, 2).T, bins=(edges, edges), weights=values[1].ravel()
+    )
+    np.testing.assert_allclose(sums[1].reshape(22, 22), expected, rtol=1e-5, atol=1e-6)
+    ones = metrics.sums_by_color(np.ones(SHAPE, np.float32), ab)
+    np.testing.assert_array_equal(ones, counts)
+
+
+def test_finer_histograms_add_up_to_the_coarse_one(pair):
+    ab, _ = pair
+    fine = np.asarray(metrics.ab_histogram(ab, 2))
+    assert fine.shape == (3, 110, 110)
+    coarse = fine.reshape(3, 22, 5, 22, 5).sum((2, 4))
+    np.testing.assert_array_equal(coarse, metrics.ab_histogram(ab))
+
+
+def test_psnr_equals_scikit_image_and_is_capped(rng):
+    a = rng.integers(0, 256, (3, 16, 16, 3))
+    b = np.clip(a + rng.integers(-20, 21, a.shape), 0, 255)
+    computed = metrics.psnr((a / 255).astype(np.float32), (b / 255).astype(np.float32))
+    expected = [
+        peak_signal_noise_ratio(x.astype(np.uint8), y.astype(np.uint8))
+        for x, y in zip(a, b, strict=True)
+    ]
+    np.testing.assert_allclose(computed, expected, rtol=1e-5)
+    same = (a / 255).astype(np.float32)
+    np.testing.assert_allclose(metrics.psnr(same, same), metrics.MAX_PSNR, rtol=1e-6)

@@ -1,139 +1,161 @@
-"""Grids, tables and curves; nothing half written."""
+"""The report of a tiny run: what stands in it, that its parts agree, and what it replaces."""
 
+import html.parser
 import json
+import re
 
 import numpy as np
 import pytest
+import support
 from PIL import Image
 
-from colorjax import report
-
-FIGURES = {
-    "mse": 123.46,
-    "threshold_loss_5": 0.5,
-    "threshold_loss_10": 0.25,
-    "threshold_loss_20": 0.125,
-    "delta_cf": 3.21,
-    "delta_cf_image": 4.32,
-    "colorfulness": 30.0,
-    "histogram_distance": 0.4567,
-}
+from colorjax import findings, report, tables
+from colorjax.errors import InputError
+from colorjax.scores import FIGURES
 
 
-def _flat(color, size):
-    return np.broadcast_to(np.array(color, np.uint8), (size, size, 3)).copy()
+@pytest.fixture(scope="module")
+def directory():
+    return support.trained("small_gan") / "report"
 
 
-@pytest.mark.parametrize(("size", "cell"), [(32, 128), (64, 128), (96, 192), (128, 128)])
-def test_a_grid_shows_every_image_in_its_row_and_column_enlarged_by_a_whole_factor(size, cell):
-    colors = {"grey": [(90, 90, 90)] * 2, "truth": [(250, 10, 10), (10, 10, 250)]}
-    grid = report.image_grid(
-        {name: [_flat(color, size) for color in column] for name, column in colors.items()}
-    )
-    pitch = cell + report.MARGIN
-    assert grid.size == (2 * pitch + report.MARGIN, 2 * pitch + report.MARGIN + report.HEADER)
-    pixels = np.asarray(grid)
-    for x, column in enumerate(colors.values()):
-        for y, color in enumerate(column):
-            top, left = report.HEADER + report.MARGIN + y * pitch, report.MARGIN + x * pitch
-            shown = pixels[top : top + cell, left : left + cell]
-            np.testing.assert_array_equal(shown, _flat(color, cell))
-            assert (pixels[top - 1, left : left + cell] == 255).all()
-            assert (pixels[top : top + cell, left - 1] == 255).all()
+@pytest.fixture(scope="module")
+def results(directory):
+    return json.loads((directory / "results.json").read_text())
 
 
-def test_every_column_has_a_caption_of_its_own_centred_above_it():
-    def captions(*names):
-        grid = np.asarray(report.image_grid({name: [_flat((0, 0, 0), 128)] for name in names}))
-        pitch = 128 + report.MARGIN
-        return [
-            grid[: report.HEADER, i * pitch + report.MARGIN :][:, :128] for i in range(len(names))
-        ]
-
-    first, second, third = captions("grey", "CNN", "grey ")
-    for caption in (first, second):
-        assert (caption < 128).any()
-        (ink,) = np.nonzero((caption < 128).any((0, 2)))
-        assert abs(ink.mean() - 64) < 6
-    assert not np.array_equal(first, second)
-    assert (third < 128).any()
-
-
-def test_the_table_has_a_row_for_every_entry_and_a_cell_for_every_figure():
-    results = {"gan": FIGURES, "grey": FIGURES | {"mse": 99.0}, "mean colour": FIGURES}
-    header, rule, *rows = report.results_table(results).splitlines()
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert [row[0] for row in cells] == ["gan", "grey", "mean colour"]
-    assert cells[0][1:] == ["123.5", "0.500", "0.250", "0.125", "3.2", "4.3", "0.457"]
-    assert cells[1][1] == "99.0"
-    assert {line.count("|") for line in (header, rule, *rows)} == {9}
-
-
-@pytest.mark.parametrize("exists", [False, True])
-def test_text_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch, exists):
-    path = tmp_path / "new" / "results.json"
-    if exists:
-        report.write_text(path, "old")
-
-    def fail(source, target):
-        assert path.exists() == exists  # nothing half written stands in its place
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        report.write_text(path, "new")
-    assert path.exists() == exists
-    assert not exists or path.read_text() == "old"
-
-
-def test_text_and_images_are_replaced_and_nothing_lies_beside(tmp_path):
-    for text in ("old and longer", "new"):
-        report.write_text(tmp_path / "deep" / "a.md", text)
-    assert (tmp_path / "deep" / "a.md").read_text() == "new"
-    for value in (1, 2):
-        image = Image.fromarray(np.full((2, 2, 3), value, np.uint8))
-        report.save_image(image, tmp_path / "deep" / "a.png")
-    with Image.open(tmp_path / "deep" / "a.png") as image:
-        np.testing.assert_array_equal(np.asarray(image), 2)
-    assert sorted(file.name for file in (tmp_path / "deep").iterdir()) == ["a.md", "a.png"]
-
-
-def _write(directory, rows):
-    grid = report.image_grid({"truth": [_flat((1, 2, 3), 32)]})
-    about = {"run": "gan", "step": 6}
-    report.write_report(directory, {"gan": FIGURES, "grey": FIGURES}, about, rows, grid)
-
-
-def test_a_report_is_four_whole_files(tmp_path):
-    rows = [
-        {"step": 1, "split": "train", "loss": 1.0},
-        {"step": 2, "split": "train", "loss": 0.5, "accuracy_real": 0.5, "accuracy_fake": 0.5},
-        {"step": 2, "split": "validation", **FIGURES},
-        {"step": 2, "split": "validation, scaled regression", **FIGURES},
-    ]
-    _write(tmp_path / "report", rows)
-    assert sorted(file.name for file in (tmp_path / "report").iterdir()) == [
-        "curves.png",
-        "grid.png",
-        "results.json",
-        "results.md",
-    ]
-    results = json.loads((tmp_path / "report" / "results.json").read_text())
-    assert results == {
-        "about": {"run": "gan", "step": 6},
-        "results": {"gan": FIGURES, "grey": FIGURES},
-    }
-    text = (tmp_path / "report" / "results.md").read_text()
-    assert "- run: gan\n- step: 6\n\n| |" in text
-    assert report.results_table(results["results"]) in text
-    for name in ("grid.png", "curves.png"):
-        with Image.open(tmp_path / "report" / name) as image:
+def test_every_part_of_a_report_is_there_and_whole(directory):
+    assert sorted(file.name for file in directory.iterdir()) == sorted(report.FILES)
+    for png in directory.glob("*.png"):
+        with Image.open(png) as image:
             image.load()
+            assert np.asarray(image.convert("L")).std() > 1
 
 
-def test_curves_have_a_panel_for_each_kind_of_figure_that_there_is(tmp_path):
-    train = [{"step": 1, "split": "train", "loss": 1.0}]
-    _write(tmp_path / "a", train)
-    _write(tmp_path / "b", [*train, {"step": 1, "split": "validation", **FIGURES}])
-    with Image.open(tmp_path / "a/curves.png") as a, Image.open(tmp_path / "b/curves.png") as b:
-        assert b.width == 3 * a.width
+def test_results_have_intervals_comparisons_groups_and_curves(results):
+    names = list(results["results"])
+    assert names[0] == "gan"
+    for name in names:
+        assert list(results["results"][name]) == list(results["intervals"][name]) == list(FIGURES)
+    pairs = {(row["a"], row["b"]) for row in results["comparisons"]}
+    assert pairs == {("gan", names[1]), ("gan", names[2])}
+    for key in ("skin_tone", "lightness"):
+        assert sum(group["images"] for group in results[key]) == 4
+        # Four images are too few to compare anything.
+        assert not any(group["compared"] for group in results[key])
+    assert list(results["saturation_curves"]) == [names[1]]
+
+
+def test_the_text_has_the_figures_of_the_table(directory, results):
+    text = (directory / "results.md").read_text()
+    assert "- run: gan\n- step: 6\n" in text
+    assert tables.results_table(results["results"]) in text
+    assert all(sentence in text for sentence in tables.sentences(results, ["gan"]))
+
+
+def test_the_table_has_a_row_for_every_entry_and_a_cell_for_every_figure(results):
+    header, rule, *rows = tables.results_table(results["results"]).splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[0] for row in cells] == list(results["results"])
+    assert cells[0][1] == f"{results['results']['gan']['mse']:.1f}"
+    assert {line.count("|") for line in (header, rule, *rows)} == {len(tables.NARROW) + 2}
+
+
+def test_numbers_that_round_to_zero_have_no_sign():
+    assert tables.interval((-0.0001, 0.0001), "+.2f") == "0.00 … 0.00"
+    assert tables.interval((-0.006, 0.2), "+.2f") == "-0.01 … +0.20"
+    assert tables.number(-10.0, ".0f") == "-10"
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that elements are closed in their order; collects tags and their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.found = [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+        if tag not in ("meta", "link", "img", "input", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def text(directory):
+    return (directory / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+def test_the_page_is_well_formed_and_says_what_it_is(text, page):
+    assert text.startswith("<!DOCTYPE html>\n")
+    assert page.open == []
+    tags = [tag for tag, _ in page.found]
+    assert tags.count("h1") == tags.count("main") == tags.count("title") == 1
+    assert ("html", {"lang": "en"}) in page.found
+    identities = [attributes["id"] for _, attributes in page.found if "id" in attributes]
+    assert len(identities) == len(set(identities))
+
+
+def test_every_picture_of_the_page_has_a_text_and_lies_within_it(page):
+    pictures = [attributes for tag, attributes in page.found if tag == "img"]
+    assert len(pictures) == 8  # six figures, and the two of the slider
+    for attributes in pictures:
+        assert attributes["src"].startswith("data:image/png;base64,")
+        assert len(attributes["alt"]) > 20
+    for _, attributes in page.found:
+        for key in ("href", "src", "action"):
+            assert attributes.get(key, "data:").startswith("data:")
+
+
+def test_the_page_forbids_itself_the_network(page):
+    policies = [a["content"] for t, a in page.found if a.get("http-equiv")]
+    assert policies[0].startswith("default-src 'none'; img-src data:;")
+
+
+def test_the_page_has_the_figures_the_config_and_the_command(text, results):
+    for figures in results["results"].values():
+        assert f"{figures['mse']:.1f}<small>" in text
+    assert "&quot;generator_pretrain_steps&quot;: 3" in text
+    shown = json.loads(re.search(r'id="pictures">(.*?)</script>', text, re.DOTALL)[1])
+    assert shown["order"] == ["grey", "gan", "truth"]
+    assert len(shown["rows"]) == 4
+    assert {len(images) for images in shown["columns"].values()} == {4}
+
+
+def test_what_json_has_no_word_for_is_null():
+    tree = {"a": [1.0, float("nan"), {"b": float("inf")}], "c": (np.float64("nan"), 2)}
+    assert findings.finite(tree) == {"a": [1.0, None, {"b": None}], "c": [None, 2]}
+
+
+FILES = {"grid.png": b"1", "report.html": b"2", "results.json": b"3"}
+
+
+def test_an_output_that_holds_a_report_is_kept_unless_it_may_be_replaced(tmp_path):
+    output = tmp_path / "deep" / "output"
+    report.check_output(output, overwrite=False)
+    report.write_report(output, FILES | {"curves.png": b"4"})
+    (output / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"output holds a report \(results.json\).*--overwrite"):
+        report.check_output(output, overwrite=False)
+    report.check_output(output, overwrite=True)
+    report.write_report(output, FILES)
+    # What the new report has not is gone, what is no report's stays.
+    assert support.files(output) == ["grid.png", "notes.txt", "report.html", "results.json"]
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        report.check_output(tmp_path / "file", overwrite=True)
+    with pytest.raises(InputError, match="cannot write to"):
+        report.check_output(tmp_path / "file" / "deeper", overwrite=True)
+    assert support.files(tmp_path) == ["file"]

@@ -73,6 +73,30 @@ def load_sources(
     return _opened(builder, Path(builder.data_dir).relative_to(data_dir).as_posix())
 
 
+def open_prepared(key: str, cache_dir: str | os.PathLike[str] | None = None) -> Sources | None:
+    """Opens data that were prepared before, wherever they came from.
+
+    Args:
+      key: of `Sources`.
+      cache_dir: see `load_sources`.
+
+    Returns:
+      None if they are not there, or not whole.
+    """
+    import tensorflow_datasets as tfds
+
+    from colorjax.data.preparing import is_prepared, quiet_tfds
+
+    directory = Path(cache_dir or default_cache_dir()).expanduser() / key
+    if not key or not (directory / "dataset_info.json").is_file():
+        return None
+    with quiet_tfds():
+        builder = tfds.builder_from_directory(directory)
+        if not is_prepared(builder):
+            return None
+    return _opened(builder, key)
+
+
 def _opened(builder: Any, key: str) -> Sources:
     """The splits of a prepared builder."""
     train, validation = (builder.info.splits[name] for name in ("train", "validation"))

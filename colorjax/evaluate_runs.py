@@ -1,0 +1,205 @@
+"""`colorjax evaluate`: any number of runs on the same images, and a report of it."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from colorjax import evaluate, parallel, report
+from colorjax.data import pipeline
+from colorjax.data.pipeline import Source
+from colorjax.data.preparing import progress
+from colorjax.errors import InputError
+from colorjax.evaluate import Contender
+from colorjax.runs import BEFORE, Run, load_run, run_names
+from colorjax.scores import TRUTH, Scores, load
+
+IMAGES_PER_DEVICE = 16
+BASELINES = ("grey", "mean colour", "mean colour for each lightness")
+# An image whose channels differ by less than this everywhere has no colour: JPEGs of grey ones do.
+MIN_COLOR = 16
+
+
+def evaluate_runs(
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    dataset: str | None = None,
+    overwrite: bool = False,
+    limit: int | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Evaluates runs and writes the report.
+
+    Args:
+      paths: the folders of the runs.
+      output: the folder of the report.
+      dataset: the name of a data set, whose validation split is used, or a path, all of whose
+        images are; by default what the first run was validated on.
+      overwrite: whether a report that is there may be replaced.
+      limit: only that many images, from the first on.
+      command: by which this was asked for.
+
+    Returns:
+      The findings, see `findings.find`.
+
+    Raises:
+      InputError: a run or the data cannot be used, or the output is to be kept.
+    """
+    report.check_output(output, overwrite)
+    names = run_names(paths, (TRUTH, *BASELINES))
+    runs = [load_run(path, name) for path, name in zip(paths, names, strict=True)]
+    images, data = _images(dataset, runs[0])
+    count = len(images) if limit is None else min(limit, len(images))
+    size = max(run.config["image_size"] for run in runs)
+    grey = _count_grey(images, count, dataset or data)
+    fitting, fitted_on = _fitting(runs[0], images, data)
+    batch_size = IMAGES_PER_DEVICE * jax.device_count()
+    read = {"batch_size": batch_size, **parallel.process()}
+
+    def batches(source: Source, limit: int, image_size: int) -> Iterator[dict[str, np.ndarray]]:
+        return pipeline.eval_batches(source, image_size=image_size, limit=limit, **read)
+
+    models = [Contender(r.name, r.predict, r.variables, r.config["image_size"]) for r in runs]
+    scaled = []
+    for i, run in enumerate(runs):
+        if run.is_regression:
+            fit = batches(fitting, evaluate.FIT_PREDICTIONS, models[i].image_size)
+            models[i], faster = evaluate.scaled(models[i], f"{run.name}, scaled", fit)
+            scaled.append(faster)
+    constants = evaluate.constant_baselines(batches(fitting, evaluate.FIT_IMAGES, size), size)
+    with progress("Evaluating", count) as advance:
+        scores = evaluate.score(
+            [*models, *scaled, *constants],
+            lambda image_size: batches(images, count, image_size),
+            lambda done: _repeat(advance, done),
+        )
+    sizes = {run.name: run.config["image_size"] for run in runs}
+    about: dict[str, Any] = {
+        "runs": ", ".join(f"{run.name} (step {run.step})" for run in runs),
+        "data": data,
+        "images": count,
+        "image size": size,
+        **_at_own_sizes(sizes, size),
+        **({"images without colour": f"{grey}, evaluated as they are"} if grey else {}),
+        "baselines": f"fitted on {min(len(fitting), evaluate.FIT_IMAGES)} images of {fitted_on}, "
+        f"factors of scaled models on {min(len(fitting), evaluate.FIT_PREDICTIONS)}",
+        **{f"factor of {c.name}": f"{c.factor:.2f}" for c in scaled},
+    }
+    pairs = report.pairs_of(models, scaled)
+    if not scaled:
+        before = _before(runs[0], data, scores) if limit is None else None
+        if before is None:
+            about["scaled regression"] = "none, because no run here was trained by regression alone"
+        else:
+            about["scaled regression"] = f"as it was when {runs[0].name} was trained"
+            pairs += [(run.name, rival) for run in runs for rival in before.names]
+            order = [model.name for model in models] + before.names + [c.name for c in constants]
+            scores = scores.merged(before).chosen(order)
+    found, files = report.build_report(
+        report.Material(
+            scores=scores,
+            runs=models,
+            pairs=pairs,
+            image=partial(pipeline.eval_image, images),
+            batch_size=batch_size,
+            about=about,
+            rows={run.name: run.rows for run in runs},
+            configs={run.name: run.config for run in runs},
+            commands=[*_commands(runs), *([command] if command else [])],
+        )
+    )
+    report.write_report(output, files)
+    return found
+
+
+def _images(dataset: str | None, run: Run) -> tuple[Source, str]:
+    """The images to evaluate, and what they are called."""
+    config = run.config.get("dataset", {})
+    own = config.get("name")
+    if dataset is None or dataset == own:
+        sources = _own_data(run)
+        return sources.validation, f"{sources.key}, validation split"
+    if dataset in pipeline.BUILDERS and dataset != "image_folder":
+        sources = pipeline.load_sources(dataset)
+        return sources.validation, f"{sources.key}, validation split"
+    if not any(os.path.exists(path) for path in (dataset, *dataset.split(","))):
+        known = ", ".join(sorted(set(pipeline.BUILDERS) - {"image_folder"}))
+        raise InputError(f"--dataset {dataset} is neither a path nor a data set ({known})")
+    # As a split of its own, so that no image is held out.
+    sources = pipeline.load_sources("image_folder", path=dataset, validation_path=dataset)
+    return sources.validation, f"{sources.key}, all images"
+
+
+def _own_data(run: Run) -> pipeline.Sources:
+    """What a run was trained and validated on. Raises InputError if it is no longer there."""
+    prepared = pipeline.open_prepared(run.config.get("data", ""))
+    if prepared is not None:
+        return prepared
+    config = run.config.get("dataset", {})
+    try:
+        sources = pipeline.load_sources(
+            config.get("name", ""),
+            path=config.get("path"),
+            validation_path=config.get("validation_path"),
+        )
+    except InputError as error:
+        raise InputError(
+            f"the data of {run.name} are not here: {error}; give --dataset PATH"
+        ) from error
+    return sources
+
+
+def _before(run: Run, data: str, scores: Scores) -> Scores | None:
+    """The scores of a GAN's generator before its adversarial phase, if they are of these images."""
+    before = None if run.is_regression else load(run.path / BEFORE)
+    if before is None or not data.startswith(f"{run.config.get('data')}, validation"):
+        return None
+    theirs, ours = (of.images[TRUTH]["colorfulness"] for of in (before, scores))
+    # Their size must be the same too, or these figures would not be.
+    same = theirs.shape == ours.shape and np.allclose(theirs, ours, rtol=1e-4)
+    return before if same else None
+
+
+def _fitting(run: Run, images: Source, data: str) -> tuple[Source, str]:
+    """The images on which baselines are fitted: a run's training split, if it is there."""
+    try:
+        sources = _own_data(run)
+    except InputError:
+        return images, f"{data}: the evaluated images themselves, which flatters the baselines"
+    return sources.train, f"the training split of {run.name}"
+
+
+def _count_grey(images: Source, count: int, name: str) -> int:
+    """How many images have no colour. Raises InputError if none has any."""
+    grey = sum(_is_grey(pipeline.decode(images[i]["image"])) for i in range(count))
+    if grey == count:
+        raise InputError(
+            f"{name} holds no image with colour, so there is no truth to compare with; give colour "
+            "images"
+        )
+    return grey
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    return int(np.ptp(image.astype(np.int16), axis=-1).max()) < MIN_COLOR
+
+
+def _at_own_sizes(sizes: Mapping[str, int], size: int) -> dict[str, str]:
+    smaller = ", ".join(f"{name} at {own}" for name, own in sizes.items() if own != size)
+    if not smaller:
+        return {}
+    return {"seen in other sizes": f"{smaller}; their colours were enlarged to {size}"}
+
+
+def _commands(runs: Sequence[Run]) -> list[str]:
+    return [run.config["command"] for run in runs if run.config.get("command")]
+
+
+def _repeat(function: Callable[[], None], times: int) -> None:
+    for _ in range(times):
+        function()

@@ -1,0 +1,131 @@
+"""What the scores say, as numbers and sentences: the contents of results.json."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from colorjax import groups
+from colorjax.bootstrap import Resampled, comparisons, intervals, percentiles, resampled
+from colorjax.scores import TRUTH, Scores, figures_of, statistics
+from colorjax.skin_tone import MIN_SHARE
+
+Findings = dict[str, Any]
+# Of the saturation curves.
+Curve = dict[str, list[float]]
+
+
+def find(
+    scores: Scores,
+    runs: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    about: Mapping[str, Any],
+) -> Findings:
+    """Everything that a report says in numbers.
+
+    Args:
+      scores: of what was evaluated.
+      runs: the names of models as they were trained.
+      pairs: names that are compared with each other.
+      about: what the figures are of.
+
+    Returns:
+      What JSON can hold: about; results, figures by name; intervals; comparisons of pairs;
+      skin_tone and lightness, groups; gaps between groups; skin_variety; saturation_curves;
+      verdicts, sentences on runs and curves.
+    """
+    estimates = statistics(scores, np.ones((1, scores.num_images)))
+    draws = resampled(scores)
+    curves = {
+        name: {
+            "factors": of["saturations"].tolist(),
+            "threshold_loss_10": estimates[name]["curve_loss"][0].tolist(),
+            "bias_cf": estimates[name]["curve_bias_cf"][0].tolist(),
+        }
+        for name, of in scores.sums.items()
+        if "saturations" in of
+    }
+    tones, lightness = groups.by_skin_tone(scores), groups.by_lightness(scores)
+    variety = {
+        name: {
+            "value": float(estimates[name]["skin_variety"][0]),
+            "interval": percentiles(draws[name]["skin_variety"]),
+        }
+        for name in scores.names
+        if np.isfinite(estimates[name]["skin_variety"][0])
+    }
+    with_skin = scores.images[TRUTH]["skin_share"] >= MIN_SHARE
+    return {
+        "about": dict(about),
+        "results": figures_of(scores),
+        "intervals": intervals(draws, estimates),
+        "comparisons": comparisons(draws, estimates, pairs),
+        "skin_tone": tones,
+        "lightness": lightness,
+        "gaps": {
+            "skin_tone": groups.gaps(tones, scores.names),
+            "lightness": groups.gaps(lightness, scores.names),
+        },
+        "skin_variety": {"images": int(with_skin.sum()), "of": variety},
+        "saturation_curves": curves,
+        "verdicts": _verdicts(estimates, draws, runs, curves),
+    }
+
+
+def _verdicts(
+    estimates: Resampled, draws: Resampled, runs: Sequence[str], curves: Mapping[str, Curve]
+) -> list[dict[str, Any]]:
+    """For each run without a curve, and each curve: does it lie below, and is that real?
+
+    Returns:
+      {"run", "curve", "loss", "curve_loss": of the scaled model where it is as colourful as the
+      run, "margin": by which the run is better, "interval", "real"}; nothing where the curve never
+      is as colourful as the run.
+    """
+    verdicts = []
+    for run in runs:
+        for source in curves:
+            margins = [_margin(of[run], of[source]) for of in (estimates, draws)]
+            if run in curves or np.isnan(margins[0][0]):
+                continue
+            low, high = percentiles(margins[1])
+            loss = float(estimates[run]["threshold_loss_10"][0])
+            verdicts.append(
+                {
+                    "run": run,
+                    "curve": source,
+                    "loss": loss,
+                    "curve_loss": loss + float(margins[0][0]),
+                    "margin": float(margins[0][0]),
+                    "interval": (low, high),
+                    "real": low > 0 or high < 0,
+                }
+            )
+    return verdicts
+
+
+def _margin(run: Mapping[str, np.ndarray], source: Mapping[str, np.ndarray]) -> np.ndarray:
+    """[B] the scaled model's loss, where it is as colourful as the run, less the run's."""
+    at = [
+        np.interp(bias, x[order], y[order], left=np.nan, right=np.nan)
+        for bias, x, y, order in zip(
+            run["bias_cf"],
+            source["curve_bias_cf"],
+            source["curve_loss"],
+            np.argsort(source["curve_bias_cf"], axis=1),
+            strict=True,
+        )
+    ]
+    return np.array(at) - run["threshold_loss_10"]
+
+
+def finite(value: Any) -> Any:
+    """The same tree with None for each number that JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

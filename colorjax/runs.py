@@ -1,0 +1,136 @@
+"""Finished (or still growing) runs, opened for evaluation."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from colorjax import checkpoint, parallel
+from colorjax.data.pipeline import BUILDERS
+from colorjax.errors import InputError
+from colorjax.models import build_generator
+from colorjax.state import Variables
+from colorjax.steps import Predictor, model_predictor
+from colorjax.workdir import read_rows
+
+# In a GAN's folder: the scores of its generator before the adversarial phase, and of that scaled.
+BEFORE = "regression.npz"
+# What a model was that was trained before the key existed.
+MODEL_DEFAULTS = {"width": 1.0, "dtype": "float32", "skip_connections": True}
+
+
+class Run(NamedTuple):
+    """A run as an evaluation needs it.
+
+    Attributes:
+      name: in tables and pictures.
+      path: its folder.
+      config: what config.json holds.
+      predict: see `steps.Predictor`.
+      variables: the averaged generator's, replicated.
+      step: of the checkpoint.
+      rows: of metrics.jsonl.
+    """
+
+    name: str
+    path: Path
+    config: dict[str, Any]
+    predict: Predictor
+    variables: Variables
+    step: int | None
+    rows: list[dict[str, Any]]
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether it was trained without a discriminator."""
+        return "gan" not in self.config
+
+
+def load_run(path: Path, name: str) -> Run:
+    """Opens the newest checkpoint of a run.
+
+    Of its config only the model and the size of its images are needed, so that a run stays usable
+    when keys come and go.
+
+    Raises:
+      InputError: there is no run, it saved nothing yet, or its files do not fit together.
+    """
+    config = _read_config(path)
+    try:
+        generator = build_generator(ConfigDict({**MODEL_DEFAULTS, **config["model"]}))
+        size = int(config["image_size"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{path / 'config.json'} does not say which model it is of ({error}); give a folder "
+            "that colorjax trained in"
+        ) from error
+    shapes = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, size, size, 1)))
+    like = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=parallel.replicated()),
+        {"batch_stats": {}, **shapes},
+    )
+    variables = checkpoint.restore_generator(path, like)
+    return Run(
+        name=name,
+        path=path,
+        config=config,
+        predict=model_predictor(generator),
+        variables=variables,
+        step=checkpoint.newest_step(path),
+        rows=read_rows(path / "metrics.jsonl"),
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not path.is_dir():
+        raise InputError(f"{path} is no run: there is no such folder; give a run's --workdir")
+    try:
+        config = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is no run: it has no config.json; give a --workdir") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} is damaged ({error}); copy it from where it is whole") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{file} is damaged (it holds no object); copy it from where it is whole")
+    return config
+
+
+def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
+    """Names of runs for tables: as short as tells them apart.
+
+    A folder `gan-procedural_faces`, as runs are called by default, gives `gan`, unless another one
+    does too: then the folder's name, or the whole path.
+
+    Args:
+      paths: of the runs.
+      taken: names that mean something else.
+
+    Raises:
+      InputError: a run is given twice.
+    """
+    resolved = [path.resolve() for path in paths]
+    for path in resolved:
+        if resolved.count(path) > 1:
+            raise InputError(f"{path} is given twice; give each run once")
+    choices = [
+        [_without_dataset(path.name) for path in resolved],
+        [path.name for path in resolved],
+        [str(path) for path in resolved],
+    ]
+    for names in choices:
+        if len({*names, *taken}) == len(names) + len(taken):
+            return names
+    return choices[-1]
+
+
+def _without_dataset(name: str) -> str:
+    for dataset in BUILDERS:
+        name = name.removesuffix(f"-{dataset}")
+    return name

@@ -1,0 +1,229 @@
+"""`colorjax evaluate` on tiny runs: what it compares, and what it refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import support
+from PIL import Image
+
+from colorjax import cli, evaluate_runs, report, runs
+from colorjax.errors import InputError
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with support.quick_compilation(), support.blank_plots():
+        yield
+
+
+def _evaluate(*arguments):
+    return cli.main(["evaluate", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A report of the CNN and of the GAN on the images that both were validated on."""
+    output = tmp_path_factory.mktemp("evaluate") / "output"
+    assert _evaluate(support.trained("cnn"), support.trained("small_gan"), "--output", output) == 0
+    return output
+
+
+def _results(output):
+    return json.loads((output / "results.json").read_text())
+
+
+def test_runs_are_compared_with_each_other_and_with_the_baselines(compared):
+    assert sorted(support.files(compared)) == sorted(report.FILES)
+    found = _results(compared)
+    assert list(found["results"]) == [
+        "cnn",
+        "small_gan",
+        "cnn, scaled",
+        *evaluate_runs.BASELINES,
+    ]
+    pairs = {(row["a"], row["b"]) for row in found["comparisons"]}
+    assert pairs == {("cnn", "small_gan"), ("small_gan", "cnn, scaled")}
+    assert found["about"]["images"] == 4
+    assert found["about"]["baselines"].startswith("fitted on 20 images of the training split")
+    text = (compared / "report.html").read_text()
+    assert f"--output {compared}" in text  # the command
+
+
+def test_a_run_has_the_figures_that_it_had_at_the_end_of_its_training(compared):
+    found = _results(compared)
+    for name in ("cnn", "small_gan"):
+        trained = json.loads((support.trained(name) / "report" / "results.json").read_text())
+        (expected, *_) = trained["results"].values()
+        assert found["results"][name] == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    scaled = trained["results"].keys()
+    assert "scaled regression" in scaled
+
+
+def test_a_gan_alone_is_compared_with_the_regression_that_it_was(tmp_path):
+    run = support.trained("small_gan")
+    found = evaluate_runs.evaluate_runs([run], tmp_path / "out")
+    expected = json.loads((run / "report" / "results.json").read_text())
+    assert list(found["results"])[1:] == list(expected["results"])[1:]
+    for name, figures in list(expected["results"].items())[1:]:
+        assert found["results"][name] == pytest.approx(figures, rel=1e-5, abs=1e-5)
+    assert [row["curve"] for row in found["verdicts"]] == list(found["saturation_curves"])
+    # On other images it cannot be.
+    other = evaluate_runs.evaluate_runs([run], tmp_path / "other", dataset=str(support.faces()))
+    assert list(other["results"]) == ["small_gan", *evaluate_runs.BASELINES]
+    assert other["about"]["scaled regression"].startswith("none")
+
+
+def test_all_images_of_a_path_are_evaluated_and_no_command_is_needed(tmp_path):
+    folder = tmp_path / "one person"
+    folder.mkdir()
+    for index in range(3):
+        shutil.copy(support.faces() / "person 0" / f"{index}.png", folder)
+    found = evaluate_runs.evaluate_runs(
+        [support.trained("cnn")], tmp_path / "out", dataset=str(folder), limit=2
+    )
+    assert found["about"]["images"] == 2
+    assert found["about"]["data"].endswith("all images")
+    assert evaluate_runs.evaluate_runs(
+        [support.trained("cnn")], tmp_path / "out", dataset=str(folder), overwrite=True
+    )["about"]["images"] == 3  # fmt: skip
+
+
+def test_without_the_training_data_baselines_are_fitted_on_what_is_evaluated(tmp_path, monkeypatch):
+    shutil.copytree(support.trained("cnn"), run := tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config |= {"data": "image_folder/gone/1.0.0"}
+    config["dataset"]["path"] = str(tmp_path / "gone")
+    (run / "config.json").write_text(json.dumps(config))
+    found = evaluate_runs.evaluate_runs([run], tmp_path / "out", dataset=str(support.faces()))
+    assert "flatters the baselines" in found["about"]["baselines"]
+    with pytest.raises(InputError, match=r"the data of run are not here: .*--dataset PATH"):
+        evaluate_runs.evaluate_runs([run], tmp_path / "other")
+
+
+@pytest.mark.slow
+def test_runs_of_two_sizes_see_their_own_and_are_compared_on_the_same_pixels(tmp_path):
+    support.train(support.tiny_config("cnn", num_steps=2, image_size=64), tmp_path / "large")
+    found = evaluate_runs.evaluate_runs(
+        [support.trained("cnn"), tmp_path / "large"], tmp_path / "out"
+    )
+    assert found["about"]["image size"] == 64
+    assert "cnn at 32" in found["about"]["seen in other sizes"]
+    alone = evaluate_runs.evaluate_runs([tmp_path / "large"], tmp_path / "alone")
+    assert found["results"]["large"] == pytest.approx(alone["results"]["large"], rel=1e-5, abs=1e-5)
+    assert found["results"]["grey"] == pytest.approx(alone["results"]["grey"], rel=1e-5, abs=1e-5)
+
+
+def test_a_report_is_kept_unless_it_may_be_replaced(compared, capsys):
+    before = {file: file.read_bytes() for file in compared.iterdir()}
+    assert _evaluate(support.trained("cnn"), "--output", compared) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holds a report" in line
+    assert "--overwrite" in line
+    assert {file: file.read_bytes() for file in compared.iterdir()} == before
+
+
+def _images(folder, color):
+    for person in range(2):
+        (folder / str(person)).mkdir(parents=True)
+        pixels = np.random.default_rng(person).integers(0, 256, (40, 40, 1)).astype(np.uint8)
+        image = np.repeat(pixels, 3, axis=-1)
+        if color:
+            image[..., 0] //= 2
+        Image.fromarray(image).save(folder / str(person) / "a.png")
+    return folder
+
+
+def test_images_without_any_colour_are_refused_and_some_are_counted(tmp_path):
+    grey = _images(tmp_path / "grey", color=False)
+    output = tmp_path / "out"
+    with pytest.raises(InputError, match="no image with colour"):
+        evaluate_runs.evaluate_runs([support.trained("cnn")], output, dataset=str(grey))
+    assert not output.exists()
+    colored = _images(tmp_path / "coloured", color=True)
+    found = evaluate_runs.evaluate_runs(
+        [support.trained("cnn")], output, dataset=f"{grey},{colored}"
+    )
+    assert found["about"]["images without colour"] == "2, evaluated as they are"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "no such folder"),
+        (lambda path: path.mkdir(), "no config.json"),
+        (lambda path: support.copy_until(support.trained("cnn"), 0, path), "no checkpoint yet"),
+        (lambda path: _with_config(path, "{"), "is damaged"),
+        (lambda path: _with_config(path, "[]"), "is damaged"),
+        (lambda path: _with_config(path, "{}"), "does not say which model"),
+        (lambda path: _with_config(path, '{"model": {"name": "vgg"}, "image_size": 32}'), "'vgg'"),
+        (lambda path: _wider(path), "has shape"),
+    ],
+)
+def test_what_is_no_run_is_refused_in_one_line_and_nothing_is_written(
+    tmp_path, capsys, make, message
+):
+    make(tmp_path / "run")
+    assert _evaluate(tmp_path / "run", "--output", tmp_path / "out") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("colorjax: ")
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def _with_config(path, text):
+    path.mkdir()
+    (path / "config.json").write_text(text)
+
+
+def _wider(path):
+    shutil.copytree(support.trained("cnn"), path)
+    config = json.loads((path / "config.json").read_text())
+    config["model"]["width"] = 1 / 8
+    (path / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "arguments are required"),
+        (["--dataset", "nowhere/at/all"], "neither a path nor a data set"),
+        (["--limit", "0"], "0 is less than 1"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(tmp_path, capsys, arguments, message):
+    output = ["--output", tmp_path / "out"] if arguments else []
+    assert _evaluate(support.trained("cnn"), *output, *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_a_run_is_loaded_though_keys_came_and_went(tmp_path):
+    shutil.copytree(support.trained("cnn"), path := tmp_path / "run")
+    config = json.loads((path / "config.json").read_text())
+    del config["model"]["skip_connections"], config["ema_decay"]
+    config["model"]["unheard_of"] = 1
+    (path / "config.json").write_text(json.dumps(config))
+    run = runs.load_run(path, "old")
+    assert (run.name, run.step, run.is_regression) == ("old", support.NUM_STEPS, True)
+    assert run.rows == support.rows(support.trained("cnn"))
+
+
+def test_names_are_those_of_the_folders_unless_they_are_not_enough(tmp_path):
+    def names(*folders):
+        return runs.run_names([tmp_path / folder for folder in folders], ["truth"])
+
+    assert names("gan-procedural_faces", "b/cnn-image_folder") == ["gan", "cnn"]
+    assert names("gan-procedural_faces", "gan") == ["gan-procedural_faces", "gan"]
+    assert names("a/run", "b/run") == [f"{tmp_path}/a/run", f"{tmp_path}/b/run"]
+    assert names("truth") == [f"{tmp_path}/truth"]
+    with pytest.raises(InputError, match="given twice"):
+        runs.run_names([tmp_path, tmp_path / "a" / ".."], [])
+
+
+def test_help_has_an_example(capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["evaluate", "--help"])
+    assert error.value.code == 0
+    assert "colorjax evaluate runs/" in capsys.readouterr().out

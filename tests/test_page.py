@@ -1,0 +1,201 @@
+"""The report in a real browser: the slider moves, nothing is requested, phones need not scroll."""
+
+import base64
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+import support
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--force-device-scale-factor=1",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Chromium, driven by the ChromeDriver beside it; it writes down what it requests."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no browser: chromium and chromedriver (Debian: chromium-driver) are needed")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    # The path is given, so that selenium looks for no driver in the network.
+    service = webdriver.ChromeService(executable_path=driver)
+    chrome = webdriver.Chrome(options=options, service=service)
+    try:
+        chrome.set_page_load_timeout(120)
+        yield chrome
+    finally:
+        chrome.quit()
+
+
+@pytest.fixture(scope="module")
+def path():
+    return support.trained("small_gan") / "report" / "report.html"
+
+
+@pytest.fixture
+def page(browser, path):
+    """The page, 1200 pixels wide, just opened."""
+    _resize(browser, 1200)
+    for log in ("performance", "browser"):
+        browser.get_log(log)  # forgets what was there
+    browser.get(path.as_uri())
+    return browser
+
+
+def _resize(browser, width):
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def _element(page, identity):
+    return page.find_element("id", identity)
+
+
+def _shown(page):
+    """How much of the left picture is shown, in percent, as the browser draws it."""
+    script = "return getComputedStyle(document.getElementById('over')).clipPath"
+    right = page.execute_script(script).removeprefix("inset(").split()[1]
+    width = _element(page, "over").size["width"]
+    covered = float(right.removesuffix("%").removesuffix("px"))
+    return round(100 - (covered if right.endswith("%") else 100 * covered / width))
+
+
+def _pixels(page):
+    """The comparison as it stands on the screen, without its round corners and the handle."""
+    data = io.BytesIO(_element(page, "compare").screenshot_as_png)
+    return np.asarray(Image.open(data).convert("RGB")).astype(int)[12:100]
+
+
+def _set(page, value):
+    script = (
+        "const at = document.getElementById('at'); at.value = arguments[0];"
+        "at.dispatchEvent(new Event('input'));"
+    )
+    page.execute_script(script, value)
+
+
+def _choose(page, identity, index):
+    page.find_elements("css selector", f"#{identity} option")[index].click()
+
+
+def _is_grey(pixels):
+    return np.ptp(pixels, axis=-1).max() <= 2
+
+
+def test_a_mouse_moves_the_slider_and_the_pictures_with_it(page):
+    from selenium.webdriver import ActionChains
+
+    assert _shown(page) == 50
+    compare = _element(page, "compare")
+    _choose(page, "right", 2)  # the truth
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", compare)
+    half = _pixels(page)
+    width = half.shape[1]
+    left, right = half[:, : width // 2 - 12], half[:, width // 2 + 12 :]
+    assert _is_grey(left)
+    assert not _is_grey(right)
+    chain = ActionChains(page).move_to_element(compare).click_and_hold()
+    chain.move_by_offset(-width // 4, 0).release().perform()
+    assert 20 <= _shown(page) <= 30
+    moved = _pixels(page)
+    assert not _is_grey(moved[:, int(0.35 * width) : int(0.45 * width)])
+    assert _is_grey(moved[:, : int(0.15 * width)])
+
+
+def test_a_finger_moves_the_slider(page):
+    compare = _element(page, "compare")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", compare)
+    box = page.execute_script("return arguments[0].getBoundingClientRect().toJSON()", compare)
+    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    y = box["y"] + box["height"] / 2
+    for kind, share in (
+        ("touchStart", 0.5),
+        ("touchMove", 0.6),
+        ("touchMove", 0.75),
+        ("touchEnd", None),
+    ):
+        points = [] if share is None else [{"x": box["x"] + share * box["width"], "y": y}]
+        page.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    assert 70 <= _shown(page) <= 80
+
+
+def test_keys_move_the_slider_and_say_so(page):
+    from selenium.webdriver.common.keys import Keys
+
+    at = _element(page, "at")
+    at.send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+    assert _shown(page) == 48
+    at.send_keys(Keys.END)
+    assert _shown(page) == 100
+    at.send_keys(Keys.HOME)
+    assert _shown(page) == 0
+    assert at.get_attribute("aria-valuetext") == "0% grey"
+    assert at.get_attribute("aria-label")
+
+
+def test_the_ends_show_either_picture_and_other_pictures_can_be_chosen(page):
+    _choose(page, "right", 2)
+    _set(page, 0)
+    first = _pixels(page)[:, 20:]
+    _set(page, 100)
+    assert _is_grey(_pixels(page)[:, :-20])
+    _choose(page, "left", 2)
+    _choose(page, "right", 0)
+    np.testing.assert_allclose(_pixels(page)[:, 20:-20], first[:, :-20], atol=2)
+    _choose(page, "row", 1)
+    assert np.abs(_pixels(page)[:, 20:-20] - first[:, :-20]).mean() > 3
+    names = [_element(page, side).get_attribute("alt") for side in ("over", "under")]
+    assert names[0].endswith(", truth")
+    assert names[1].endswith(", grey")
+
+
+def test_no_request_leaves_the_page_and_nothing_goes_wrong(page, path):
+    _choose(page, "row", 1)
+    _set(page, 30)
+    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    sent = [e["params"]["request"]["url"] for e in events if e["method"].endswith("BeSent")]
+    assert sent[0] == path.as_uri()
+    assert all(url.startswith("data:") for url in sent[1:]), [url[:80] for url in sent]
+    # The script could not if it wanted to.
+    script = (
+        "const done = arguments[0];"
+        "fetch('http://127.0.0.1:9/').then(() => done('sent'), (error) => done('refused'));"
+    )
+    assert page.get_log("browser") == []
+    assert page.execute_async_script(script) == "refused"
+    assert any("Content Security Policy" in entry["message"] for entry in page.get_log("browser"))
+
+
+@pytest.mark.parametrize("width", [320, 390, 1200])
+def test_the_page_is_as_wide_as_the_screen_and_tables_scroll_by_themselves(page, width):
+    _resize(page, width)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    for picture in page.find_elements("css selector", "figure img"):
+        assert picture.size["width"] <= width
+        assert page.execute_script("return arguments[0].naturalWidth", picture) > 100
+    table = page.find_element("css selector", ".scroll")
+    assert table.get_attribute("tabindex") == "0"
+    shown = page.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+    assert np.asarray(Image.open(io.BytesIO(base64.b64decode(shown["data"])))).std() > 5
