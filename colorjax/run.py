@@ -73,7 +73,12 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
     variables = init_variables(generator, g_rng, 1, image_size=config.image_size)
     if not resumes:
         variables = _with_weights(config, variables)
-    shared = {"generator": generator, "optimizer": optimizer, "ema_decay": config.ema_decay}
+    shared = {
+        "generator": generator,
+        "optimizer": optimizer,
+        "ema_decay": config.ema_decay,
+        "accumulate_steps": config.accumulate_steps,
+    }
     loss = losses.regression_loss(config.loss, config.huber_delta)
     d_net, adversarial_step, adversarial_from = None, None, config.num_steps
     if "gan" in config:

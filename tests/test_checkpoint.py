@@ -52,7 +52,7 @@ def test_state_and_position_come_back_as_they_were_saved_on_all_devices(tmp_path
     like = _state(2, discriminator)
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         assert checkpoints.latest_step == 7
-        restored, position = checkpoints.restore(like)
+        _, restored, position = checkpoints.restore(like)
     _assert_equal(restored, state)
     assert position == POSITION
     for x in jax.tree.leaves(restored):
@@ -67,7 +67,7 @@ def test_the_state_may_be_donated_once_save_returns(tmp_path):
         checkpoints.save(1, state, POSITION)
         jax.block_until_ready(overwrite(state))
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        _assert_equal(checkpoints.restore(_state(2))[0], expected)
+        _assert_equal(checkpoints.restore(_state(2))[1], expected)
 
 
 def test_the_newest_checkpoints_are_kept_and_the_newest_is_restored(tmp_path):
@@ -78,7 +78,7 @@ def test_the_newest_checkpoints_are_kept_and_the_newest_is_restored(tmp_path):
     names = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
     assert names == ["10", "4"]
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        restored, position = checkpoints.restore(_state(0))
+        _, restored, position = checkpoints.restore(_state(0))
     _assert_equal(restored, _state(10))
     assert position == {"step": 10}
 
@@ -87,7 +87,7 @@ def test_saving_a_step_again_changes_nothing(tmp_path):
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         checkpoints.save(3, _state(3), POSITION)
         checkpoints.save(3, _state(4), {})
-        restored, position = checkpoints.restore(_state(0))
+        _, restored, position = checkpoints.restore(_state(0))
     _assert_equal(restored, _state(3))
     assert position == POSITION
 
@@ -99,7 +99,7 @@ def test_a_checkpoint_that_a_killed_run_wrote_half_of_is_not_taken_for_one(tmp_p
     (half / "state").mkdir(parents=True)
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         assert checkpoints.latest_step == 3
-        _assert_equal(checkpoints.restore(_state(0))[0], _state(3))
+        _assert_equal(checkpoints.restore(_state(0))[1], _state(3))
         checkpoints.save(6, _state(6), POSITION)
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         assert checkpoints.latest_step == 6

@@ -222,21 +222,22 @@ def test_a_step_draws_from_the_constant_key_and_its_number():
         assert other_scalars["discriminator_loss"] != scalars["discriminator_loss"]
 
 
-def test_every_device_and_side_and_step_draws_anew():
-    """The devices see the same images: only their draws differ."""
+def test_every_image_and_side_and_step_draws_anew():
+    """All images are the same: only their draws differ."""
     drawn = []
 
-    def noted(rng, images):
-        jax.debug.callback(lambda value: drawn.append(float(value)), jax.random.normal(rng))
+    def noted(rngs, images):
+        values = jax.vmap(jax.random.normal)(rngs)
+        jax.debug.callback(lambda x: drawn.extend(np.ravel(x).tolist()), values)
         return images
 
     step, state = compiled(tiny.gan_step(augment=noted)), tiny.state()
-    images = batch(np.tile(tiny.images(1), (8, 1, 1, 1)), devices=8)
+    images = batch(np.tile(tiny.images(1), (16, 1, 1, 1)), devices=8)
     for _ in range(2):
         state, _ = step(state, images)
     jax.block_until_ready(state)
     jax.effects_barrier()
-    assert len(drawn) == 2 * 2 * 8
+    assert len(drawn) == 2 * 2 * 16
     assert len(set(drawn)) == len(drawn)
 
 
