@@ -98,7 +98,7 @@ class Checkpoints:
     def _write(self, step: int, state: Any, position: dict[str, Any]) -> None:
         part = self._directory / f"{step}.part"
         try:
-            with _checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            with _run_checkpointer() as checkpointer:
                 checkpointer.save(
                     part,
                     args=ocp.args.Composite(
@@ -224,7 +224,7 @@ def _read(checkpoint: Path, like: TrainState) -> tuple[Any, dict[str, Any]]:
     check_sums(checkpoint)
     arrays = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
     try:
-        with _checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _run_checkpointer() as checkpointer:
             restored = checkpointer.restore(
                 checkpoint,
                 args=ocp.args.Composite(
@@ -236,15 +236,23 @@ def _read(checkpoint: Path, like: TrainState) -> tuple[Any, dict[str, Any]]:
     return restored["state"], restored["position"]
 
 
-def _checkpointer(handler: Any) -> ocp.Checkpointer:
-    """An orbax checkpointer of this process alone, which waits for no other."""
+def _alone() -> Any:
+    """Options by which orbax works in this process alone and waits for no other."""
     index = jax.process_index()
-    return ocp.Checkpointer(
-        handler,
-        multiprocessing_options=ocp.options.MultiprocessingOptions(
-            primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"alone{index}"
-        ),
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"alone{index}"
     )
+
+
+def _run_checkpointer() -> ocp.Checkpointer:
+    """Of what a run saves: its state, and where it stands."""
+    # Each part has to be told, or it waits for the other processes.
+    handler = ocp.CompositeCheckpointHandler(
+        composite_options=ocp.CompositeOptions(multiprocessing_options=_alone()),
+        state=ocp.StandardCheckpointHandler(multiprocessing_options=_alone()),
+        position=ocp.JsonCheckpointHandler(multiprocessing_options=_alone()),
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=_alone())
 
 
 def _reason(error: Exception) -> str:
@@ -264,6 +272,19 @@ def restore_generator(workdir: str | os.PathLike[str], like: Variables) -> Varia
       InputError: the run saved nothing, or another model; the first parameter that differs is
         named; or its newest checkpoint is damaged.
     """
+    found: Any = None
+
+    def read() -> None:
+        nonlocal found
+        found = _read_generator(workdir, like)
+
+    distributed.from_first(read)
+    empty = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+    found = distributed.broadcast(empty if found is None else found)
+    return jax.tree.map(lambda x, y: jax.device_put(x, y.sharding), found, like)
+
+
+def _read_generator(workdir: str | os.PathLike[str], like: Variables) -> Any:
     directory = (Path(workdir) / "checkpoints").absolute()
     if not directory.is_dir():
         raise InputError(f"{workdir} is no run: it has no checkpoints/ folder")
@@ -278,12 +299,13 @@ def restore_generator(workdir: str | os.PathLike[str], like: Variables) -> Varia
             f"the checkpoint {checkpoint} is damaged ({error}); let its run go on, which then "
             "starts from the one before"
         ) from error
-    with _checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
+    with ocp.Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer:
         saved = checkpointer.metadata(checkpoint / "state").item_metadata
         for kind in ("params", "batch_stats"):
             check_like(saved["ema"][kind], like[kind], f"{workdir}, step {step}")
         wanted = {"ema": jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)}
-        restored = checkpointer.restore(
+        return checkpointer.restore(
             checkpoint / "state",
             args=ocp.args.PyTreeRestore(
                 wanted,
@@ -291,7 +313,6 @@ def restore_generator(workdir: str | os.PathLike[str], like: Variables) -> Varia
                 partial_restore=True,
             ),
         )["ema"]
-    return jax.tree.map(lambda x, y: jax.device_put(x, y.sharding), restored, like)
 
 
 def check_like(tree: Any, like: Any, source: str) -> None:

@@ -12,6 +12,7 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from colorjax import distributed
 from colorjax.errors import InputError
 
 AXIS = "batch"
@@ -24,14 +25,38 @@ def compile_train_step(step: Callable[..., Any]) -> Callable[..., Any]:
     one, as `shard` gives it. `out_axes=None` does not check that the replicas agree: the step must
     reduce over `AXIS` what it computes from its part of the batch.
     """
-    return jax.pmap(
-        step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0
+    return _started_together(
+        jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0)
     )
 
 
 def compile_eval_step(step: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles `step(variables, batch) -> per-image values`, which keep the device axis."""
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0))
+    return _started_together(jax.pmap(step, axis_name=AXIS, in_axes=(None, 0)))
+
+
+def _started_together(step: Any) -> Callable[..., Any]:
+    """Makes processes wait for each other between the compilation of a step and its first call.
+
+    They compile for different times, and a CPU's collectives (Gloo's) wait for 30 s to be joined.
+    The call then finds the program in the cache of compiled ones.
+
+    Args:
+      step: a pmapped function, always called with the same shapes.
+    """
+    if jax.process_count() == 1 or jax.default_backend() != "cpu":
+        return step
+    compiled = False
+
+    def call(*arguments: Any) -> Any:
+        nonlocal compiled
+        if not compiled:
+            step.lower(*arguments).compile()
+            distributed.wait_for_all()
+            compiled = True
+        return step(*arguments)
+
+    return call
 
 
 def replicate(tree: Any) -> Any:
