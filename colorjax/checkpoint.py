@@ -1,10 +1,14 @@
 """Checkpoints of training: the only file that imports orbax."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -98,7 +102,10 @@ class Checkpoints:
     def _write(self, step: int, state: Any, position: dict[str, Any]) -> None:
         part = self._directory / f"{step}.part"
         try:
-            with _run_checkpointer() as checkpointer:
+            needed = sum(x.nbytes for x in jax.tree.leaves(state))
+            if shutil.disk_usage(self._directory).free < needed:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            with _quiet_threads(), _run_checkpointer() as checkpointer:
                 checkpointer.save(
                     part,
                     args=ocp.args.Composite(
@@ -253,6 +260,25 @@ def _run_checkpointer() -> ocp.Checkpointer:
         position=ocp.JsonCheckpointHandler(multiprocessing_options=_alone()),
     )
     return ocp.Checkpointer(handler, multiprocessing_options=_alone())
+
+
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Orbax logs, and raises in its threads, what it raises here too: pages on a full disk."""
+    before, verbosity = threading.excepthook, logging.get_verbosity()
+
+    def hook(arguments: Any) -> None:
+        frames = traceback.extract_tb(arguments.exc_traceback)
+        if not any(f"{os.sep}orbax{os.sep}" in frame.filename for frame in frames):
+            before(arguments)
+
+    threading.excepthook = hook
+    logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+        logging.set_verbosity(verbosity)
 
 
 def _reason(error: Exception) -> str:
