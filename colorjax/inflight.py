@@ -26,8 +26,8 @@ class NonFiniteError(EndedError):
         all_of_them = ", ".join(f"{key} {value:.6g}" for key, value in scalars.items())
         super().__init__(
             f"training stopped at step {step}: {name} is {scalars[name]} ({all_of_them}). What "
-            f"came before it is saved as step {step - 1}, its batch in nonfinite/ beside; try a "
-            "smaller config.optimizer.learning_rate in another --workdir"
+            f"came before it is saved as step {step - 1}, the batch that did it in the workdir's "
+            "nonfinite/; try a smaller config.optimizer.learning_rate in another --workdir"
         )
         self.step, self.batch, self.position = step, batch, position
 

@@ -1,13 +1,10 @@
 """Several processes on this machine, over loopback: the same results, and the same end."""
 
-import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,7 +39,9 @@ class Processes:
         for index, command in enumerate(commands):
             with (folder / f"out{index}").open("w") as out, (folder / f"err{index}").open("w") as e:
                 self.running.append(
-                    subprocess.Popen(command, env=environment(devices, **more), stdout=out, stderr=e)
+                    subprocess.Popen(
+                        command, env=environment(devices, **more), stdout=out, stderr=e
+                    )
                 )
 
     def __enter__(self):
@@ -103,3 +102,138 @@ def test_processes_and_devices_change_nothing(results, layout, key, atol):
     assert len(expected) > 20
     for name, x in expected.items():
         np.testing.assert_allclose(found[name], x, rtol=0, atol=atol, err_msg=name)
+
+
+def test_a_checkpoint_of_any_layout_goes_on_in_any_other(results):
+    """In the second half of the fifty steps."""
+    expected = part(results["1x4"], "fifty")
+    seen = 0
+    for layout, arrays in results.items():
+        for other in LAYOUTS:
+            found = part(arrays, f"from {other}")
+            seen += bool(found)
+            for name, x in found.items():
+                message = f"{layout} from {other}: {name}"
+                np.testing.assert_allclose(x, expected[name], rtol=0, atol=1e-9, err_msg=message)
+    # The last finds those of all others, and its own.
+    assert seen == 1 + 2 + 3 + 4
+
+
+def commands(count, workdirs, flags, **overrides):
+    address = f"127.0.0.1:{free_port()}"
+    return [
+        [
+            *(sys.executable, "-m", "colorjax.main", f"--coordinator={address}"),
+            *(f"--num_processes={count}", f"--process_id={index}", f"--workdir={workdir}"),
+            *flags,
+            *support.flags("cnn", **overrides),
+        ]
+        for index, workdir in enumerate(workdirs)
+    ]
+
+
+ENDLESS = {"num_steps": 100_000, "checkpoint_every": 1000, "eval_every": 1000, "log_every": 1}
+
+
+def lines(workdir):
+    path = workdir / "metrics.jsonl"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_two_processes_are_stopped_go_on_and_lose_one(tmp_path):
+    """The first alone writes; SIGTERM to either stops both; one that is killed ends the other."""
+    own, others = tmp_path / "own", tmp_path / "others"
+    with Processes(commands(2, (own, others), [], **ENDLESS), tmp_path, devices=4) as processes:
+        processes.wait_until(lambda: lines(own) > 2)
+        processes.running[1].send_signal(signal.SIGTERM)
+        assert processes.statuses() == [0, 0], processes.err(0)
+        first, second = processes.out(0), processes.out(1)
+        for index, out in enumerate((first, second)):
+            assert f"colorjax: process {index} of 2, coordinator 127.0.0.1:" in out
+            assert "4 of 8 devices (cpu)" in out
+        assert "images/s" in first
+        assert "images/s" not in second
+        assert "stopped by SIGTERM; the same command goes on" in processes.err(0)
+    assert not others.exists()
+    saved = support.rows(own)[-1]["step"]
+    assert support.checkpoint_steps(own) == [saved]
+    with Processes(commands(2, (own, others), [], **ENDLESS), tmp_path, devices=4) as processes:
+        processes.wait_until(lambda: lines(own) > saved + 2)
+        assert f"Going on from step {saved}" in processes.out(0)
+        processes.running[1].kill()
+        killed = time.monotonic()
+        status = processes.running[0].wait(LIMIT)
+        assert time.monotonic() - killed < 120
+        assert status not in (0, None)
+        line = processes.err(0).splitlines()[-1]
+    assert line.startswith("colorjax: process 0 of 2 ")
+    assert "lost another process" in line
+    assert line.endswith("the same command goes on from the newest checkpoint")
+
+
+def test_a_process_whose_peers_do_not_come_says_so_within_a_minute(tmp_path):
+    """Without the coordinator, and without another; no stack trace."""
+    for missing in (0, 1):
+        command = commands(2, (tmp_path / "run", tmp_path / "run"), [])[1 - missing]
+        began = time.monotonic()
+        with Processes([command], tmp_path) as processes:
+            assert processes.statuses() == [1]
+        assert time.monotonic() - began < 100  # of which the imports are some
+        (line,) = [x for x in processes.err(0).splitlines() if x.startswith("colorjax:")]
+        assert "not all processes came to the coordinator 127.0.0.1:" in line
+        assert f"within 45 s (this is process {1 - missing} of 2)" in line
+        assert "stack trace" not in processes.err(0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_wrong_in_one_process_ends_all_with_status_two(tmp_path):
+    """The first alone looks at the workdir."""
+    (tmp_path / "file").write_text("")
+    workdirs = (tmp_path / "file", tmp_path / "other")
+    with Processes(commands(2, workdirs, []), tmp_path, devices=4) as processes:
+        assert processes.statuses() == [2, 2], processes.err(0)
+        for index in range(2):
+            (line,) = [x for x in processes.err(index).splitlines() if x.startswith("colorjax:")]
+            assert "cannot write to" in line
+
+
+# Stands for Slurm's: starts the command in two tasks with the environment that Slurm sets.
+SRUN = """#!/usr/bin/env bash
+while [[ $1 == --* ]]; do shift; done
+for task in 0 1; do
+    SLURM_PROCID=$task SLURM_LOCALID=$task SLURM_STEP_NODELIST=localhost SLURM_NTASKS=2 \\
+        SLURM_STEP_NUM_NODES=1 "$@" &
+done
+wait -n && wait -n
+"""
+
+
+def test_the_slurm_script_trains_in_two_processes(tmp_path):
+    checkout, bin = tmp_path / "checkout", tmp_path / "bin"
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    bin.mkdir()
+    (bin / "srun").write_text(SRUN)
+    (bin / "srun").chmod(0o755)
+    python = checkout / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    script = support.ROOT / "launch" / "slurm.sbatch"
+    done = subprocess.run(
+        ["bash", str(script), *support.flags("cnn", num_steps=2)],
+        cwd=checkout,
+        env=environment(
+            4,
+            PATH=f"{bin}:{os.environ['PATH']}",
+            WORKDIR=str(tmp_path / "run"),
+            SLURM_JOB_ID=str(free_port()),  # of which JAX makes the coordinator's port
+            SLURM_CPUS_PER_TASK="1",
+        ),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "colorjax: process 1 of 2, coordinator localhost:" in done.stdout
+    assert support.checkpoint_steps(tmp_path / "run") == [2]
+    assert json.loads((tmp_path / "run" / "report" / "results.json").read_text())["results"]

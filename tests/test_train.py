@@ -162,7 +162,7 @@ def test_a_step_that_is_not_finite_stops_the_run_and_what_came_before_it_is_kept
         support.train(config, tmp_path / "run")
     bad = error.value.step
     assert re.match(
-        rf"training stopped at step {bad}: \w+ is (nan|inf) \(loss \S+, grad_norm \S+\)\. ",
+        rf"training stopped at step {bad}: \w+ is (nan|inf) \(grad_norm \S+, loss \S+\)\. ",
         str(error.value),
     )
     assert f"saved as step {bad - 1}" in str(error.value)
