@@ -164,7 +164,7 @@ def test_whatever_file_of_the_newest_checkpoint_is_damaged_the_one_before_is_use
 
 
 def test_if_all_checkpoints_are_damaged_nothing_is_made_of_them(tmp_path):
-    for file in _two_checkpoints(tmp_path) + [tmp_path / "3" / "position" / "metadata"]:
+    for file in [*_two_checkpoints(tmp_path), tmp_path / "3" / "position" / "metadata"]:
         file.write_bytes(b"")
     with (
         Checkpoints(tmp_path, note=lambda line: None) as checkpoints,

@@ -1,6 +1,9 @@
 """Several processes on this machine, over loopback: the same results, and the same end."""
 
+import functools
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,9 +13,12 @@ import numpy as np
 import pytest
 import support
 
+from colorjax import distributed
+
 # Generous: a machine may be loaded.
 LIMIT = 300
-LAYOUTS = {"1x4": (1, 4), "2x2": (2, 2), "4x1": (4, 1), "1x1": (1, 1)}
+# Processes and devices of each; in this order, so that each goes on from those before it.
+LAYOUTS = {"1x4": (1, 4), "2x2": (2, 2), "4x1": (4, 1), "1x1": (1, 1), "1x4 again": (1, 4)}
 
 
 def free_port() -> int:
@@ -69,54 +75,51 @@ class Processes:
             time.sleep(0.02)
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """The arrays of many_processes.py by layout. Each finds the checkpoints of those before it."""
-    folder = tmp_path_factory.mktemp("layouts")
-    script = str(support.ROOT / "tests" / "many_processes.py")
-    arrays = {}
-    for name, (count, devices) in LAYOUTS.items():
-        address = f"127.0.0.1:{free_port()}"
-        commands = [
-            [sys.executable, script, str(folder), name, address, str(count), str(index)]
-            for index in range(count)
-        ]
-        with Processes(commands, tmp_path_factory.mktemp(name), devices) as processes:
-            statuses = processes.statuses()
-            assert statuses == [0] * count, processes.err(0)[-3000:]
-        with np.load(folder / f"{name}.npz") as file:
-            arrays[name] = dict(file)
-    return arrays
+@functools.cache
+def result(layout):
+    """The arrays of many_processes.py. It finds the checkpoints of the layouts before it."""
+    folder = support.session_folder() / "layouts"
+    (folder / "of processes" / layout).mkdir(parents=True)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    script, address = str(support.ROOT / "tests/many_processes.py"), f"127.0.0.1:{free_port()}"
+    count, devices = LAYOUTS[layout]
+    commands = [
+        [sys.executable, script, str(folder / "checkpoints"), layout, address, str(count), str(i)]
+        for i in range(count)
+    ]
+    with Processes(commands, folder / "of processes" / layout, devices) as processes:
+        assert processes.statuses() == [0] * count, processes.err(0)[-3000:]
+    with np.load(folder / "checkpoints" / f"{layout}.npz") as file:
+        return dict(file)
 
 
 def part(arrays, key):
     return {name.removeprefix(f"{key}/"): x for name, x in arrays.items() if name.startswith(key)}
 
 
-@pytest.mark.parametrize("layout", ["2x2", "4x1", "1x1"])
-@pytest.mark.parametrize(("key", "atol"), [("one", 1e-5), ("fifty", 1e-9)])
-def test_processes_and_devices_change_nothing(results, layout, key, atol):
-    """One step in float32, fifty in float64: parameters, moments, statistics and averages."""
-    expected, found = (part(results[name], key) for name in ("1x4", layout))
-    assert expected.keys() == found.keys()
-    assert len(expected) > 20
-    for name, x in expected.items():
-        np.testing.assert_allclose(found[name], x, rtol=0, atol=atol, err_msg=name)
+OTHERS = ["2x2", *(pytest.param(x, marks=pytest.mark.slow) for x in ("4x1", "1x1", "1x4 again"))]
 
 
-def test_a_checkpoint_of_any_layout_goes_on_in_any_other(results):
-    """In the second half of the fifty steps."""
-    expected = part(results["1x4"], "fifty")
-    seen = 0
-    for layout, arrays in results.items():
-        for other in LAYOUTS:
-            found = part(arrays, f"from {other}")
-            seen += bool(found)
-            for name, x in found.items():
-                message = f"{layout} from {other}: {name}"
-                np.testing.assert_allclose(x, expected[name], rtol=0, atol=1e-9, err_msg=message)
-    # The last finds those of all others, and its own.
-    assert seen == 1 + 2 + 3 + 4
+@pytest.mark.parametrize("layout", OTHERS)
+def test_processes_and_devices_change_nothing(layout):
+    """One step in float32, fifty in float64: parameters, moments, statistics and averages.
+
+    And the second half of the fifty, from the checkpoint of every layout before it.
+    """
+    expected, found = result("1x4"), result(layout)
+    sources = list(LAYOUTS)[: list(LAYOUTS).index(layout) + 1]
+    compared = 0
+    for of, key, atol in (
+        ("one", "one", 1e-5),
+        ("fifty", "fifty", 1e-9),
+        *(("fifty", f"from {source}", 1e-9) for source in sources),
+    ):
+        wanted, got = part(expected, of), part(found, key)
+        assert wanted.keys() == got.keys()
+        for name, x in wanted.items():
+            np.testing.assert_allclose(got[name], x, rtol=0, atol=atol, err_msg=f"{key} {name}")
+            compared += 1
+    assert compared > 20 * (2 + len(sources))
 
 
 def commands(count, workdirs, flags, **overrides):
@@ -171,18 +174,18 @@ def test_two_processes_are_stopped_go_on_and_lose_one(tmp_path):
     assert line.endswith("the same command goes on from the newest checkpoint")
 
 
+@pytest.mark.slow
 def test_a_process_whose_peers_do_not_come_says_so_within_a_minute(tmp_path):
-    """Without the coordinator, and without another; no stack trace."""
-    for missing in (0, 1):
-        command = commands(2, (tmp_path / "run", tmp_path / "run"), [])[1 - missing]
-        began = time.monotonic()
-        with Processes([command], tmp_path) as processes:
-            assert processes.statuses() == [1]
-        assert time.monotonic() - began < 100  # of which the imports are some
-        (line,) = [x for x in processes.err(0).splitlines() if x.startswith("colorjax:")]
+    """One without the coordinator, one without another; no stack trace."""
+    alone = [commands(2, (tmp_path / "run", tmp_path / "run"), [])[index] for index in (0, 1)]
+    with Processes(alone, tmp_path) as processes:
+        assert processes.statuses() == [1, 1]
+    for index in range(2):
+        (line,) = [x for x in processes.err(index).splitlines() if x.startswith("colorjax:")]
         assert "not all processes came to the coordinator 127.0.0.1:" in line
-        assert f"within 45 s (this is process {1 - missing} of 2)" in line
-        assert "stack trace" not in processes.err(0)
+        assert f"within 45 s (this is process {index} of 2)" in line
+        assert "stack trace" not in processes.err(index)
+    assert distributed.START_TIMEOUT == 45
     assert not (tmp_path / "run").exists()
 
 
