@@ -136,7 +136,8 @@ def _stand_down(watch: "subprocess.Popen[bytes]") -> None:
 
 def _end(watch: "subprocess.Popen[bytes]", status: int, line: str) -> None:
     """Ends this process with a line, without waiting for others that may hang in a collective."""
-    print(line, file=sys.stderr, flush=True)
+    if status or is_first():
+        print(line, file=sys.stderr, flush=True)
     sys.stdout.flush()
     # If all end in this way they end in order; if not, the others are told.
     with contextlib.suppress(Exception):
