@@ -1,5 +1,6 @@
 """What wrong input is, and how every command of colorjax ends."""
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -24,7 +25,7 @@ def exit_status(command: Callable[[], None], interrupted: str = "stopped") -> in
       interrupted: what Ctrl-C leaves, and how to go on.
 
     Returns:
-      The exit status: 0; 2 for wrong input; 130 for Ctrl-C; that of an EndedError.
+      The exit status: 0; 1 for a full disk; 2 for wrong input; 130 for Ctrl-C; an EndedError's own.
     """
     try:
         command()
@@ -34,6 +35,14 @@ def exit_status(command: Callable[[], None], interrupted: str = "stopped") -> in
     except EndedError as error:
         print(f"colorjax: {error}", file=sys.stderr)
         return error.status
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(
+            f"colorjax: the disk is full ({error}); make room and give the same command again",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print(f"colorjax: {interrupted}", file=sys.stderr)
         return 130

@@ -126,7 +126,10 @@ def _train_and_evaluate(
             progress.note(f"step {step}, validation: {report.brief(figures)}")
             if distributed.is_first():
                 grid = report.sample_grid({run.name: predict}, state.ema, samples)
-                report.save_image(grid, workdir / "samples" / f"{step:07d}.png")
+                try:
+                    report.save_image(grid, workdir / "samples" / f"{step:07d}.png")
+                except OSError as error:
+                    progress.note(f"Cannot write the samples ({error}); training goes on.")
             distributed.wait_for_all()
             progress.restart_clock(step)
 
