@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -100,7 +101,11 @@ def prepare(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (folder.parent / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"Waiting for the process that prepares {folder}.", file=sys.stderr)
+                fcntl.flock(lock, fcntl.LOCK_EX)
             builder = _again(builder)  # another process may have been faster
             if not is_prepared(builder):
                 # Cut off or damaged, and nobody is writing it: the lock is ours.
