@@ -5,7 +5,9 @@ import jax
 import jax.numpy as jnp
 
 
-def translate_and_cut(rng: jax.Array, images: jax.Array, max_shift: float, cut: float) -> jax.Array:
+def translate_and_cut(
+    rngs: jax.Array, images: jax.Array, max_shift: float, cut: float
+) -> jax.Array:
     """Shifts each image and blanks a square of it; differentiable in the images.
 
     Applied to real and fake alike, it keeps a discriminator from memorising few images without
@@ -13,7 +15,7 @@ def translate_and_cut(rng: jax.Array, images: jax.Array, max_shift: float, cut: 
     Data-Efficient GAN Training"); colours are left alone, for they are what is judged.
 
     Args:
-      rng: a key; every image draws its own shift and square.
+      rngs: [N] keys: every image draws its own shift and square.
       images: [N, H, W, C] floats.
       max_shift: largest shift, as a share of the side; what comes in is zero.
       cut: side of the square set to zero, as a share of the side.
@@ -22,16 +24,16 @@ def translate_and_cut(rng: jax.Array, images: jax.Array, max_shift: float, cut: 
       [N, H, W, C].
     """
     chex.assert_rank(images, 4)
-    count, height, width, _ = images.shape
-    shift_rng, cut_rng = jax.random.split(rng)
+    _, height, width, _ = images.shape
     limit = jnp.array([round(height * max_shift), round(width * max_shift)])
-    shift = jax.random.randint(shift_rng, (count, 2), -limit[None], limit[None] + 1)
     side = jnp.array([round(height * cut), round(width * cut)])
-    corner = jax.random.randint(
-        cut_rng, (count, 2), -(side[None] // 2), jnp.array([[height, width]]) - side[None] // 2
-    )
 
-    def augment(image: jax.Array, shift: jax.Array, corner: jax.Array) -> jax.Array:
+    def augment(image: jax.Array, rng: jax.Array) -> jax.Array:
+        shift_rng, cut_rng = jax.random.split(rng)
+        shift = jax.random.randint(shift_rng, (2,), -limit, limit + 1)
+        corner = jax.random.randint(
+            cut_rng, (2,), -(side // 2), jnp.array([height, width]) - side // 2
+        )
         keep = []
         for axis, length in enumerate((height, width)):
             position = jnp.arange(length)
@@ -42,4 +44,4 @@ def translate_and_cut(rng: jax.Array, images: jax.Array, max_shift: float, cut: 
         mask = (rows[:, None] & columns[None, :]) & (rows_left[:, None] | columns_left[None, :])
         return jnp.roll(image, shift, axis=(0, 1)) * mask[..., None].astype(image.dtype)
 
-    return jax.vmap(augment)(images, shift, corner)
+    return jax.vmap(augment)(images, rngs)

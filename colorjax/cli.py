@@ -178,7 +178,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from colorjax import parallel, tables
     from colorjax.evaluate_runs import evaluate_runs
 
-    parallel.keep_compiled()
+    parallel.configure()
     found = evaluate_runs(
         options.runs,
         options.output,

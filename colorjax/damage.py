@@ -125,12 +125,12 @@ DAMAGES: dict[str, Damage] = {
 
 
 def damage(
-    rng: jax.Array, l: jax.Array, strengths: Mapping[str, float], probability: float
+    rngs: jax.Array, l: jax.Array, strengths: Mapping[str, float], probability: float
 ) -> jax.Array:
     """Damages each image of a training batch in its own way.
 
     Args:
-      rng: a key.
+      rngs: [N] keys: every image draws its own.
       l: [N, H, W, 1] L in [0, 100].
       strengths: by name of DAMAGES, the largest strength, in [0, 1]; those that are not there, or
         0, are left out of the program.
@@ -156,7 +156,7 @@ def damage(
         return _apply(rng, l, drawn)
 
     chex.assert_shape(l, (None, None, None, 1))
-    return jax.vmap(one)(jax.random.split(rng, len(l)), l)
+    return jax.vmap(one)(rngs, l)
 
 
 def damage_fixed(

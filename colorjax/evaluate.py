@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from colorjax import eval_steps, parallel
+from colorjax import distributed, eval_steps, parallel
 from colorjax.baselines import baseline_tables, by_lightness, saturation_factor, total_sums
 from colorjax.lab import rgb_to_lab
 from colorjax.metrics import colorfulness
@@ -116,7 +116,7 @@ def predictions(contender: Contender, images: np.ndarray, batch_size: int) -> np
     Returns:
       [N, H, W, 2] in Lab units, times the contender's factor.
     """
-    process = parallel.process()
+    process = distributed.process()
     own = slice(process["process_index"], None, process["process_count"])
     found = []
     for start in range(0, len(images), batch_size):

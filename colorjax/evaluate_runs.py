@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from colorjax import evaluate, parallel, report
+from colorjax import distributed, evaluate, report
 from colorjax.data import pipeline
 from colorjax.data.pipeline import Source
 from colorjax.data.preparing import progress
@@ -59,7 +59,7 @@ def evaluate_runs(
     grey = _count_grey(images, count, dataset or data)
     fitting, fitted_on = _fitting(runs[0], images, data)
     batch_size = IMAGES_PER_DEVICE * jax.device_count()
-    read = {"batch_size": batch_size, **parallel.process()}
+    read = {"batch_size": batch_size, **distributed.process()}
 
     def batches(source: Source, limit: int, image_size: int) -> Iterator[dict[str, np.ndarray]]:
         return pipeline.eval_batches(source, image_size=image_size, limit=limit, **read)

@@ -7,34 +7,44 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from colorjax import parallel, tables
-from colorjax.errors import InputError, exit_status
-from colorjax.train import NonFiniteError, train_and_evaluate
+from colorjax import distributed, parallel, tables
+from colorjax.errors import EndedError, InputError, exit_status
+from colorjax.stopping import StopRequested
+from colorjax.train import train_and_evaluate
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="As configs/gan.py:image_folder.")
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder of the run; by default runs/<config>-<data set>."
 )
+COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, of several.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0.")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Takes these three from Slurm, GKE or a TPU.")
+STOPPED_STATUS = flags.DEFINE_integer("stopped_status", 0, "The exit status after SIGTERM.")
 
 
 def main() -> int:
     """Parses the flags and trains. Returns the exit status."""
-    return exit_status(train, "stopped; the same command goes on from the newest checkpoint")
+    return exit_status(train, f"stopped; {distributed.GO_ON}")
 
 
 def train() -> None:
-    """Trains what the flags say and prints the table."""
+    """Trains what the flags say, with the other processes if there are any; prints the table."""
     config = parse_flags()
-    parallel.keep_compiled()
+    parallel.configure(config.deterministic)
     name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).name.split(".")[0]
     workdir = Path(WORKDIR.value or f"runs/{name}-{config.dataset.name}")
     command = shlex.join(["python", "-m", "colorjax.main", *sys.argv[1:]])
-    try:
-        results = train_and_evaluate(config, workdir, command)
-    except NonFiniteError as error:
-        sys.exit(f"colorjax: training stopped at {error}")
-    print(tables.results_table(results))
-    print(f"The report is in {workdir / 'report'}, sample grids in {workdir / 'samples'}.")
+    processes = COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value
+    with distributed.started(*processes, detect=DISTRIBUTED.value):
+        try:
+            results = train_and_evaluate(config, workdir, command)
+        except StopRequested as stopped:
+            raise EndedError(str(stopped), STOPPED_STATUS.value) from None
+        if distributed.is_first():
+            print(tables.results_table(results))
+            shown = workdir / "report", workdir / "samples"
+            print("The report is in {}, sample grids in {}.".format(*shown))
 
 
 def parse_flags() -> ConfigDict:

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from colorjax import distributed
 from colorjax.errors import InputError
 
 AXIS = "batch"
@@ -22,14 +25,38 @@ def compile_train_step(step: Callable[..., Any]) -> Callable[..., Any]:
     one, as `shard` gives it. `out_axes=None` does not check that the replicas agree: the step must
     reduce over `AXIS` what it computes from its part of the batch.
     """
-    return jax.pmap(
-        step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0
+    return _started_together(
+        jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0)
     )
 
 
 def compile_eval_step(step: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles `step(variables, batch) -> per-image values`, which keep the device axis."""
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0))
+    return _started_together(jax.pmap(step, axis_name=AXIS, in_axes=(None, 0)))
+
+
+def _started_together(step: Any) -> Callable[..., Any]:
+    """Makes processes wait for each other between the compilation of a step and its first call.
+
+    They compile for different times, and a CPU's collectives (Gloo's) wait for 30 s to be joined.
+    The call then finds the program in the cache of compiled ones.
+
+    Args:
+      step: a pmapped function, always called with the same shapes.
+    """
+    if jax.process_count() == 1 or jax.default_backend() != "cpu":
+        return step
+    compiled = False
+
+    def call(*arguments: Any) -> Any:
+        nonlocal compiled
+        if not compiled:
+            step.lower(*arguments).compile()
+            distributed.wait_for_all()
+            compiled = True
+        return step(*arguments)
+
+    return call
 
 
 def replicate(tree: Any) -> Any:
@@ -64,23 +91,52 @@ def gather(tree: Any) -> Any:
     return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), tree)
 
 
-def process() -> dict[str, int]:
-    """Which process of how many this is: process_index and process_count."""
-    return {"process_index": jax.process_index(), "process_count": jax.process_count()}
+def positions(count: int) -> jax.Array:
+    """Where this device's images stand in the global batch; called in a step.
+
+    What is random for an image follows its position, so that it depends neither on the number of
+    devices nor on that of processes. Image i of the global batch is with process i %
+    process_count, as `data.pipeline` reads it; a process's devices have consecutive ones of its.
+
+    Args:
+      count: images on this device.
+
+    Returns:
+      [count] int32.
+    """
+    processes = jax.process_count()
+    local_devices = lax.axis_size(AXIS) // processes
+    process, device = jnp.divmod(lax.axis_index(AXIS), local_devices)
+    return (device * count + jnp.arange(count)) * processes + process
 
 
-def check_batch_size(batch_size: int) -> None:
+def check_batch_size(batch_size: int, accumulate_steps: int = 1) -> None:
     """Raises InputError if the devices of all processes cannot share the batch equally."""
     count = jax.device_count()
-    if batch_size < 1 or batch_size % count:
+    if accumulate_steps < 1:
         raise InputError(
-            f"config.batch_size={batch_size} cannot be shared by {count} devices; "
-            f"set it to a multiple of {count}"
+            f"config.accumulate_steps={accumulate_steps} cannot work; it must be at least 1"
+        )
+    if batch_size < 1 or batch_size % (count * accumulate_steps):
+        parts = f" in {accumulate_steps} parts each" if accumulate_steps > 1 else ""
+        raise InputError(
+            f"config.batch_size={batch_size} cannot be shared by {count} devices{parts}; "
+            f"set it to a multiple of {count * accumulate_steps}"
         )
 
 
-def keep_compiled() -> None:
-    """Keeps compiled steps in the user's cache, unless JAX was told of another place."""
+def configure(deterministic: bool = False) -> None:
+    """Sets up JAX; has to come before the first look at the devices.
+
+    Compiled steps are kept in the user's cache, unless JAX was told of another place.
+
+    Args:
+      deterministic: kernels on GPUs give the same bits each time, which may be slower. CPUs and
+        TPUs do so anyway.
+    """
+    if deterministic:
+        xla_flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{xla_flags} --xla_gpu_deterministic_ops=true".strip()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
         jax.config.update("jax_compilation_cache_dir", str(cache / "colorjax/compilation"))

@@ -79,6 +79,7 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
         "optimizer": optimizer,
         "ema_decay": config.ema_decay,
         "damage": _damage(config.damage),
+        "accumulate_steps": config.accumulate_steps,
     }
     loss = losses.regression_loss(config.loss, config.huber_delta)
     d_net, adversarial_step, adversarial_from = None, None, config.num_steps

@@ -23,7 +23,8 @@ class TrainState(struct.PyTreeNode):
     """Everything that changes while training, and the key that does not.
 
     Attributes:
-      step: int32 scalar, the number of updates so far.
+      step: int32 scalar, the number of updates so far; its complement (~step, below zero) once a
+        loss or a gradient was not finite: nothing is updated from then on.
       rng: the data of a key, constant: a step folds its number and its device into it.
       generator: the network that predicts a*b*.
       discriminator: the network that judges them; None in a regression run.

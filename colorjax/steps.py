@@ -2,9 +2,12 @@
 
 What a step needs besides state and batch is bound to it with `functools.partial`; `parallel.py`
 compiles it over the devices. A batch is {"image": [N, H, W, 3] uint8 sRGB}.
+
+A step whose loss or gradients are not finite updates nothing, and neither do those after it.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -15,7 +18,7 @@ from jax import lax
 
 from colorjax.lab import AB_SCALE, L_SCALE, normalize, rgb_to_lab
 from colorjax.losses import AdversarialLoss, Loss
-from colorjax.parallel import AXIS
+from colorjax.parallel import AXIS, positions
 from colorjax.state import NetState, TrainState, Variables
 
 Batch = Mapping[str, jax.Array]
@@ -34,6 +37,7 @@ def regression_step(
     loss: Loss,
     ema_decay: float,
     damage: Damage | None = None,
+    accumulate_steps: int = 1,
 ) -> tuple[TrainState, Metrics]:
     """One update of the generator alone.
 
@@ -44,22 +48,34 @@ def regression_step(
       optimizer: the generator's.
       loss: of predicted and true a*b* / 110.
       ema_decay: of the moving averages, in [0, 1).
-      damage: (key, L [N, H, W, 1] in [0, 100]) -> what the generator sees of L.
+      damage: (N keys, L [N, H, W, 1] in [0, 100]) -> what the generator sees of L.
+      accumulate_steps: in so many parts the batch is gone through, see `_accumulated`.
 
     Returns:
       The state after the update, and scalars averaged over the devices.
     """
-    l, ab = _inputs(batch, _step_rng(state), damage)
 
-    def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-        prediction, batch_stats = _apply(generator, params, state.generator.batch_stats, l)
-        return loss(prediction, ab), batch_stats
+    def gradients(batch_stats: Any, part: Batch) -> Any:
+        l, ab = _inputs(part, damage)
 
-    (value, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.generator.params)
-    grads, value = lax.pmean((grads, value), AXIS)
+        def loss_fn(params: Any) -> tuple[jax.Array, Any]:
+            prediction, updated = _apply(generator, params, batch_stats, l)
+            return loss(prediction, ab), updated
+
+        values, grads = jax.value_and_grad(loss_fn, has_aux=True)(state.generator.params)
+        return (grads, values[0]), values[1]
+
+    values, batch_stats = _accumulated(
+        gradients,
+        state.generator.batch_stats,
+        {**batch, "rngs": _image_rngs(state, len(batch["image"]), 1)},
+        accumulate_steps,
+    )
+    grads, value = lax.pmean(values, AXIS)
     net = _update(state.generator, grads, batch_stats, optimizer)
-    state = _advance(state, net, state.discriminator, ema_decay)
-    return state, {"loss": value, "grad_norm": optax.tree.norm(grads)}
+    scalars = {"loss": value, "grad_norm": optax.tree.norm(grads)}
+    updated = _advance(state, net, state.discriminator, ema_decay)
+    return _if_finite(state, updated, scalars), scalars
 
 
 def gan_step(
@@ -75,6 +91,7 @@ def gan_step(
     augment: Callable[[jax.Array, jax.Array], jax.Array],
     ema_decay: float,
     damage: Damage | None = None,
+    accumulate_steps: int = 1,
 ) -> tuple[TrainState, Metrics]:
     """One simultaneous update of generator and discriminator.
 
@@ -90,51 +107,63 @@ def gan_step(
       discriminator_optimizer: the discriminator's.
       loss: of predicted and true a*b* / 110, already weighted against the adversarial one.
       adversarial: the two sides' losses.
-      augment: (key, [N, H, W, 3]) -> the same shape: what the discriminator sees of an image.
+      augment: (N keys, [N, H, W, 3]) -> the same shape: what the discriminator sees of an image.
       ema_decay: of the generator's moving averages, in [0, 1).
-      damage: (key, L [N, H, W, 1] in [0, 100]) -> what both networks see of L.
+      damage: (N keys, L [N, H, W, 1] in [0, 100]) -> what both networks see of L.
+      accumulate_steps: in so many parts the batch is gone through, see `_accumulated`.
 
     Returns:
       The state after the update, and scalars averaged over the devices.
     """
     assert state.discriminator is not None
     g_net, d_net = state.generator, state.discriminator
-    rng = _step_rng(state)
-    real_rng, fake_rng = jax.random.split(rng)
-    l, ab = _inputs(batch, rng, damage)
 
-    def score(params: Any, ab: jax.Array, rng: jax.Array) -> tuple[jax.Array, Any]:
-        seen = augment(rng, jnp.concatenate([l, ab], axis=-1))
-        return _apply(discriminator, params, d_net.batch_stats, seen[..., :1], seen[..., 1:])
+    def gradients(batch_stats: Any, part: Batch) -> Any:
+        l, ab = _inputs(part, damage)
 
-    fake, g_vjp, g_batch_stats = jax.vjp(
-        lambda params: _apply(generator, params, g_net.batch_stats, l), g_net.params, has_aux=True
+        def score(params: Any, ab: jax.Array, rngs: jax.Array) -> tuple[jax.Array, Any]:
+            seen = augment(rngs, jnp.concatenate([l, ab], axis=-1))
+            return _apply(discriminator, params, d_net.batch_stats, seen[..., :1], seen[..., 1:])
+
+        fake, g_vjp, g_batch_stats = jax.vjp(
+            lambda params: _apply(generator, params, batch_stats[0], l), g_net.params, has_aux=True
+        )
+        logits_real, real_vjp, d_batch_stats = jax.vjp(
+            lambda params: score(params, ab, part["rngs"][:, 1]), d_net.params, has_aux=True
+        )
+        # Spectral normalisation moves on by the parameters alone: the same in both passes, and in
+        # all parts of a batch.
+        logits_fake, fake_vjp, _ = jax.vjp(
+            lambda params, fake: score(params, fake, part["rngs"][:, 2]),
+            d_net.params,
+            fake,
+            has_aux=True,
+        )
+        d_loss, (real_cotangent, fake_cotangent) = jax.value_and_grad(
+            adversarial.discriminator, argnums=(0, 1)
+        )(logits_real, logits_fake)
+        d_grads = jax.tree.map(jnp.add, real_vjp(real_cotangent)[0], fake_vjp(fake_cotangent)[0])
+
+        adversarial_value, cotangent = jax.value_and_grad(adversarial.generator)(logits_fake)
+        loss_value, loss_cotangent = jax.value_and_grad(loss)(fake, ab)
+        (g_grads,) = g_vjp(fake_vjp(cotangent)[1] + loss_cotangent)
+        scalars = {
+            "loss": loss_value,
+            "adversarial_loss": adversarial_value,
+            "discriminator_loss": d_loss,
+            "accuracy_real": jnp.mean(logits_real > 0),
+            "accuracy_fake": jnp.mean(logits_fake < 0),
+        }
+        return (g_grads, d_grads, scalars), (g_batch_stats, d_batch_stats)
+
+    values, (g_batch_stats, d_batch_stats) = _accumulated(
+        gradients,
+        (g_net.batch_stats, d_net.batch_stats),
+        {**batch, "rngs": _image_rngs(state, len(batch["image"]), 3)},
+        accumulate_steps,
     )
-    logits_real, real_vjp, d_batch_stats = jax.vjp(
-        lambda params: score(params, ab, real_rng), d_net.params, has_aux=True
-    )
-    # Spectral normalisation moves on by the parameters alone: the same in both passes.
-    logits_fake, fake_vjp, _ = jax.vjp(
-        lambda params, fake: score(params, fake, fake_rng), d_net.params, fake, has_aux=True
-    )
-    d_loss, (real_cotangent, fake_cotangent) = jax.value_and_grad(
-        adversarial.discriminator, argnums=(0, 1)
-    )(logits_real, logits_fake)
-    d_grads = jax.tree.map(jnp.add, real_vjp(real_cotangent)[0], fake_vjp(fake_cotangent)[0])
-
-    adversarial_value, cotangent = jax.value_and_grad(adversarial.generator)(logits_fake)
-    loss_value, loss_cotangent = jax.value_and_grad(loss)(fake, ab)
-    (g_grads,) = g_vjp(fake_vjp(cotangent)[1] + loss_cotangent)
-
-    scalars = {
-        "loss": loss_value,
-        "adversarial_loss": adversarial_value,
-        "discriminator_loss": d_loss,
-        "accuracy_real": jnp.mean(logits_real > 0),
-        "accuracy_fake": jnp.mean(logits_fake < 0),
-    }
-    g_grads, d_grads, scalars = lax.pmean((g_grads, d_grads, scalars), AXIS)
-    state = _advance(
+    g_grads, d_grads, scalars = lax.pmean(values, AXIS)
+    updated = _advance(
         state,
         _update(g_net, g_grads, g_batch_stats, optimizer),
         _update(d_net, d_grads, d_batch_stats, discriminator_optimizer),
@@ -142,7 +171,7 @@ def gan_step(
     )
     scalars["grad_norm"] = optax.tree.norm(g_grads)
     scalars["discriminator_grad_norm"] = optax.tree.norm(d_grads)
-    return state, scalars
+    return _if_finite(state, updated, scalars), scalars
 
 
 def model_predictor(generator: nn.Module) -> Predictor:
@@ -160,20 +189,63 @@ def to_float(image: jax.Array) -> jax.Array:
     return image.astype(jnp.float32) / 255.0
 
 
-def _step_rng(state: TrainState) -> jax.Array:
-    """The key of this step on this device."""
+def _image_rngs(state: TrainState, count: int, uses: int) -> jax.Array:
+    """Keys [count, uses] for this device's images, the same for any number of devices."""
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    return jax.random.fold_in(rng, lax.axis_index(AXIS))
+    rngs = jax.vmap(partial(jax.random.fold_in, rng))(positions(count))
+    return jax.vmap(partial(jax.random.split, num=uses))(rngs)
 
 
-def _inputs(batch: Batch, rng: jax.Array, damage: Damage | None) -> tuple[jax.Array, jax.Array]:
+def _inputs(part: Batch, damage: Damage | None) -> tuple[jax.Array, jax.Array]:
     """L / 50 - 1, damaged if so wanted, and the true a*b* / 110."""
-    lab = rgb_to_lab(to_float(batch["image"]))
+    lab = rgb_to_lab(to_float(part["image"]))
     if damage is not None:
-        # A key that the other random numbers of the step do not come from.
-        l = damage(jax.random.fold_in(rng, 2), lab[..., :1])
-        lab = jnp.concatenate([l, lab[..., 1:]], axis=-1)
+        lab = jnp.concatenate([damage(part["rngs"][:, 0], lab[..., :1]), lab[..., 1:]], axis=-1)
     return normalize(lab)
+
+
+def _accumulated(
+    gradients: Callable[[Any, Batch], tuple[Any, Any]], batch_stats: Any, batch: Batch, count: int
+) -> tuple[Any, Any]:
+    """Goes through a batch in equal parts, one after the other, to hold only one in memory.
+
+    The means are those of the whole batch, but for BatchNorm: it normalises each part by the part's
+    own statistics (over all devices), and its moving averages move on with each.
+
+    Args:
+      gradients: (batch_stats, part) -> (what to average, the new batch_stats).
+      batch_stats: before the first part.
+      batch: this device's part.
+      count: number of parts, a divisor of the batch.
+
+    Returns:
+      The means over the parts, and the statistics after the last.
+    """
+    if count == 1:
+        return gradients(batch_stats, batch)
+    parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+    shapes, _ = jax.eval_shape(gradients, batch_stats, jax.tree.map(lambda x: x[0], parts))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def add(carry: Any, part: Batch) -> tuple[Any, None]:
+        total, batch_stats = carry
+        values, batch_stats = gradients(batch_stats, part)
+        return (jax.tree.map(jnp.add, total, values), batch_stats), None
+
+    (total, batch_stats), _ = lax.scan(add, (zeros, batch_stats), parts)
+    return jax.tree.map(lambda x: x / count, total), batch_stats
+
+
+def _if_finite(state: TrainState, updated: TrainState, scalars: Metrics) -> TrainState:
+    """The updated state, or, from a step on whose scalars are not all finite, the one before it.
+
+    The host looks at the scalars when the next step is on its way already; so the state remembers,
+    by a step number below zero, that nothing may be updated any more.
+    """
+    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(value)) for value in scalars.values()]))
+    halted = state.replace(step=jnp.where(state.step < 0, state.step, ~state.step))
+    goes_on = finite & (state.step >= 0)
+    return jax.tree.map(partial(jnp.where, goes_on), updated, halted)
 
 
 def _apply(module: nn.Module, params: Any, batch_stats: Any, *inputs: jax.Array) -> Any:

@@ -1,36 +1,30 @@
 """Training, readable top to bottom: data, state, the loop, the report."""
 
-import functools
-import importlib.util
-import math
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from colorjax import checkpoint, evaluate, losses, parallel, pictures, report, scores, tables
+from colorjax import checkpoint, distributed, evaluate, parallel, pictures, report, scores, tables
+from colorjax.checks import check_config
 from colorjax.data import pipeline
-from colorjax.errors import InputError
+from colorjax.errors import EndedError
 from colorjax.evaluate import Contender
-from colorjax.models import SIZE_MULTIPLE, build_generator
+from colorjax.inflight import InFlight, NonFiniteError
 from colorjax.progress import TrainingProgress
 from colorjax.run import Run, build_run
 from colorjax.runs import BEFORE
 from colorjax.state import Variables
 from colorjax.steps import model_predictor
-from colorjax.workdir import MetricsWriter, claim
+from colorjax.stopping import MESSAGE, Stopping, StopRequested
+from colorjax.workdir import MetricsWriter, claimed
 
 SAMPLES = 8
 REGRESSION = "regression before the adversarial phase"
 SCALED = "scaled regression"
-
-
-class NonFiniteError(FloatingPointError):
-    """A loss or a gradient is not finite. Checkpoints from before it are kept."""
 
 
 def train_and_evaluate(
@@ -38,7 +32,9 @@ def train_and_evaluate(
 ) -> dict[str, scores.Figures]:
     """Trains what the config says, from the workdir's newest checkpoint if there is one.
 
-    Leaves in the workdir: config.json, metrics.jsonl, checkpoints/, samples/ and report/.
+    Leaves in the workdir: config.json, metrics.jsonl, checkpoints/, samples/ and report/; of a
+    batch whose loss or gradients are not finite, nonfinite/. All processes call it, the first
+    alone touches the workdir.
 
     Args:
       config: see configs/common.py.
@@ -50,8 +46,17 @@ def train_and_evaluate(
 
     Raises:
       InputError: something in the config cannot work, or the workdir holds another run.
-      NonFiniteError: a loss or a gradient is not finite.
+      NonFiniteError: a loss or a gradient is not finite. What came before it is saved.
+      StopRequested: SIGTERM came. What was done is saved.
+      EndedError: the last checkpoint could not be saved.
     """
+    with Stopping() as stopping:
+        return _train_and_evaluate(config, workdir, command, stopping)
+
+
+def _train_and_evaluate(
+    config: ConfigDict, workdir: Path, command: str, stopping: Stopping
+) -> dict[str, scores.Figures]:
     check_config(config)
     sources = pipeline.load_sources(
         config.dataset.name,
@@ -62,13 +67,12 @@ def train_and_evaluate(
         min_chroma=config.dataset.min_chroma,
     )
     run, state = build_run(config, resumes=checkpoint.any_saved(workdir))
-    claim(workdir, {**config.to_dict(), "command": command}, sources.key)
     step = 0
 
     read = {
         "batch_size": config.batch_size,
         "image_size": config.image_size,
-        **parallel.process(),
+        **distributed.process(),
     }
     batches = pipeline.train_iterator(
         sources.train,
@@ -79,7 +83,12 @@ def train_and_evaluate(
         place=parallel.shard,
         **read,
     )
-    training, validation = (partial(pipeline.eval_batches, split, **read) for split in sources[:2])
+    training, validation = (
+        lambda split=split, **options: stopping.each(
+            pipeline.eval_batches(split, **read, **options)
+        )
+        for split in sources[:2]
+    )
     samples = pipeline.sample_images(sources.validation, SAMPLES, config.image_size)
     predict = model_predictor(run.generator)
     before = workdir / BEFORE  # what the adversarial phase has to beat
@@ -93,76 +102,112 @@ def train_and_evaluate(
     def score(*contenders: Contender) -> scores.Scores:
         return evaluate.score(contenders, lambda image_size: validation())
 
-    def show(step: int, variables: Variables, figures: scores.Figures) -> None:
-        """Writes down an evaluation while training, and what the model paints."""
-        writer.write(step, "validation", figures)
-        progress.note(f"step {step}, validation: {tables.brief(figures)}")
-        grid = pictures.sample_grid({run.name: predict}, variables, samples)
-        pictures.save_image(grid, workdir / "samples" / f"{step:07d}.png")
-
+    # All processes know what the data are before the first of them writes.
+    stopping.check()
     with (
-        checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoints_to_keep) as checkpoints,
+        claimed(workdir, {**config.to_dict(), "command": command}, sources.key),
         TrainingProgress(config.num_steps, config.batch_size) as progress,
+        checkpoint.Checkpoints(
+            workdir / "checkpoints",
+            config.checkpoints_to_keep,
+            best=lambda steps: writer.best(steps, config.best_checkpoint),
+            note=progress.note,
+        ) as checkpoints,
     ):
-        if checkpoints.latest_step is not None:
-            step = checkpoints.latest_step
-            state, position = checkpoints.restore(state)
+        restored = checkpoints.restore(state)
+        if restored is not None:
+            step, state, position = restored
             batches.set_state(position["batches"])
             run = _going_on(run, step, position["adversarial_from"])
             progress.note(f"Going on from step {step} of {workdir}.")
-        writer = MetricsWriter(workdir, step, config.tensorboard)
-        progress.restart_clock(step)
-        pending: list[Any] = []
-        compiled = set()
-        while step < config.num_steps:
-            if step == run.adversarial_from:
-                regression = score(*with_scaled(contender(state.ema, REGRESSION)))
-                scores.save(regression, before)
-                results = scores.figures_of(regression)
-                if step and step % config.eval_every == 0:
-                    show(step, state.ema, results[REGRESSION])
-                for name, figures in results.items():
-                    writer.write(step, f"validation, {name}", figures)
-                    progress.note(f"step {step}, {name}: {tables.brief(figures)}")
-                progress.restart_clock(step)
-            batch = next(batches)
-            train_step = run.step_at(step)
-            # Dispatched, not awaited: while it runs, the next batch is read.
-            with jax.transfer_guard("disallow"):
-                state, metrics = train_step(state, batch)
-            step += 1
-            pending.append(metrics)
-            if len(pending) > 1:
-                # At most two steps on their way: XLA's CPU collectives deadlock behind many.
-                jax.block_until_ready(pending[-2])
-            is_last = step == config.num_steps
-            saves = is_last or step % config.checkpoint_every == 0
-            # At the end, and where the adversarial phase begins, more is evaluated than this.
-            evaluates = step % config.eval_every == 0 and step not in (
-                config.num_steps,
-                run.adversarial_from,
-            )
-            if saves or evaluates or step % config.log_every == 0:
-                figures = mean_of_finite(jax.device_get(pending), step)
-                pending.clear()
+        writer = MetricsWriter(workdir, step, config.tensorboard, progress.note)
+
+        def position_now() -> dict[str, Any]:
+            return {"batches": batches.get_state(), "adversarial_from": run.adversarial_from}
+
+        def log() -> None:
+            if in_flight:
+                figures = in_flight.means()
                 figures["images_per_second"] = progress.show(step, figures)
                 writer.write(step, "train", figures)
-            if evaluates:
-                show(step, state.ema, scores.figures_of(score(contender(state.ema)))[run.name])
-                progress.restart_clock(step)
-            if saves:
-                # Last: every line of metrics.jsonl up to here is written, but for those that are
-                # written before the next step or after the last one, when it is restored too.
-                position = {
-                    "batches": batches.get_state(),
-                    "adversarial_from": run.adversarial_from,
-                }
-                checkpoints.save(step, state, position)
-            if train_step not in compiled:
-                compiled.add(train_step)
-                jax.block_until_ready(metrics)
-                progress.note(f"step {step}: compiled and done in {progress.seconds():.1f} s")
-                progress.restart_clock(step)
+
+        def show(figures: scores.Figures) -> None:
+            """Writes down an evaluation after this step, and what the model paints."""
+            if writer.has(step, "validation"):
+                return  # by a run that was stopped meanwhile
+            writer.write(step, "validation", figures)
+            progress.note(f"step {step}, validation: {tables.brief(figures)}")
+            if distributed.is_first():
+                grid = pictures.sample_grid({run.name: predict}, state.ema, samples)
+                try:
+                    pictures.save_image(grid, workdir / "samples" / f"{step:07d}.png")
+                except OSError as error:
+                    progress.note(f"Cannot write the samples ({error}); training goes on.")
+            distributed.wait_for_all()
+
+        def evaluate_now() -> None:
+            """Unless more than this is evaluated here: at the end, and before the discriminator."""
+            if step % config.eval_every or step in (0, config.num_steps, run.adversarial_from):
+                return
+            if not writer.has(step, "validation"):
+                show(scores.figures_of(score(contender(state.ema)))[run.name])
+            progress.restart_clock(step)
+
+        in_flight = InFlight()
+        compiled = set()
+        stopping.at_once = False
+        progress.restart_clock(step)
+        try:
+            evaluate_now()
+            while step < config.num_steps:
+                if step == run.adversarial_from:
+                    in_flight.settle()
+                    regression = score(*with_scaled(contender(state.ema, REGRESSION)))
+                    if distributed.is_first():
+                        scores.save(regression, before)
+                    results = scores.figures_of(regression)
+                    if step and step % config.eval_every == 0:
+                        show(results[REGRESSION])
+                    for name, figures in results.items():
+                        writer.write(step, f"validation, {name}", figures)
+                        progress.note(f"step {step}, {name}: {tables.brief(figures)}")
+                    progress.restart_clock(step)
+                position = position_now()
+                batch = next(batches)
+                train_step = run.step_at(step)
+                # Dispatched, not awaited: while it runs, the next batch is read.
+                with jax.transfer_guard("disallow"):
+                    state, metrics = train_step(state, batch)
+                step += 1
+                in_flight.add(step, metrics, batch, position)
+                is_last = step == config.num_steps
+                saves = is_last or step % config.checkpoint_every == 0
+                if saves or step % config.eval_every == 0 or step % config.log_every == 0:
+                    log()
+                evaluate_now()
+                if saves:
+                    # Last: every line of metrics.jsonl up to here is written, but for those that
+                    # are written before the next step or after the last one, when it is restored
+                    # too.
+                    checkpoints.save(step, state, position_now())
+                if train_step not in compiled:
+                    compiled.add(train_step)
+                    in_flight.settle()
+                    progress.note(f"step {step}: compiled and done in {progress.seconds():.1f} s")
+                    progress.restart_clock(step)
+                if stopping.asked:
+                    log()
+                    raise StopRequested(MESSAGE)
+        except StopRequested:
+            if step:
+                checkpoints.save(step, state, position_now())
+                progress.note(f"Stopping after step {step}.")
+            raise
+        except NonFiniteError as error:
+            state = state.replace(step=parallel.replicate(jnp.int32(error.step - 1)))
+            checkpoints.save(error.step - 1, state, error.position)
+            error.write_batch(workdir / "nonfinite")
+            raise
         batches.close()
 
         progress.note("Evaluating the model and the baselines.")
@@ -178,12 +223,13 @@ def train_and_evaluate(
         else:
             model = contender(state.ema)
             final = score(model, *constants)
+            # The first process's alone: it writes the report.
             rivals = scores.load(before)
             if rivals is not None:
                 names = [run.name, *rivals.names, *(c.name for c in constants)]
                 final = final.merged(rivals).chosen(names)
                 pairs = [(run.name, rival) for rival in rivals.names]
-        show(step, state.ema, scores.figures_of(final)[run.name])
+        show(scores.figures_of(final)[run.name])
         found, files = report.build_report(
             report.Material(
                 scores=final,
@@ -206,7 +252,13 @@ def train_and_evaluate(
                 commands=[command] if command else [],
             )
         )
-        report.write_report(workdir / "report", files)
+        if distributed.is_first():
+            report.write_report(workdir / "report", files)
+        if checkpoints.latest_step != step:
+            raise EndedError(
+                f"the last checkpoint of {workdir} could not be saved; make room there and give "
+                "the same command again"
+            )
     return found["results"]
 
 
@@ -221,55 +273,3 @@ def _going_on(run: Run, step: int, adversarial_from: int) -> Run:
     return run._replace(
         adversarial_from=adversarial_from if begun else max(run.adversarial_from, step)
     )
-
-
-def check_config(config: ConfigDict) -> None:
-    """Raises InputError for numbers that cannot work: names the key, and what would."""
-    parallel.check_batch_size(config.batch_size)
-    if config.image_size < SIZE_MULTIPLE or config.image_size % SIZE_MULTIPLE:
-        raise InputError(
-            f"config.image_size={config.image_size} cannot be halved five times by the model; "
-            f"set it to a multiple of {SIZE_MULTIPLE}"
-        )
-    for key, fits, rule in (
-        ("num_steps", lambda x: x >= 2, "at least 2"),
-        ("log_every", lambda x: x >= 1, "at least 1"),
-        ("eval_every", lambda x: x >= 1, "at least 1"),
-        ("checkpoint_every", lambda x: x >= 1, "at least 1"),
-        ("checkpoints_to_keep", lambda x: x >= 1, "at least 1"),
-        ("generator_pretrain_steps", lambda x: x >= 0, "0 or more"),
-        ("ema_decay", lambda x: 0 <= x < 1, "in [0, 1)"),
-        ("model.width", lambda x: x > 0, "more than 0"),
-        ("dataset.min_scale", lambda x: 0 < x <= 1, "in (0, 1]"),
-        ("dataset.min_chroma", lambda x: x >= 0, "0 or more"),
-        ("dataset.workers", lambda x: x >= -1, "-1, 0 or more"),
-        *((f"damage.{key}", lambda x: 0 <= x <= 1, "in [0, 1]") for key in config.damage),
-    ):
-        value = functools.reduce(getattr, key.split("."), config)
-        if not fits(value):
-            raise InputError(f"config.{key}={value} cannot work; it must be {rule}")
-    # What these raise shall come before data are prepared.
-    build_generator(config.model)
-    losses.regression_loss(config.loss, config.huber_delta)
-    if "gan" in config:
-        losses.adversarial_loss(config.gan.loss)
-    if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
-        raise InputError(
-            "config.tensorboard needs tensorboardX; pip install 'colorjax[tensorboard]'"
-        )
-
-
-def mean_of_finite(steps: Sequence[Mapping[str, np.ndarray]], last_step: int) -> dict[str, float]:
-    """The mean of each of the scalars of some consecutive steps.
-
-    Raises:
-      NonFiniteError: one is not finite; names it and its step.
-    """
-    for step, scalars in enumerate(steps, last_step - len(steps) + 1):
-        for name, value in scalars.items():
-            if not math.isfinite(value):
-                raise NonFiniteError(
-                    f"step {step}: {name} is {value}; the last good checkpoint is kept. Try a "
-                    "smaller config.optimizer.learning_rate in another --workdir"
-                )
-    return {name: float(np.mean([scalars[name] for scalars in steps])) for name in steps[0]}

@@ -1,10 +1,16 @@
 """The folder of a run: its config, its metrics, and whether it may be gone on with."""
 
+import contextlib
+import errno
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from colorjax import distributed
 from colorjax.errors import InputError
 from colorjax.files import write_text
 
@@ -17,11 +23,67 @@ FREE_KEYS = {
     "eval_every",
     "checkpoint_every",
     "checkpoints_to_keep",
+    "best_checkpoint",
+    "deterministic",
     "tensorboard",
     "command",
 }
 # Where things lie says nothing about what they are: the data set's key does.
 PLACE_KEYS = {"dataset.path", "dataset.validation_path", "dataset.cache_dir", "dataset.variant"}
+
+
+@contextlib.contextmanager
+def claimed(workdir: Path, config: Mapping[str, Any], data_key: str) -> Iterator[None]:
+    """Claims the workdir for as long as this is entered: no other process may train in it.
+
+    The first process alone looks at the workdir, and the others learn what it found.
+
+    Args:
+      workdir: made if it is not there.
+      config: the run's, as plain dicts.
+      data_key: identifies the data by their contents.
+
+    Raises:
+      InputError: as `claim` does; or another process trains there.
+    """
+    held: list[IO[str]] = []
+
+    def take() -> None:
+        _check(workdir, config, data_key)  # before anything is written
+        held.append(_locked(workdir))
+        claim(workdir, config, data_key)
+
+    try:
+        distributed.from_first(take)
+        yield
+    finally:
+        for file in held:
+            file.close()
+
+
+def _locked(workdir: Path) -> IO[str]:
+    """The workdir's lock, held until it is closed; the kernel closes it for a killed process."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / "lock").open("a+")
+    except OSError as error:
+        raise _cannot_write(workdir, error) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise InputError(
+                f"{holder} is training in {workdir}; wait for its end, or choose another --workdir"
+            ) from error
+        # Some network file systems know no locks: then it is up to the user.
+    else:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+    return file
 
 
 def claim(workdir: Path, config: Mapping[str, Any], data_key: str) -> None:
@@ -35,6 +97,14 @@ def claim(workdir: Path, config: Mapping[str, Any], data_key: str) -> None:
     Raises:
       InputError: the workdir's run differs in more than lengths and cadences, or cannot be written.
     """
+    mine = _check(workdir, config, data_key)
+    try:
+        write_text(workdir / "config.json", json.dumps(mine, indent=2) + "\n")
+    except OSError as error:
+        raise _cannot_write(workdir, error) from error
+
+
+def _check(workdir: Path, config: Mapping[str, Any], data_key: str) -> dict[str, Any]:
     path = workdir / "config.json"
     mine = {**config, "data": data_key}
     try:
@@ -42,12 +112,11 @@ def claim(workdir: Path, config: Mapping[str, Any], data_key: str) -> None:
     except (ValueError, AttributeError) as error:  # no JSON, or no object
         raise InputError(f"{path} is damaged ({error}); choose another --workdir") from error
     _compare(theirs, _flat(mine), workdir)
-    try:
-        write_text(path, json.dumps(mine, indent=2) + "\n")
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {workdir} ({error}); choose another --workdir"
-        ) from error
+    return mine
+
+
+def _cannot_write(workdir: Path, error: OSError) -> InputError:
+    return InputError(f"cannot write to {workdir} ({error}); choose another --workdir")
 
 
 def _compare(theirs: dict[str, Any], mine: dict[str, Any], workdir: Path) -> None:
@@ -73,27 +142,69 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 class MetricsWriter:
     """metrics.jsonl, one object a line, and TensorBoard beside it if wanted.
 
-    Lines past the step from which a run goes on are dropped: every step stands there once.
+    Lines past the step from which a run goes on are dropped: every step stands there once. All
+    processes have the same lines, the first alone writes. On a full disk the run goes on, and
+    what could not be written is written later.
     """
 
-    def __init__(self, workdir: Path, restored_step: int, tensorboard: bool) -> None:
-        self._path = workdir / "metrics.jsonl"
-        self.rows = [row for row in read_rows(self._path) if row["step"] <= restored_step]
-        write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
-        self._tensorboard = _tensorboard_writer(workdir, restored_step) if tensorboard else None
+    def __init__(
+        self,
+        workdir: Path,
+        restored_step: int,
+        tensorboard: bool,
+        note: Callable[[str], None] = print,
+    ) -> None:
+        self._path, self._note = workdir / "metrics.jsonl", note
+        self.rows = [
+            row
+            for row in distributed.from_first(lambda: read_rows(self._path))
+            if row["step"] <= restored_step
+        ]
+        self._whole = False  # whether the file has all rows
+        self._store(self.rows)
+        first = distributed.is_first()
+        self._tensorboard = (
+            _tensorboard_writer(workdir, restored_step) if tensorboard and first else None
+        )
 
     def write(self, step: int, split: str, figures: Mapping[str, float]) -> None:
         """Adds a line with `step`, `split` and the figures, unless that line stands there."""
-        if any(row["step"] == step and row["split"] == split for row in self.rows):
+        if self.has(step, split):
             return
         row = {"step": step, "split": split, **figures}
         self.rows.append(row)
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        self._store([row])
         if self._tensorboard is not None:
             for name, value in figures.items():
                 self._tensorboard.add_scalar(f"{split}/{name}", value, step)
             self._tensorboard.flush()
+
+    def _store(self, new_rows: Sequence[dict[str, Any]]) -> None:
+        if not distributed.is_first():
+            return
+        try:
+            if self._whole:
+                self._whole = False
+                with self._path.open("a") as file:
+                    file.write("".join(json.dumps(row) + "\n" for row in new_rows))
+            else:
+                write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
+            self._whole = True
+        except OSError as error:
+            self._note(f"Cannot write {self._path} ({error}); its lines are kept until it works.")
+
+    def has(self, step: int, split: str) -> bool:
+        """Whether there is a line of that step and split."""
+        return any(row["step"] == step and row["split"] == split for row in self.rows)
+
+    def best(self, steps: Sequence[int], figure: str) -> int | None:
+        """The one of some steps whose validation figure is the lowest, if one has a figure."""
+        found = {
+            row["step"]: row[figure]
+            for row in self.rows
+            if row["split"] == "validation" and row["step"] in steps and figure in row
+        }
+        return min(found, key=found.__getitem__, default=None)
 
     def figures(self, split: str) -> dict[str, float] | None:
         """The newest figures of a split, if there are any."""

@@ -18,6 +18,9 @@ def get(dataset: str) -> ConfigDict:
     config.num_steps = 480 if short else 100_000
     # Images an update, over all devices of all processes.
     config.batch_size = 16 if short else 256
+    # Each device goes through its images of an update in so many parts, to need less memory.
+    # BatchNorm then normalises each part by itself; all else is as with one.
+    config.accumulate_steps = 1
     # Side of the square images, in pixels: a multiple of 32.
     config.image_size = 64 if short else 128
 
@@ -96,6 +99,10 @@ def get(dataset: str) -> ConfigDict:
     config.checkpoint_every = 120 if short else 2_000
     # Older checkpoints are removed.
     config.checkpoints_to_keep = 3
+    # But the one whose validation figure of this name is the lowest; empty: no such exception.
+    config.best_checkpoint = "mse"
+    # Kernels on GPUs that give the same bits each time, which may be slower.
+    config.deterministic = False
     # Whether metrics go to TensorBoard too (extra `tensorboard`).
     config.tensorboard = False
     return config

@@ -169,7 +169,7 @@ def restored(config, workdir: Path):
     with quick_compilation():
         _, like = build_run(config, resumes=True)
     with checkpoint.Checkpoints(workdir / "checkpoints") as checkpoints:
-        return checkpoints.restore(like)
+        return checkpoints.restore(like)[1:]
 
 
 def rows(workdir: Path) -> list[dict]:

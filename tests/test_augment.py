@@ -13,7 +13,7 @@ IMAGES = np.random.default_rng(0).uniform(1, 2, (COUNT, SIZE, SIZE, 3)).astype(n
 def augmented(max_shift, cut, images=IMAGES, seed=0):
     return np.asarray(
         jax.jit(partial(translate_and_cut, max_shift=max_shift, cut=cut))(
-            jax.random.key(seed), images
+            jax.random.split(jax.random.key(seed), len(images)), images
         )
     )
 
@@ -82,7 +82,8 @@ def test_shift_and_cut_blank_what_each_alone_would():
 
 def test_the_gradient_is_the_cotangent_moved_back():
     """It is linear, so <A x, y> = <x, At y> for every y: where pixels were lost, it is zero."""
-    function = partial(translate_and_cut, jax.random.key(0), max_shift=0.125, cut=0.25)
+    rngs = jax.random.split(jax.random.key(0), COUNT)
+    function = partial(translate_and_cut, rngs, max_shift=0.125, cut=0.25)
     cotangent = np.random.default_rng(1).normal(size=IMAGES.shape).astype(np.float32)
     result, vjp = jax.vjp(function, IMAGES)
     (back,) = vjp(cotangent)

@@ -391,3 +391,71 @@ def test_two_calls_at_once_install_once(checkout):
     both = "./launch/train.sh & ./launch/train.sh; wait"
     _, calls = checkout.run("bash", "-c", both)
     assert sorted(modules(calls)) == ["colorjax.main", "colorjax.main", "pip", "venv"]
+
+
+def test_processes_on_one_machine_get_the_same_arguments_and_a_number_each(checkout):
+    write_executable(checkout.bin / "nvidia-smi", "#!/bin/sh\nexit 9\n")
+    arguments = ["--config=configs/cnn.py", "--workdir=a b"]
+    done, calls = checkout.run("./launch/multiprocess.sh", "3", *arguments, PORT="1234")
+    assert done.returncode == 0, done.stderr
+    trained = sorted(call for call in calls if call[1] == "colorjax.main")
+    assert trained == [
+        [
+            "-m",
+            "colorjax.main",
+            *arguments,
+            "--coordinator=127.0.0.1:1234",
+            "--num_processes=3",
+            f"--process_id={index}",
+        ]
+        for index in range(3)
+    ]
+    _, calls = checkout.run("./launch/multiprocess.sh", "1", PORT="1234")
+    assert calls[-1][2] == "--config=configs/gan.py"
+    done, _ = checkout.run("./launch/multiprocess.sh", "2", PORT="1234", FAKE_STATUS="75")
+    assert done.returncode == 75
+
+
+@pytest.mark.parametrize("count", [[], ["0"], ["two"], ["--config=configs/cnn.py"]])
+def test_the_number_of_processes_has_to_be_given(checkout, count):
+    done, calls = checkout.run("./launch/multiprocess.sh", *count)
+    assert (done.returncode, calls) == (2, [])
+    assert done.stderr == "colorjax: how many processes? As ./launch/multiprocess.sh 2\n"
+
+
+def test_gpus_that_cannot_be_shared_equally_are_refused(checkout):
+    done, calls = checkout.run("./launch/multiprocess.sh", "2", PORT="1234")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "colorjax: 1 GPUs cannot be shared by 2 processes"
+    assert "colorjax.main" not in modules(calls)
+
+
+def test_a_requeued_job_is_one_that_was_stopped(checkout):
+    """Slurm's: only the status that training ends with after SIGTERM queues it again."""
+    for status, requeued in ((0, ""), (75, "requeue 7\n"), (1, "")):
+        write_executable(checkout.bin / "srun", f"#!/bin/sh\nexit {status}\n")
+        write_executable(checkout.bin / "scontrol", '#!/bin/sh\necho "$@"\n')
+        done, _ = checkout.run(
+            "./launch/slurm.sbatch", SLURM_JOB_ID="7", SLURM_CPUS_PER_TASK="1"
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (status, requeued)
+
+
+def test_the_job_set_is_one_program_told_where_the_first_is():
+    yaml = pytest.importorskip("yaml")
+    (job_set,) = yaml.safe_load_all((ROOT / "launch/gke_jobset.yaml").read_text())
+    (job,) = job_set["spec"]["replicatedJobs"]
+    spec = job["template"]["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    nodes = spec["parallelism"]
+    assert f"--num_processes={nodes}" in container["args"]
+    assert spec["completions"] == nodes
+    host = f"{job_set['metadata']['name']}-{job['name']}-0-0.{job_set['metadata']['name']}"
+    port = container["ports"][0]["containerPort"]
+    assert f"--coordinator={host}:{port}" in container["args"]
+    # A run that was stopped is no run that has ended: the job fails, and all are made again.
+    assert "--stopped_status=75" in container["args"]
+    assert spec["backoffLimit"] == 0
+    assert job_set["spec"]["failurePolicy"]["maxRestarts"] > 0
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in spec["template"]["spec"]["volumes"]}

@@ -1,5 +1,6 @@
 """Stop-and-go equals straight through, bit for bit."""
 
+import contextlib
 import json
 import math
 import os
@@ -15,7 +16,7 @@ import jax
 import pytest
 import support
 
-from colorjax import parallel, train
+from colorjax import parallel, stopping, train
 from colorjax.errors import InputError
 
 
@@ -250,47 +251,123 @@ def test_a_workdir_trained_on_other_images_is_refused_and_images_may_move(tmp_pa
         support.train(_config("cnn", dataset__path=str(moved)), workdir)
 
 
-@pytest.mark.slow
-def test_a_run_killed_at_any_moment_ends_with_the_same_parameters(tmp_path):
-    """A process that gets SIGKILL three times, each time later than the first checkpoint."""
-    overrides = {"num_steps": 40, "eval_every": 10, "checkpoint_every": 1, "log_every": 1}
-    straight = tmp_path / "straight"
-    support.train(_config("cnn", **overrides), straight)
-    workdir = tmp_path / "killed"
-    command = [sys.executable, "-m", "colorjax.main", f"--workdir={workdir}"]
-    command += support.flags("cnn", **overrides)
-    seconds = random.Random(0)
-    killed = 0
-    for _ in range(3):
-        before = _newest(workdir)
-        with subprocess.Popen(
-            command,
+# Starts a process for each command line, so that they share the seconds that the imports take.
+SERVER = """
+import json, os, runpy, sys
+import orbax.checkpoint, tensorflow_datasets
+import colorjax.train, colorjax.data.image_folder
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        sys.argv = ["main.py", *json.loads(line)]
+        status = 1
+        try:
+            runpy.run_module("colorjax.main", run_name="__main__", alter_sys=True)
+        except SystemExit as error:
+            status = error.code
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status or 0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@contextlib.contextmanager
+def _runs(folder):
+    """A function that starts a run and gives its process id, and one that awaits its status."""
+    with (
+        (folder / "err").open("w") as err,
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", SERVER],
             env=support.environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=err,
             text=True,
-        ) as process:
-            limit = time.monotonic() + 240
-            while process.poll() is None and _newest(workdir) <= before:
-                if time.monotonic() > limit:
-                    process.kill()
-                    pytest.fail("no checkpoint in 4 minutes")
-                time.sleep(0.01)
-            time.sleep(seconds.uniform(0, 0.3))
-            process.kill()
-            errors = process.communicate()[1]
-        assert process.returncode in (0, -signal.SIGKILL), errors
-        killed += process.returncode == -signal.SIGKILL
-    assert killed
-    done = subprocess.run(
-        command, env=support.environment(), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    config = _config("cnn", **overrides)
+        ) as server,
+    ):
+
+        def start(arguments):
+            server.stdin.write(json.dumps(arguments) + "\n")
+            server.stdin.flush()
+            return int(_own(server.stdout))
+
+        yield start, lambda: int(_own(server.stdout))
+        server.stdin.close()
+
+
+def _own(lines):
+    """The server's next line: its children write to the same place."""
+    return next(line for line in lines if line.strip().lstrip("-").isdigit())
+
+
+def _wait_until(condition):
+    limit = time.monotonic() + 240
+    while not condition():
+        if time.monotonic() > limit:
+            pytest.fail("nothing happened in 4 minutes")
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_run_killed_and_stopped_at_any_moment_ends_with_the_same_parameters(tmp_path, kills):
+    """SIGKILL so many times, each later than a checkpoint; then SIGTERM, long before the next."""
+    steps = {"num_steps": 10 * kills + 20, "eval_every": 50, "checkpoint_every": 1, "log_every": 1}
+    config = _config("cnn", **steps)
+    straight, workdir = tmp_path / "straight", tmp_path / "killed"
+    support.train(config, straight)
+    arguments = [f"--workdir={workdir}", *support.flags("cnn", **steps)]
+    moments = random.Random(kills)
+    with _runs(tmp_path) as (start, status):
+        for _ in range(kills):
+            before = _newest(workdir)
+            process = start(arguments)
+            _wait_until(lambda before=before: _newest(workdir) > before)
+            time.sleep(moments.uniform(0, 0.15))
+            os.kill(process, signal.SIGKILL)
+            assert status() == -signal.SIGKILL, (tmp_path / "err").read_text()
+        # The killed run may have written lines that this one drops first.
+        before = max(_newest(workdir), support.rows(workdir)[-1]["step"])
+        flags = ["--config.checkpoint_every=1000", "--stopped_status=75"]
+        process = start([*arguments, *flags])
+        _wait_until(lambda: support.rows(workdir)[-1]["step"] > before)
+        os.kill(process, signal.SIGTERM)
+        assert status() == 75, (tmp_path / "err").read_text()
+        assert before < _newest(workdir) == support.rows(workdir)[-1]["step"]
+        start(arguments)
+        assert status() == 0, (tmp_path / "err").read_text()
+    lines = (tmp_path / "err").read_text().splitlines()
+    assert [line for line in lines if line.startswith("colorjax:")] == [
+        "colorjax: stopped by SIGTERM; the same command goes on from the newest checkpoint"
+    ]
+    _assert_same_end(config, workdir, straight)
+
+
+def _assert_same_end(config, workdir, straight):
     states = [jax.device_get(support.restored(config, folder)) for folder in (straight, workdir)]
     chex.assert_trees_all_equal(*(state for state, _ in states))
     assert states[0][1] == states[1][1]  # the positions
+    assert int(states[0][0].step) == config.num_steps
     assert support.rows_but_rate(workdir) == support.rows_but_rate(straight)
+
+
+def test_a_run_stopped_while_it_evaluates_evaluates_when_it_goes_on(tmp_path, monkeypatch):
+    each = stopping.Stopping.each
+
+    def stop_at_once(self, items):
+        self._asked = True
+        return each(self, items)
+
+    workdir, config = tmp_path / "run", _config("cnn")
+    with monkeypatch.context() as patch:
+        patch.setattr(stopping.Stopping, "each", stop_at_once)
+        with pytest.raises(stopping.StopRequested):
+            support.train(config, workdir)
+    assert support.checkpoint_steps(workdir) == [2, 3]
+    assert [row["step"] for row in support.rows(workdir)] == [2, 3]
+    support.train(config, workdir)
+    _assert_same_run(config, workdir, support.trained("cnn"))
 
 
 def _newest(workdir):

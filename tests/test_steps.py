@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import support
 import tiny
 from skimage import color
 
 from colorjax import augment, steps
 from colorjax.losses import ADVERSARIAL, AdversarialLoss, adversarial_loss, regression_loss
 from colorjax.parallel import AXIS
+from colorjax.state import create_train_state, init_variables, net_state
 
 # So that the difference of the parameters is the gradient.
 UNIT_SGD = optax.sgd(1.0)
@@ -221,21 +223,22 @@ def test_a_step_draws_from_the_constant_key_and_its_number():
         assert other_scalars["discriminator_loss"] != scalars["discriminator_loss"]
 
 
-def test_every_device_and_side_and_step_draws_anew():
-    """The devices see the same images: only their draws differ."""
+def test_every_image_and_side_and_step_draws_anew():
+    """All images are the same: only their draws differ."""
     drawn = []
 
-    def noted(rng, images):
-        jax.debug.callback(lambda value: drawn.append(float(value)), jax.random.normal(rng))
+    def noted(rngs, images):
+        values = jax.vmap(jax.random.normal)(rngs)
+        jax.debug.callback(lambda x: drawn.extend(np.ravel(x).tolist()), values)
         return images
 
     step, state = compiled(tiny.gan_step(augment=noted)), tiny.state()
-    images = batch(np.tile(tiny.images(1), (8, 1, 1, 1)), devices=8)
+    images = batch(np.tile(tiny.images(1), (16, 1, 1, 1)), devices=8)
     for _ in range(2):
         state, _ = step(state, images)
     jax.block_until_ready(state)
     jax.effects_barrier()
-    assert len(drawn) == 2 * 2 * 8
+    assert len(drawn) == 2 * 2 * 16
     assert len(set(drawn)) == len(drawn)
 
 
@@ -300,8 +303,8 @@ def test_damage_is_done_to_what_is_seen_and_not_to_what_is_to_be_learnt():
     state = tiny.state(discriminator=False)
     keys = []
 
-    def invert(rng, l):
-        keys.append(rng)
+    def invert(rngs, l):
+        keys.append(rngs)
         return 100.0 - l
 
     damaged, _ = compiled(tiny.regression_step(optimizer=UNIT_SGD, damage=invert))(
@@ -321,11 +324,11 @@ def test_damage_is_done_to_what_is_seen_and_not_to_what_is_to_be_learnt():
     assert len(keys) == 1
 
 
-def test_damage_differs_by_step_and_device_and_both_networks_see_it():
+def test_damage_differs_by_step_and_image_and_both_networks_see_it():
     seen = []
 
-    def record(rng, l):
-        jax.debug.callback(lambda key: seen.append(tuple(key.tolist())), jax.random.key_data(rng))
+    def record(rngs, l):
+        jax.debug.callback(lambda keys: seen.extend(map(tuple, keys)), jax.random.key_data(rngs))
         return l * 0.5
 
     step = compiled(tiny.gan_step(damage=record))
@@ -334,6 +337,83 @@ def test_damage_differs_by_step_and_device_and_both_networks_see_it():
     first, metrics = step(state, images)
     step(first, images)
     jax.effects_barrier()
-    assert len(set(seen)) == 4
+    assert len(seen) == len(set(seen)) == 16
     _, undamaged = plain(state, images)
     assert float(abs(metrics["discriminator_loss"] - undamaged["discriminator_loss"])) > 1e-6
+
+
+@pytest.mark.parametrize(("kind", "value"), [("regression", jnp.inf), ("gan", jnp.nan)])
+def test_a_step_that_is_not_finite_updates_nothing_nor_do_those_after_it(kind, value):
+    step = {"regression": tiny.regression_step, "gan": tiny.gan_step}[kind]
+    loss = step().keywords["loss"]
+    good = compiled(step(optimizer=optax.adam(1e-3)))
+    bad = compiled(
+        step(optimizer=optax.adam(1e-3), loss=lambda ab, ab_true: value * loss(ab, ab_true))
+    )
+    images = batch(tiny.images(8))
+    state, _ = good(tiny.state(kind == "gan", optimizer=optax.adam(1e-3)), images)
+    assert state.step == 1
+    halted, bad_scalars = bad(state, images)
+    assert not np.isfinite(bad_scalars["loss"])
+    assert halted.step == ~1
+    again, _ = bad(halted, images)
+    for later in (halted, again, good(again, images)[0]):
+        assert later.step == ~1
+        chex.assert_trees_all_equal(later.replace(step=state.step), state)
+    # Put right, it goes on as if nothing had been.
+    expected, _ = good(state, images)
+    chex.assert_trees_all_equal(good(halted.replace(step=~halted.step), images)[0], expected)
+    assert norm(taken(state.generator, expected.generator)) > 1e-4
+
+
+class Plain(nn.Module):
+    """A generator without BatchNorm."""
+
+    @nn.compact
+    def __call__(self, l, train=False):
+        x = nn.relu(nn.Conv(6, (5, 5), strides=2)(l))
+        return 0.3 * nn.ConvTranspose(2, (4, 4), strides=(2, 2))(x)
+
+
+def _accumulating(kind, generator, count, devices=1):
+    optimizers = {"optimizer": optax.adam(1e-3)}
+    if kind == "gan":
+        optimizers |= {"discriminator_optimizer": UNIT_SGD, "augment": SHIFT_AND_CUT}
+    step = {"regression": tiny.regression_step, "gan": tiny.gan_step}[kind](
+        generator=generator, accumulate_steps=count, **optimizers
+    )
+    variables = init_variables(generator, jax.random.key(3), 1, image_size=32)
+    state = tiny.state(kind == "gan", discriminator_optimizer=UNIT_SGD, dtype=np.float64)
+    net = net_state(jax.tree.map(lambda x: jnp.array(x, np.float64), variables), optax.adam(1e-3))
+    state = create_train_state(jax.random.key(0), net, state.discriminator)
+    for seed in range(2):
+        state, scalars = compiled(step)(state, batch(tiny.images(16, seed), devices))
+    return jax.device_get((state, scalars))
+
+
+@pytest.mark.parametrize("kind", ["regression", "gan"])
+def test_a_batch_in_parts_equals_the_whole_without_batch_norm(kind):
+    """Two updates with Adam, spectral normalisation, and each image's own augmentation."""
+    with jax.enable_x64(True), support.quick_compilation():
+        whole = _accumulating(kind, Plain(), 1)
+        parts = _accumulating(kind, Plain(), 4, devices=2)
+    chex.assert_trees_all_close(parts, whole, rtol=1e-5, atol=1e-9)
+
+
+def test_batch_norm_normalises_each_part_by_itself():
+    """As that of the parts one after the other: gradients at the same parameters, averaged."""
+    images, state = tiny.images(16), tiny.state(False, optimizer=UNIT_SGD)
+    step = compiled(tiny.regression_step(optimizer=UNIT_SGD, accumulate_steps=2))
+    after, scalars = step(state, batch(images))
+    single, grads, losses = compiled(tiny.regression_step(optimizer=UNIT_SGD)), [], []
+    moved = state
+    for part in (images[:8], images[8:]):
+        one, values = single(moved, batch(part))
+        grads.append(taken(moved.generator, one.generator))
+        losses.append(values["loss"])
+        statistics = one.generator.batch_stats
+        moved = moved.replace(generator=moved.generator.replace(batch_stats=statistics))
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, *grads)
+    chex.assert_trees_all_close(taken(state.generator, after.generator), mean, atol=1e-6)
+    chex.assert_trees_all_close(after.generator.batch_stats, statistics, atol=1e-6)
+    np.testing.assert_allclose(scalars["loss"], np.mean(losses), rtol=1e-5)

@@ -1,7 +1,9 @@
 """Whole runs at a tiny size: what they leave, what they refuse, what they start from."""
 
+import itertools
 import json
 import math
+import re
 from typing import NamedTuple
 
 import chex
@@ -12,9 +14,10 @@ import support
 from PIL import Image
 
 from colorjax import report, scores, train
+from colorjax.data import pipeline
 from colorjax.errors import InputError
 from colorjax.run import build_run
-from colorjax.train import NonFiniteError, check_config, mean_of_finite, train_and_evaluate
+from colorjax.train import NonFiniteError, check_config, train_and_evaluate
 
 CONSTANT = ["grey", "mean colour", "mean colour for each lightness"]
 MODELS = {
@@ -54,6 +57,7 @@ def test_a_run_leaves_its_config_metrics_checkpoints_samples_and_report(name):
     assert [file for file in support.files(workdir) if "checkpoints/" not in file] == [
         "checkpoints",
         "config.json",
+        "lock",
         "metrics.jsonl",
         *kept,
         "report",
@@ -142,51 +146,40 @@ def test_two_steps_are_enough_for_the_cnn_too(tmp_path):
     assert support.checkpoint_steps(tmp_path / "run") == [2]
 
 
-def _fail_after(monkeypatch, step):
-    """Makes every figure of the steps after a number of steps NaN."""
-    build = train.build_run
-
-    def build_run(config, **kwargs):
-        run, state = build(config, **kwargs)
-
-        def train_step(state, batch):
-            done = int(jax.device_get(state.step))
-            state, metrics = run.pretrain_step(state, batch)
-            if done >= step:
-                metrics = metrics | {"loss": np.float32(np.nan)}
-            return state, metrics
-
-        return run._replace(pretrain_step=train_step), state
-
-    monkeypatch.setattr(train, "build_run", build_run)
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
-    tmp_path, monkeypatch
-):
-    config = support.tiny_config("cnn")
-    with monkeypatch.context() as patch:
-        _fail_after(patch, 4)
-        with pytest.raises(NonFiniteError, match="step 5: loss is nan"):
-            support.train(config, tmp_path / "run")
-    assert support.checkpoint_steps(tmp_path / "run") == [2, 4]
-    assert not (tmp_path / "run" / "report").exists()
-    state, _ = support.restored(config, tmp_path / "run")
-    assert int(state.step) == 4
+def test_a_step_that_is_not_finite_stops_the_run_and_what_came_before_it_is_kept(tmp_path):
+    """A learning rate that makes the first update so large that the second step overflows."""
+    config = support.tiny_config("cnn", log_every=100, **{"optimizer.learning_rate": 1e30})
+    with pytest.raises(NonFiniteError) as error:
+        support.train(config, tmp_path / "run")
+    bad = error.value.step
+    assert re.match(
+        rf"training stopped at step {bad}: \w+ is (nan|inf) \(grad_norm \S+, loss \S+\)\. ",
+        str(error.value),
+    )
+    assert f"saved as step {bad - 1}" in str(error.value)
+    # The same steps on their own, up to the one before.
+    state, position = support.restored(config, tmp_path / "run")
+    assert int(state.step) == bad - 1 == position["batches"]["next_index"] > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    with pytest.raises(NonFiniteError) as again, support.quick_compilation():
+        train_and_evaluate(config, tmp_path / "run")
+    assert str(again.value) == str(error.value)
+    chex.assert_trees_all_equal(support.restored(config, tmp_path / "run")[0], state)
+    with np.load(tmp_path / "run" / "nonfinite" / f"step-{bad:07d}-process-0.npz") as batch:
+        assert batch["image"].shape == (8, 32, 32, 3)
+        assert batch["image"].dtype == np.uint8
+        np.testing.assert_array_equal(batch["image"], _batch(config, bad)["image"])
+    assert not (tmp_path / "run" / "report").exists()
     assert all(math.isfinite(row.get("loss", 0)) for row in support.rows(tmp_path / "run"))
 
 
-def test_the_mean_of_finite_figures_names_the_step_and_the_figure_that_is_not():
-    good = {"loss": np.float32(1), "grad_norm": np.float32(3)}
-    assert mean_of_finite([good, good | {"loss": np.float32(2)}], 7) == {
-        "loss": 1.5,
-        "grad_norm": 3.0,
-    }
-    for value, shown in [(np.inf, "inf"), (-np.inf, "-inf"), (np.nan, "nan")]:
-        bad = good | {"grad_norm": np.float32(value)}
-        with pytest.raises(NonFiniteError, match=rf"^step 6: grad_norm is {shown}"):
-            mean_of_finite([good, bad, good], 7)
+def _batch(config, step):
+    """What the step is given, counted from 1."""
+    train_source = pipeline.load_sources("image_folder", path=config.dataset.path).train
+    batches = pipeline.train_iterator(
+        train_source, batch_size=config.batch_size, image_size=config.image_size, seed=config.seed
+    )
+    return next(itertools.islice(batches, step - 1, None))
 
 
 def test_a_gan_starts_with_exactly_the_averages_of_the_finished_regression():
@@ -280,6 +273,9 @@ def test_encoder_weights_are_for_a_resnet_of_full_width(tmp_path):
         ("batch_size", 12, ["batch_size=12", "8 devices"]),
         ("batch_size", 0, ["batch_size=0", "8 devices"]),
         ("batch_size", -8, ["batch_size=-8"]),
+        ("accumulate_steps", 0, ["accumulate_steps=0", "at least 1"]),
+        ("accumulate_steps", 3, ["batch_size=8", "8 devices in 3 parts each", "multiple of 24"]),
+        ("best_checkpoint", "loss", ["best_checkpoint='loss'", "mse"]),
         ("image_size", 48, ["image_size=48", "multiple of 32"]),
         ("image_size", 0, ["image_size=0", "multiple of 32"]),
         ("num_steps", 1, ["num_steps=1", "at least 2"]),

@@ -1,11 +1,14 @@
 """The folder of a run: whose it is, and that its metrics have each step once."""
 
 import json
+import resource
+import subprocess
+import sys
 
 import pytest
 
 from colorjax.errors import InputError
-from colorjax.workdir import MetricsWriter, claim
+from colorjax.workdir import MetricsWriter, claim, claimed
 
 CONFIG = {
     "seed": 0,
@@ -104,6 +107,70 @@ def test_a_workdir_that_is_a_file_or_in_a_file_is_refused_and_the_file_is_left_a
         with pytest.raises(InputError, match=r"cannot write to .*--workdir"):
             claim(workdir, CONFIG, "faces/1")
     assert file.read_text() == "mine"
+
+
+def test_a_workdir_is_one_run_s_at_a_time_and_free_when_its_process_is_gone(tmp_path):
+    code = """
+import sys, pathlib
+from colorjax.workdir import claimed
+with claimed(pathlib.Path(sys.argv[1]), {}, "faces/1"):
+    print("claimed", flush=True)
+    sys.stdin.read()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"claimed\n"
+        with (
+            pytest.raises(InputError) as error,
+            claimed(tmp_path, {}, "faces/1"),
+        ):
+            pass
+        message = f"process {holder.pid} on "
+        assert str(error.value).startswith(message)
+        assert f"is training in {tmp_path}; wait for its end, or choose another" in str(error.value)
+        holder.kill()
+    for _ in range(2):
+        with claimed(tmp_path, {}, "faces/1"):
+            pass
+
+
+def test_another_run_is_refused_before_a_lock_is_made(tmp_path):
+    claim(tmp_path, CONFIG, "faces/1")
+    with (
+        pytest.raises(InputError, match="holds another run"),
+        claimed(tmp_path, _changed("seed", 1), "faces/1"),
+    ):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_lines_that_a_full_disk_does_not_take_are_written_later(tmp_path):
+    notes = []
+    writer = MetricsWriter(tmp_path, 0, tensorboard=False, note=notes.append)
+    writer.write(1, "train", {"loss": 1.0})
+    whole = (tmp_path / "metrics.jsonl").read_text()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 5, limits[1]))
+    try:
+        writer.write(2, "train", {"loss": 2.0})
+        writer.write(3, "train", {"loss": 3.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(notes) == 2
+    assert all("metrics.jsonl" in note for note in notes)
+    writer.write(4, "train", {"loss": 4.0})
+    assert [line["step"] for line in _lines(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_the_best_of_some_steps_is_the_lowest_on_validation(tmp_path):
+    writer = MetricsWriter(tmp_path, 0, tensorboard=False)
+    for step, mse in ((1, 3.0), (2, 1.0), (3, 2.0)):
+        writer.write(step, "train", {"mse": 0.0})
+        writer.write(step, "validation", {"mse": mse, "delta_cf": -mse})
+    assert writer.best([1, 2, 3, 4], "mse") == 2
+    assert writer.best([1, 3], "mse") == 3
+    assert writer.best([1, 2, 3], "delta_cf") == 1
+    assert writer.best([4], "mse") is writer.best([1], "") is None
 
 
 def _lines(workdir):

@@ -1,0 +1,90 @@
+"""What each process of test_multiprocess.py runs: a few steps of a tiny GAN, and a checkpoint.
+
+    python many_processes.py FOLDER NAME COORDINATOR NUM_PROCESSES PROCESS_ID
+
+Leaves in FOLDER/NAME.npz, by the first process: the state after one float32 step, and after 50 in
+float64 in two halves, with a checkpoint between them in FOLDER/NAME. Goes on from the checkpoint of
+every other NAME that it finds.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import tiny
+
+from colorjax import augment, distributed, parallel
+from colorjax.checkpoint import Checkpoints
+from colorjax.inflight import InFlight
+
+BATCH = 8
+HALF = 25
+
+
+def main() -> None:
+    folder, name, coordinator, count, index = sys.argv[1:]
+    parallel.configure()
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    with distributed.started(
+        coordinator if count != "1" else None,
+        int(count) if count != "1" else None,
+        int(index) if count != "1" else None,
+        detect=False,
+    ):
+        results = {}
+        optimizers = {"optimizer": optax.adam(1e-3), "discriminator_optimizer": optax.adam(1e-3)}
+        step = parallel.compile_train_step(
+            tiny.gan_step(
+                **optimizers,
+                augment=partial(augment.translate_and_cut, max_shift=0.125, cut=0.25),
+            )
+        )
+        # Adam would make much of the rounding of gradients near zero.
+        plain = parallel.compile_train_step(
+            tiny.gan_step(augment=partial(augment.translate_and_cut, max_shift=0.125, cut=0.25))
+        )
+        results["one"] = jax.device_get(trained(plain, parallel.replicate(tiny.state()), 0, 1))
+        with jax.enable_x64(True):
+            start = parallel.replicate(tiny.state(dtype=np.float64, **optimizers))
+            like = parallel.replicate(tiny.state(dtype=np.float64, **optimizers))
+            half = trained(step, start, 0, HALF)
+            with Checkpoints(Path(folder) / name) as checkpoints:
+                checkpoints.save(HALF, half, {"name": name})
+            results["fifty"] = jax.device_get(trained(step, half, HALF, 2 * HALF))
+            others = distributed.from_first(
+                lambda: sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
+            )
+            for other in others:
+                with Checkpoints(Path(folder) / other) as checkpoints:
+                    found = checkpoints.restore(like)
+                assert found is not None
+                at, state, position = found
+                assert (at, position) == (HALF, {"name": other})
+                results[f"from {other}"] = jax.device_get(trained(step, state, HALF, 2 * HALF))
+        if distributed.is_first():
+            leaves = {
+                f"{key}/{jax.tree_util.keystr(path)}": leaf
+                for key, state in results.items()
+                for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+            }
+            np.savez(Path(folder) / f"{name}.npz", **leaves)
+
+
+def trained(step, state, first, last):
+    """The state after updates first … last - 1, of which each has the same global batch."""
+    in_flight = InFlight()
+    index, count = distributed.process().values()
+    for number in range(first, last):
+        # As the pipeline reads it.
+        batch = parallel.shard({"image": tiny.images(BATCH, number)[index::count]})
+        state, metrics = step(state, batch)
+        in_flight.add(number + 1, metrics, batch, None)
+    in_flight.settle()
+    return state
+
+
+if __name__ == "__main__":
+    main()
