@@ -328,7 +328,9 @@ def test_damage_differs_by_step_and_image_and_both_networks_see_it():
     seen = []
 
     def record(rngs, l):
-        jax.debug.callback(lambda keys: seen.extend(map(tuple, keys)), jax.random.key_data(rngs))
+        jax.debug.callback(
+            lambda keys: seen.extend(map(tuple, keys.tolist())), jax.random.key_data(rngs)
+        )
         return l * 0.5
 
     step = compiled(tiny.gan_step(damage=record))
