@@ -18,11 +18,14 @@ def evaluated():
 
     def evaluate(images, ab):
         batch = {"image": images, "ab": ab}
-        return {
-            "given": figures(1.0, batch),
-            "grey": figures(0.0, batch),
-            "truth": truth({"image": images}),
-        }
+        # Waited for: until then a computation may read these arrays, which tests change.
+        return jax.device_get(
+            {
+                "given": figures(1.0, batch),
+                "grey": figures(0.0, batch),
+                "truth": truth({"image": images}),
+            }
+        )
 
     return evaluate
 
