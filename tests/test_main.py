@@ -234,7 +234,7 @@ def test_ctrl_c_gives_one_line_and_status_130(tmp_path):
                 break
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGINT)
-        out, err = process.communicate()
+        _, err = process.communicate()
     assert process.returncode == 130, err
-    assert out.splitlines()[-1].startswith("colorjax: stopped; the same command goes on")
+    assert err.splitlines()[-1].startswith("colorjax: stopped; the same command goes on")
     assert "Traceback" not in err

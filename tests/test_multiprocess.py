@@ -94,7 +94,8 @@ def result(layout):
 
 
 def part(arrays, key):
-    return {name.removeprefix(f"{key}/"): x for name, x in arrays.items() if name.startswith(key)}
+    start = f"{key}/"
+    return {name.removeprefix(start): x for name, x in arrays.items() if name.startswith(start)}
 
 
 OTHERS = ["2x2", *(pytest.param(x, marks=pytest.mark.slow) for x in ("4x1", "1x1", "1x4 again"))]
