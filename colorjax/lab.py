@@ -8,6 +8,8 @@ x, 1)`, never of an argument outside its branch: the gradient of the branch not 
 infinite or NaN at black, and 0 · inf would spoil the one taken.
 """
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -65,35 +67,32 @@ def lab_to_rgb(lab: chex.Array) -> jax.Array:
       AssertionError: the last axis is not 3, or the array holds no floats.
     """
     lab = _checked(lab)
-    fy = (lab[..., 0] + 16.0) / 116.0
-    fx = fy + lab[..., 1] / 500.0
-    fz = jnp.maximum(fy - lab[..., 2] / 200.0, 0.0)
-    f = jnp.stack([fx, fy, fz], axis=-1)
-    above = f > 0.2068966
-    cube = jnp.where(above, f, 1.0) ** 3
-    relative = jnp.where(above, cube, (f - 16.0 / 116.0) / 7.787)
-    return _srgb_from_linear(_linear_map(relative, _LINEAR_FROM_RELATIVE))
+    linear = _linear_from_lab(lab[..., 0], lab[..., 1], lab[..., 2])
+    return jnp.stack([_srgb_from_linear(x) for x in linear], axis=-1)
 
 
-def clip_chroma(lab: jax.Array, iterations: int = 12) -> jax.Array:
+def clip_chroma(lab: jax.Array, levels: int = 255, iterations: int = 12) -> jax.Array:
     """Brings colours into sRGB by lowering their chroma, at constant lightness and hue.
 
     Bisection for the largest factor of a*b* that sRGB can show.
 
     Args:
       lab: [..., 3] with L in [0, 100].
+      levels: of a channel; a colour within half of one from sRGB is shown as it is.
       iterations: halvings of the interval that holds the factor.
 
     Returns:
       [..., 3]; colours inside sRGB are returned as they are.
     """
-    chex.assert_shape(lab, (..., 3))
-    l, ab = lab[..., :1], lab[..., 1:]
+    lab = _checked(lab)
+    l, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
+    least = -0.5 / levels / 12.92
+    most = ((1 + 0.5 / levels + 0.055) / 1.055) ** 2.4
 
     def fits(factor: jax.Array) -> jax.Array:
-        rgb = lab_to_rgb(jnp.concatenate([l, factor * ab], axis=-1))
-        # Half an 8-bit step beyond is still shown as it is.
-        return jnp.all((rgb > -0.5 / 255) & (rgb < 255.5 / 255), axis=-1, keepdims=True)
+        linear = _linear_from_lab(l, factor * a, factor * b)
+        inside = [(x > least) & (x < most) for x in linear]
+        return functools.reduce(jnp.logical_and, inside)
 
     def halve(_: int, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = interval
@@ -103,7 +102,8 @@ def clip_chroma(lab: jax.Array, iterations: int = 12) -> jax.Array:
 
     one = jnp.ones_like(l)
     low, _ = jax.lax.fori_loop(0, iterations, halve, (jnp.zeros_like(l), one))
-    return jnp.concatenate([l, jnp.where(fits(one), one, low) * ab], axis=-1)
+    factor = jnp.where(fits(one), one, low)
+    return jnp.stack([l, factor * a, factor * b], axis=-1)
 
 
 def normalize(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -122,6 +122,19 @@ def _checked(color: chex.Array) -> jax.Array:
 def _linear_map(x: jax.Array, matrix: np.ndarray) -> jax.Array:
     # TPUs and TF32 would round the factors to 8 or 10 bits otherwise.
     return jnp.matmul(x, jnp.asarray(matrix, x.dtype), precision="highest")
+
+
+def _linear_from_lab(l: jax.Array, a: jax.Array, b: jax.Array) -> list[jax.Array]:
+    """Red, green and blue as arrays of their own: on a CPU twice as fast as one of [..., 3]."""
+    fy = (l + 16.0) / 116.0
+    relative = [
+        jnp.where(f > 0.2068966, f**3, (f - 16.0 / 116.0) / 7.787)
+        for f in (fy + a / 500.0, fy, jnp.maximum(fy - b / 200.0, 0.0))
+    ]
+    return [
+        functools.reduce(jnp.add, (float(k) * x for k, x in zip(column, relative, strict=True)))
+        for column in _LINEAR_FROM_RELATIVE.T
+    ]
 
 
 def _linear_from_srgb(srgb: jax.Array) -> jax.Array:
