@@ -1,46 +1,255 @@
 """Colouring images with a trained generator."""
 
+import math
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any, overload
 
+import cv2
 import jax
 import jax.numpy as jnp
+import numpy as np
+from PIL import Image
 
-from colorjax.lab import clip_chroma, lab_to_rgb, rgb_to_lab
+from colorjax import faces, upsampling
+from colorjax.errors import InputError
+from colorjax.lab import rgb_to_lab
+from colorjax.models import SIZE_MULTIPLE
+from colorjax.recolor import color_by_lines
 from colorjax.state import Variables
-from colorjax.steps import Predictor, to_float
+from colorjax.steps import Predictor
+from colorjax.weights import open_model
+
+# The longest side that the model sees of a picture.
+LARGEST = 1024
+# Pixels coloured in one call: enough to keep every core busy, few enough to stay in its cache.
+CHUNK = 1 << 18
+DEFAULT_MODEL = "faces"
 
 
-@partial(jax.jit, static_argnums=0)
-def colorize(
-    predict: Predictor, variables: Variables, images: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The images in grey, and coloured by a predictor.
+class Colorizer:
+    """Colours pictures of any size with a trained generator.
 
-    Colours that sRGB cannot show lose chroma until they fit; the lightness stays.
+    The model sees a picture at the size it was trained with, and one that holds faces smaller than
+    it knows them a second time, so large that these have their size; near them that counts. Its
+    a*b* come back to full size guided by the lightness of the picture, which stays as it is.
+
+    >>> colorizer = Colorizer(lambda variables, l: jnp.full((*l.shape[:-1], 2), 20.0), {}, 64)
+    >>> colorizer(np.full((3, 4), 128, np.uint8))[0, 0]
+    array([171, 114,  95], dtype=uint8)
 
     Args:
       predict: see `steps.Predictor`.
       variables: the predictor's.
-      images: [N, H, W, 3] uint8 sRGB, of which only the lightness is used.
-
-    Returns:
-      Two [N, H, W, 3] uint8 sRGB.
+      image_size: the side of the images it was trained with, in pixels.
+      batch_size: how many of these it sees at once at most.
+      device: where it runs; by default the first that JAX has.
     """
-    return paint(images, predict(variables, rgb_to_lab(to_float(images))[..., :1]))
+
+    def __init__(
+        self,
+        predict: Predictor,
+        variables: Variables,
+        image_size: int,
+        batch_size: int = 8,
+        device: jax.Device | None = None,
+    ) -> None:
+        self._device = device or jax.local_devices()[0]
+        self._variables = jax.device_put(variables, self._device)
+        self._image_size, self._batch_size = image_size, batch_size
+        self._lab = jax.jit(partial(_predict_lab, predict))
+
+    @classmethod
+    def load(
+        cls, model: str | Path = DEFAULT_MODEL, batch_size: int = 8, device: str | None = None
+    ) -> "Colorizer":
+        """Loads a model.
+
+        Args:
+          model: a run's folder, a file that `colorjax export` wrote, or the name of a model that
+            comes with colorjax.
+          batch_size: see the class.
+          device: "cpu", "gpu" or "tpu"; by default the best that JAX has.
+
+        Raises:
+          InputError: there is no such model or device.
+        """
+        run = open_model(str(model))
+        return cls(
+            run.predict, run.variables, run.config["image_size"], batch_size, _device(device)
+        )
+
+    @overload
+    def __call__(self, image: Image.Image, saturation: float = ...) -> Image.Image: ...
+    @overload
+    def __call__(self, image: np.ndarray, saturation: float = ...) -> np.ndarray: ...
+    @overload
+    def __call__(self, image: list, saturation: float = ...) -> list: ...
+    def __call__(self, image: Any, saturation: float = 1.0) -> Any:
+        """Colours a picture, or several.
+
+        Args:
+          image: a PIL image, whose alpha stays; an array [H, W], [H, W, 1] or [H, W, 3] of uint8
+            or uint16, sRGB, of which only the lightness is used; or a list of these.
+          saturation: a*b* are multiplied by it.
+
+        Returns:
+          The same of the same kind and type, arrays as [H, W, 3]. Colours that sRGB cannot show
+          lose chroma until they fit.
+
+        Raises:
+          TypeError: it is of another kind.
+          ValueError: an array of another shape, or without a pixel.
+        """
+        if not isinstance(image, list):
+            return self([image], saturation)[0]
+        arrays = [_to_array(one) for one in image]
+        coloured = self._colorize(arrays, saturation)
+        return [_like(one, array) for one, array in zip(image, coloured, strict=True)]
+
+    def _colorize(self, pictures: Sequence[np.ndarray], saturation: float) -> list[np.ndarray]:
+        lines = (saturation * line for line in self._lines(pictures))
+        return [self._full_size(rgb, maps) for rgb, maps in zip(pictures, lines, strict=True)]
+
+    def _lines(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """For each picture how a*b* follow L, as `upsampling.fit_lines`."""
+        crops = [faces.face_crops(_to_bytes(rgb)) for rgb in pictures]
+        whole = self._see([_resized(rgb, self._image_size) for rgb in pictures])
+        zooms = [
+            _resized(rgb, self._image_size * faces.zoom(found, rgb.shape[:2]))
+            for rgb, found in zip(pictures, crops, strict=True)
+            if found
+        ]
+        zoomed = iter(self._see(zooms))
+        lines = []
+        for rgb, lab, found in zip(pictures, whole, crops, strict=True):
+            if found:
+                lab = _mixed(lab, next(zoomed), found, rgb.shape[:2])
+            lines.append(upsampling.fit_lines(lab[..., 0].copy(), lab[..., 1:].copy()))
+        return lines
+
+    def _see(self, views: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """L, a*, b* [h, w, 3] of views [h, w, 3], by batches of those padded to one size."""
+        buckets = defaultdict(list)
+        for number, view in enumerate(views):
+            buckets[_bucket(*view.shape[:2])].append(number)
+        labs: dict[int, np.ndarray] = {}
+        for (height, width), numbers in buckets.items():
+            at_once = max(1, self._batch_size * self._image_size**2 // (height * width))
+            for start in range(0, len(numbers), at_once):
+                batch = numbers[start : start + at_once]
+                padded = [_padded(views[number], height, width) for number in batch]
+                # A power of two, so that few sizes are compiled.
+                padded += padded[-1:] * (2 ** math.ceil(math.log2(len(batch))) - len(batch))
+                found = self._lab(self._variables, jax.device_put(np.stack(padded), self._device))
+                for number, lab in zip(batch, np.asarray(found), strict=False):
+                    labs[number] = lab[: views[number].shape[0], : views[number].shape[1]]
+        return [labs[number] for number in range(len(views))]
+
+    def _full_size(self, rgb: np.ndarray, lines: np.ndarray) -> np.ndarray:
+        """Colours all pixels, some rows at a time: a picture may fill most of the memory."""
+        coloured = np.empty((*rgb.shape[:2], 3), rgb.dtype)
+        height, width = rgb.shape[:2]
+        rows = max(1, CHUNK // width)
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            guide = upsampling.interpolate_rows(lines, (height, width), top, bottom)
+            coloured[top:bottom] = self._recolored(rgb[top:bottom], guide)
+        return coloured
+
+    def _recolored(self, rgb: np.ndarray, lines: np.ndarray) -> np.ndarray:
+        shape = rgb.shape
+        rgb, lines = rgb.reshape(-1, shape[-1]), lines.reshape(-1, 4)
+        out = []
+        for start in range(0, len(rgb), CHUNK):
+            some, guide = rgb[start : start + CHUNK], lines[start : start + CHUNK]
+            length = CHUNK if len(rgb) > CHUNK // 16 else CHUNK // 16
+            padding = ((0, length - len(some)), (0, 0))
+            chunk = jax.device_put((np.pad(some, padding), np.pad(guide, padding)), self._device)
+            out.append(np.asarray(color_by_lines(*chunk))[: len(some)])
+        return np.concatenate(out).reshape(*shape[:2], 3)
 
 
-@jax.jit
-def paint(images: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The images in grey, and with a*b* [N, h, w, 2], brought to their size: see `colorize`."""
-    l = rgb_to_lab(to_float(images))[..., :1]
-    if ab.shape[1:3] != l.shape[1:3]:
-        ab = jax.image.resize(ab, (*l.shape[:-1], 2), "linear")
-    lab = jnp.concatenate([l, ab], axis=-1)
-    grey = lab_to_rgb(jnp.concatenate([l, jnp.zeros_like(ab)], axis=-1))
-    # One channel for all: the standard's rounded matrix puts some blues a level higher.
-    grey = jnp.repeat(grey[..., 1:2], 3, axis=-1)
-    return _to_bytes(grey), _to_bytes(lab_to_rgb(clip_chroma(lab)))
+def _predict_lab(predict: Predictor, variables: Variables, rgb: jax.Array) -> jax.Array:
+    l = rgb_to_lab(rgb)[..., :1]
+    return jnp.concatenate([l, predict(variables, l)], axis=-1)
 
 
-def _to_bytes(rgb: jax.Array) -> jax.Array:
-    return jnp.round(jnp.clip(rgb, 0, 1) * 255).astype(jnp.uint8)
+def _mixed(
+    whole: np.ndarray, zoomed: np.ndarray, crops: Sequence[faces.Crop], shape: tuple[int, int]
+) -> np.ndarray:
+    """[h, w, 3] Lab as `zoomed`, but with the a*b* of `whole` far from the faces."""
+    height, width = zoomed.shape[:2]
+    scale = height / shape[0]
+    scaled = [faces.Crop(*(scale * value for value in crop)) for crop in crops]
+    near = faces.nearness(scaled, (height, width))[..., None]
+    far = cv2.resize(whole[..., 1:], (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.concatenate([zoomed[..., :1], far + near * (zoomed[..., 1:] - far)], axis=-1)
+
+
+def _resized(rgb: np.ndarray, side: float) -> np.ndarray:
+    """[h, w, 3] float32 of a picture whose shorter side shall be `side`, if it is not too long."""
+    height, width = rgb.shape[:2]
+    scale = min(side / min(height, width), LARGEST / max(height, width))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    resized = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    pixels = resized.reshape(*resized.shape[:2], -1).astype(np.float32) / np.iinfo(rgb.dtype).max
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def _bucket(*shape: int) -> tuple[int, ...]:
+    """The size to which a view is padded; few, since the model is compiled for each."""
+    steps = (SIZE_MULTIPLE * (1 if side <= 256 else 2 if side <= 512 else 4) for side in shape)
+    return tuple(math.ceil(side / step) * step for side, step in zip(shape, steps, strict=True))
+
+
+def _padded(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
+    padding = ((0, height - rgb.shape[0]), (0, width - rgb.shape[1]), (0, 0))
+    return np.pad(rgb, padding, mode="symmetric")
+
+
+def _to_array(image: Any) -> np.ndarray:
+    """[H, W, 1 or 3] uint8 or uint16."""
+    if isinstance(image, Image.Image):
+        image = np.asarray(image if image.mode.startswith("I;16") else image.convert("RGB"))
+    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
+        kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+        raise TypeError(f"{kind} is no PIL image, nor an array of uint8 or uint16")
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
+        raise ValueError(f"an array of shape {image.shape} is no [H, W], [H, W, 1] or [H, W, 3]")
+    return image
+
+
+def _to_bytes(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] uint8."""
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    return np.broadcast_to(image, (*image.shape[:2], 3))
+
+
+def _like(original: Any, rgb: np.ndarray) -> Any:
+    if not isinstance(original, Image.Image):
+        return rgb
+    image = Image.fromarray(_to_bytes(rgb))
+    if original.has_transparency_data:
+        image.putalpha(original.convert("RGBA").getchannel("A"))
+    # A profile for grey says nothing of RGB.
+    keeps_profile = original.mode in ("RGB", "RGBA")
+    image.info = {
+        key: value for key, value in original.info.items() if key != "icc_profile" or keeps_profile
+    }
+    return image
+
+
+def _device(name: str | None) -> jax.Device | None:
+    if name is None:
+        return None
+    try:
+        return jax.local_devices(backend=name)[0]
+    except RuntimeError as error:
+        found = ", ".join(sorted({device.platform for device in jax.local_devices()}))
+        raise InputError(f"there is no device {name!r}; JAX finds {found}") from error

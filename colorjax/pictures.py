@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 from colorjax.ciede2000 import ciede2000
 from colorjax.evaluate import Contender, predictions
 from colorjax.files import replaced
-from colorjax.inference import colorize, paint
 from colorjax.lab import rgb_to_lab
 from colorjax.metrics import displayed
+from colorjax.recolor import colorize, paint
 from colorjax.scores import Scores
 from colorjax.state import Variables
 from colorjax.steps import Predictor, to_float

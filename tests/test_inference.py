@@ -1,88 +1,165 @@
-import jax
+import doctest
+
+import cv2
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from skimage import color
+from PIL import Image
+from skimage import color, data
 
-from colorjax.inference import colorize
-from colorjax.lab import clip_chroma
-
-# Half an 8-bit step in each channel, and as much again where a colour is just beyond sRGB.
-LIGHTNESS_ROUNDING = 0.5
-
-
-def vivid(variables, l):
-    """Far outside sRGB where it is dark or light; another hue for another lightness."""
-    angle = 0.05 * l
-    return 120 * variables["factor"] * jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+import colorjax
+from colorjax import faces, inference
+from colorjax.errors import InputError
+from colorjax.inference import Colorizer
 
 
-def colorized(images, factor=1.0, predict=vivid):
-    grey, coloured = colorize(predict, {"factor": jnp.float32(factor)}, jnp.asarray(images))
-    assert grey.dtype == coloured.dtype == jnp.uint8
-    assert grey.shape == coloured.shape == images.shape
-    return np.asarray(grey), np.asarray(coloured)
+def hue_of_lightness(variables, l):
+    """Another hue for another lightness, within sRGB for most."""
+    angle = variables["turn"] * l
+    return 25 * jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
 
 @pytest.fixture(scope="module")
-def images():
-    """[2, 128, 128, 3] uint8, any colour, with black and white."""
-    images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
-    images[0, 0, 0], images[0, 0, 1] = 0, 255
-    return images
+def colorizer():
+    return Colorizer(hue_of_lightness, {"turn": jnp.float32(0.04)}, image_size=32, batch_size=4)
 
 
-def lightness(images):
-    return color.rgb2lab(images)[..., 0]
+@pytest.fixture(scope="module")
+def photo():
+    """[96, 80, 3] uint8."""
+    return cv2.resize(data.astronaut()[:300, 100:350], (80, 96), interpolation=cv2.INTER_AREA)
 
 
-def test_grey_has_equal_channels(images):
-    grey, _ = colorized(images)
-    np.testing.assert_array_equal(grey, np.broadcast_to(grey[..., :1], grey.shape))
+def lightness(rgb):
+    top = np.iinfo(rgb.dtype).max
+    return color.rgb2lab(np.broadcast_to(rgb, (*rgb.shape[:2], 3)) / top)[..., 0]
 
 
-def test_grey_images_come_back_as_they_are():
-    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), (1, 16, 16, 3))
-    grey, coloured = colorized(ramp, factor=0.0)
-    np.testing.assert_array_equal(grey, ramp)
-    np.testing.assert_array_equal(coloured, ramp)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(96, 80), (1, 300), (300, 1), (1, 1), (33, 65), (20, 400)])
+@pytest.mark.parametrize("channels", [(), (1,), (3,)])
+def test_lightness_stays_at_full_size(colorizer, photo, dtype, shape, channels):
+    rgb = cv2.resize(photo, shape[::-1])
+    grey = rgb if channels == (3,) else rgb[..., 1].reshape(*shape, *channels)
+    grey = grey.astype(dtype) * (257 if dtype == np.uint16 else 1)
+    coloured = colorizer(grey)
+    assert coloured.shape == (*shape, 3)
+    assert coloured.dtype == dtype
+    before = lightness(grey.reshape(*shape, -1))
+    # Rounding a channel by half a level moves a dark colour's lightness by up to half a unit.
+    atol = 0.5 if dtype == np.uint8 else 0.01
+    np.testing.assert_allclose(lightness(coloured), before, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.2, 1.0])
-def test_lightness_stays(images, factor):
-    for result in colorized(images, factor):
-        np.testing.assert_allclose(
-            lightness(result), lightness(images), rtol=0, atol=LIGHTNESS_ROUNDING
-        )
+def test_colours_are_those_of_the_model(colorizer):
+    """Of a flat picture at any size: what the model says of its lightness."""
+    for side in (20, 32, 200):
+        grey = np.full((side, side), 119, np.uint8)
+        l = color.rgb2lab(np.full((1, 1, 3), 119, np.uint8))[0, 0, 0]
+        expected = hue_of_lightness({"turn": 0.04}, jnp.array([l]))
+        found = color.rgb2lab(colorizer(grey))[..., 1:]
+        np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1.0)
 
 
-def test_colours_are_those_predicted_brought_into_srgb_at_constant_hue(images):
-    _, coloured = colorized(images)
-    l = color.rgb2lab(images)[..., :1].astype(np.float32)
-    expected = clip_chroma(jnp.concatenate([l, vivid({"factor": 1.0}, l)], axis=-1))
-    # Rounding to 8 bits moves a dark colour by several units of a*b*.
-    light = l[..., 0] > 20
-    error = np.linalg.norm(color.rgb2lab(coloured) - expected, axis=-1)[light]
-    assert error.mean() < 0.5
-    assert error.max() < 4
+def test_a_list_gives_what_each_gives_alone(colorizer, photo):
+    """Bit for bit, in batches of other sizes and kinds."""
+    pictures = [photo, photo[:50, :, 0], photo[::-1].copy(), photo.astype(np.uint16) * 257] * 2
+    for one, together in zip(pictures, colorizer(pictures), strict=True):
+        np.testing.assert_array_equal(colorizer(one), together)
+    assert colorizer([]) == []
 
 
-def test_nothing_but_lightness_is_used(images):
-    """A coloured image and its grey version give nearly the same: up to rounding of the grey."""
-    grey, coloured = colorized(images, 0.2)
-    from_grey = colorized(grey, 0.2)[1]
-    assert np.abs(images.astype(int) - grey).mean() > 20
-    assert np.abs(coloured.astype(int) - from_grey).max() <= 3
-    # And a second image of the same lightness exactly: the predictor is handed nothing else.
-    shapes = []
-    jax.eval_shape(
-        lambda x: colorize(lambda v, l: shapes.append(l.shape) or vivid(v, l), {"factor": 1.0}, x),
-        images,
+def test_each_size_is_compiled_once(colorizer, photo):
+    colorizer(photo)
+    compiled = colorizer._lab._cache_size()
+    for height in range(80, 97, 4):
+        colorizer(photo[:height])
+    # 80 and more are 32 to 38 at the size of the model: two buckets.
+    assert colorizer._lab._cache_size() <= compiled + 1
+
+
+def test_saturation_multiplies_colour(colorizer, photo):
+    none, half, whole = (
+        np.hypot(*color.rgb2lab(colorizer(photo, x))[..., 1:].transpose(2, 0, 1))
+        for x in (0.0, 0.5, 1.0)
     )
-    assert shapes == [(2, 128, 128, 1)]
+    assert none.max() < 1
+    assert np.median((half / whole)[whole > 20]) == pytest.approx(0.5, abs=0.03)
 
 
-def test_an_image_is_coloured_alone(images):
-    _, together = colorized(images)
-    for i in range(2):
-        np.testing.assert_array_equal(colorized(images[i : i + 1])[1][0], together[i])
+def test_a_grey_picture_and_its_sepia_print_get_the_same_colours(colorizer, photo):
+    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+    sepia = colorizer(grey)  # of the same lightness up to rounding
+    assert abs(colorizer(sepia).astype(int) - colorizer(grey)).mean() < 0.5
+    assert abs(sepia[..., 0].astype(int) - sepia[..., 2]).mean() > 20
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "I;16"])
+def test_a_pil_image_gives_one(colorizer, photo, mode):
+    image = Image.fromarray(photo).convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+    if "A" in mode:
+        image.putalpha(Image.fromarray(photo[..., 1]))
+    image.info["dpi"] = (300, 300)
+    coloured = colorizer(image)
+    assert coloured.size == image.size
+    assert coloured.mode == ("RGBA" if "A" in mode else "RGB")
+    assert coloured.info["dpi"] == (300, 300)
+    if "A" in mode:
+        np.testing.assert_array_equal(np.asarray(coloured)[..., 3], photo[..., 1])
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "words"),
+    [
+        ("a.jpg", TypeError, "str"),
+        (np.zeros((4, 4)), TypeError, "float64"),
+        (np.zeros((4, 4, 2), np.uint8), ValueError, r"\(4, 4, 2\)"),
+        (np.zeros((0, 4), np.uint8), ValueError, r"\(0, 4, 1\)"),
+        (None, TypeError, "NoneType"),
+    ],
+)
+def test_what_is_no_image_is_refused(colorizer, image, error, words):
+    with pytest.raises(error, match=words):
+        colorizer(image)
+    with pytest.raises(error, match=words):
+        colorizer([np.zeros((4, 4), np.uint8), image])
+
+
+def test_a_picture_with_a_face_in_it_is_seen_larger_near_the_face(colorizer, monkeypatch):
+    """The colour of a picture with a small face is the zoomed view's there, the whole's far off."""
+    sizes = []
+
+    def by_size(variables, l):
+        sizes.append(l.shape[1])
+        a = jnp.full(l.shape, 20.0 if l.shape[1] > 32 else -20.0)
+        return jnp.concatenate([a, 0 * a], axis=-1)
+
+    monkeypatch.setattr(faces, "face_crops", lambda rgb: [faces.Crop(10, 10, 40)])
+    picture = np.full((200, 200), 119, np.uint8)
+    found = color.rgb2lab(Colorizer(by_size, {}, image_size=32)(picture))
+    assert sizes == [32, 160]
+    assert found[30, 30, 1] == pytest.approx(20, abs=1)
+    assert found[190, 190, 1] == pytest.approx(-20, abs=1)
+
+
+def test_bands_do_not_show(colorizer, photo, monkeypatch):
+    whole = colorizer(photo)
+    monkeypatch.setattr(inference, "CHUNK", 1600)
+    np.testing.assert_array_equal(colorizer(photo), whole)
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="there is no device 'tpu'; JAX finds cpu"):
+        inference._device("tpu")
+
+
+def test_the_example_of_the_docstring_is_true():
+    assert doctest.testmod(inference).failed == 0
+
+
+def test_the_package_itself_has_the_colorizer_and_nothing_else():
+    assert colorjax.Colorizer is Colorizer
+    with pytest.raises(AttributeError, match="colorizer"):
+        colorjax.colorizer  # noqa: B018
