@@ -21,7 +21,7 @@ from absl import logging
 from colorjax import distributed
 from colorjax.errors import InputError
 from colorjax.files import write_text
-from colorjax.state import TrainState, Variables
+from colorjax.state import TrainState, Variables, check_like
 
 # Orbax remarks on what is meant to be so.
 logging.set_verbosity(logging.ERROR)
@@ -244,6 +244,11 @@ def _read(checkpoint: Path, like: TrainState) -> tuple[Any, dict[str, Any]]:
                 ),
             )
     except Exception as error:
+        if (checkpoint / SUMS).exists():  # and is right: nothing is damaged
+            raise InputError(
+                f"{checkpoint} is whole, but cannot be read ({_reason(error)}); use the versions "
+                "of jax, optax and orbax that wrote it, or choose another --workdir"
+            ) from error
         raise DamagedError(_reason(error)) from error
     return restored["state"], restored["position"]
 
@@ -344,26 +349,3 @@ def _read_generator(workdir: str | os.PathLike[str], like: Variables) -> Any:
                 partial_restore=True,
             ),
         )["ema"]
-
-
-def check_like(tree: Any, like: Any, source: str) -> None:
-    """Compares names and shapes of two trees of arrays.
-
-    Raises:
-      InputError: names the first parameter that is missing, extra, or of another shape.
-    """
-    shapes, wanted = _shapes(tree), _shapes(like)
-    for name in [*wanted, *(name for name in shapes if name not in wanted)]:
-        if shapes.get(name) != wanted.get(name):
-            raise InputError(
-                f"{source}: {name} has shape {shapes.get(name, 'none (it is missing)')}, "
-                f"this model wants {wanted.get(name, 'no such parameter')}"
-            )
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
-        for path, leaf in leaves
-    }

@@ -12,11 +12,12 @@ import numpy as np
 from colorjax import distributed, evaluate, report
 from colorjax.data import pipeline
 from colorjax.data.pipeline import Source
-from colorjax.data.preparing import progress
 from colorjax.errors import InputError
 from colorjax.evaluate import Contender
-from colorjax.runs import BEFORE, Run, load_run, run_names
+from colorjax.progress import counting
+from colorjax.runs import BEFORE, Run, run_names
 from colorjax.scores import TRUTH, Scores, load
+from colorjax.weights import open_path
 
 IMAGES_PER_DEVICE = 16
 BASELINES = ("grey", "mean colour", "mean colour for each lightness")
@@ -36,7 +37,7 @@ def evaluate_runs(
     """Evaluates runs and writes the report.
 
     Args:
-      paths: the folders of the runs.
+      paths: the folders of the runs, or files of weights.
       output: the folder of the report.
       dataset: the name of a data set, whose validation split is used, or a path, all of whose
         images are; by default what the first run was validated on.
@@ -52,7 +53,7 @@ def evaluate_runs(
     """
     report.check_output(output, overwrite)
     names = run_names(paths, (TRUTH, *BASELINES))
-    runs = [load_run(path, name) for path, name in zip(paths, names, strict=True)]
+    runs = [open_path(path, name) for path, name in zip(paths, names, strict=True)]
     images, data = _images(dataset, runs[0])
     count = len(images) if limit is None else min(limit, len(images))
     size = max(run.config["image_size"] for run in runs)
@@ -72,7 +73,7 @@ def evaluate_runs(
             models[i], faster = evaluate.scaled(models[i], f"{run.name}, scaled", fit)
             scaled.append(faster)
     constants = evaluate.constant_baselines(batches(fitting, evaluate.FIT_IMAGES, size), size)
-    with progress("Evaluating", count) as advance:
+    with counting("Evaluating", count) as advance:
         scores = evaluate.score(
             [*models, *scaled, *constants],
             lambda image_size: batches(images, count, image_size),
@@ -137,20 +138,28 @@ def _images(dataset: str | None, run: Run) -> tuple[Source, str]:
 
 def _own_data(run: Run) -> pipeline.Sources:
     """What a run was trained and validated on. Raises InputError if it is no longer there."""
-    prepared = pipeline.open_prepared(run.config.get("data", ""))
+    config = run.config.get("dataset", {})
+    cache_dir = config.get("cache_dir") or None
+    prepared = pipeline.open_prepared(run.config.get("data", ""), cache_dir)
     if prepared is not None:
         return prepared
-    config = run.config.get("dataset", {})
     try:
         sources = pipeline.load_sources(
             config.get("name", ""),
             path=config.get("path"),
             validation_path=config.get("validation_path"),
+            cache_dir=cache_dir,
+            **{key: config[key] for key in ("variant", "min_chroma") if key in config},
         )
     except InputError as error:
         raise InputError(
             f"the data of {run.name} are not here: {error}; give --dataset PATH"
         ) from error
+    if sources.key != run.config.get("data"):
+        # People that it was trained on might be among those held out now.
+        raise InputError(
+            f"the data of {run.name} are not those that it was trained on; give --dataset PATH"
+        )
     return sources
 
 

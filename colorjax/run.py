@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -17,11 +18,13 @@ from colorjax.optimizers import build_optimizer
 from colorjax.state import (
     TrainState,
     Variables,
+    check_like,
     create_train_state,
     init_variables,
     net_state,
 )
 from colorjax.steps import gan_step, regression_step
+from colorjax.weights import load_weights
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Any]]
 
@@ -127,7 +130,13 @@ def _damage(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array] |
 def _with_weights(config: ConfigDict, variables: Variables) -> Variables:
     """The generator's variables from another run, or its encoder's from a file, if so wanted."""
     if config.init_from:
-        return checkpoint.restore_generator(config.init_from, variables)
+        path = Path(config.init_from).expanduser()
+        if path.is_file():
+            loaded = load_weights(path, path.stem).variables
+            for kind, tree in variables.items():
+                check_like(loaded[kind], tree, str(path))
+            return loaded
+        return checkpoint.restore_generator(path, variables)
     if not config.model.encoder_weights:
         return variables
     if config.model.name != "resnet":

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from colorjax import checkpoint, parallel
-from colorjax.data.pipeline import BUILDERS
+from colorjax import parallel
 from colorjax.errors import InputError
 from colorjax.models import build_generator
 from colorjax.state import Variables
@@ -28,7 +27,7 @@ class Run(NamedTuple):
 
     Attributes:
       name: in tables and pictures.
-      path: its folder.
+      path: its folder, or the file of its weights.
       config: what config.json holds.
       predict: see `steps.Predictor`.
       variables: the averaged generator's, replicated.
@@ -59,7 +58,9 @@ def load_run(path: Path, name: str) -> Run:
     Raises:
       InputError: there is no run, it saved nothing yet, or its files do not fit together.
     """
-    config = _read_config(path)
+    from colorjax import checkpoint  # orbax takes long to import; weights in a file need none
+
+    config = read_config(path)
     try:
         generator = build_generator(ConfigDict({**MODEL_DEFAULTS, **config["model"]}))
         size = int(config["image_size"])
@@ -87,7 +88,8 @@ def load_run(path: Path, name: str) -> Run:
     )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """The config.json of a run. Raises InputError if there is none, or a damaged one."""
     file = path / "config.json"
     if not path.is_dir():
         raise InputError(f"{path} is no run: there is no such folder; give a run's --workdir")
@@ -131,6 +133,8 @@ def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
 
 
 def _without_dataset(name: str) -> str:
+    from colorjax.data.pipeline import BUILDERS  # it takes long to import
+
     for dataset in BUILDERS:
         name = name.removesuffix(f"-{dataset}")
     return name

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from colorjax.errors import InputError
+
 Variables = dict[str, Any]
 
 
@@ -75,3 +77,26 @@ def create_train_state(
             jnp.copy, {"params": generator.params, "batch_stats": generator.batch_stats}
         ),
     )
+
+
+def check_like(tree: Any, like: Any, source: str) -> None:
+    """Compares names and shapes of two trees of arrays.
+
+    Raises:
+      InputError: names the first parameter that is missing, extra, or of another shape.
+    """
+    shapes, wanted = _shapes(tree), _shapes(like)
+    for name in [*wanted, *(name for name in shapes if name not in wanted)]:
+        if shapes.get(name) != wanted.get(name):
+            raise InputError(
+                f"{source}: {name} has shape {shapes.get(name, 'none (it is missing)')}, "
+                f"this model wants {wanted.get(name, 'no such parameter')}"
+            )
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }

@@ -10,9 +10,9 @@ import optax
 import pytest
 
 from colorjax import parallel
-from colorjax.checkpoint import Checkpoints, check_like, restore_generator
+from colorjax.checkpoint import Checkpoints, restore_generator
 from colorjax.errors import InputError
-from colorjax.state import create_train_state, net_state
+from colorjax.state import check_like, create_train_state, net_state
 
 POSITION = {"next_index": 17, "nested": {"list": [1, 2], "text": "Zürich"}}
 

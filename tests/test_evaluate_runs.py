@@ -9,7 +9,10 @@ import support
 from PIL import Image
 
 from colorjax import cli, evaluate_runs, report, runs
+from colorjax.data import pipeline
 from colorjax.errors import InputError
+from colorjax.runs import load_run
+from colorjax.weights import export_weights
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -100,6 +103,35 @@ def test_without_the_training_data_baselines_are_fitted_on_what_is_evaluated(tmp
     assert "flatters the baselines" in found["about"]["baselines"]
     with pytest.raises(InputError, match=r"the data of run are not here: .*--dataset PATH"):
         evaluate_runs.evaluate_runs([run], tmp_path / "other")
+
+
+def test_data_in_a_folder_of_their_own_are_found_there(tmp_path):
+    """And other images than those of the training are never taken for them."""
+    shutil.copytree(support.trained("cnn"), run := tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    shutil.move(
+        shutil.copytree(pipeline.default_cache_dir() / config["data"], tmp_path / "copy"),
+        tmp_path / "data" / config["data"],
+    )
+    config["dataset"] |= {"cache_dir": str(tmp_path / "data"), "path": str(tmp_path / "gone")}
+    (run / "config.json").write_text(json.dumps(config))
+    found = evaluate_runs.evaluate_runs([run], tmp_path / "out")
+    assert found["about"]["data"] == f"{config['data']}, validation split"
+    config["dataset"] |= {"path": str(support.faces()), "min_chroma": 7.5}
+    config["data"] = "image_folder/gone/1.0.0"
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="are not those that it was trained on"):
+        evaluate_runs.evaluate_runs([run], tmp_path / "other")
+
+
+def test_a_file_of_weights_has_the_figures_of_its_run(tmp_path):
+    run = support.trained("cnn")
+    export_weights(load_run(run, "cnn"), tmp_path / "cnn.safetensors", "", "float32")
+    ours = evaluate_runs.evaluate_runs([tmp_path / "cnn.safetensors"], tmp_path / "out")
+    expected = json.loads((run / "report" / "results.json").read_text())["results"]
+    assert ours["results"]["cnn.safetensors"] == pytest.approx(
+        expected["encoder_decoder"], rel=1e-5, abs=1e-5
+    )
 
 
 @pytest.mark.slow
