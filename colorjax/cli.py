@@ -1,13 +1,13 @@
 """The `colorjax` command: `colorjax COMMAND --help` says what each does, with an example."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import colorjax
+from colorjax.cli_data import add_damages, add_prepare
+from colorjax.cli_models import add_colorize, add_evaluate, add_export, add_models
 from colorjax.errors import InputError, exit_status
 
 
@@ -36,173 +36,14 @@ def run(arguments: Sequence[str] | None = None) -> None:
     options.run(options)
 
 
-def _prepare(commands: Any) -> None:
-    parser = commands.add_parser(
-        "prepare",
-        help="download or render a data set and pack it for training",
-        description="Prepares a data set once; training then only reads it.",
-        epilog="for instance:\n"
-        "  colorjax prepare digiface1m --config 72 --parts 0-1999 --data_dir data "
-        "--accept_license\n"
-        "  python -m colorjax.main --config=configs/gan.py:digiface1m "
-        "--config.dataset.cache_dir=data",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("dataset", choices=["digiface1m", "image_folder", "procedural_faces"])
-    parser.add_argument(
-        "--data_dir",
-        help="where prepared data and downloads are kept; give it to training as "
-        "--config.dataset.cache_dir (by default the user's cache folder for both)",
-    )
-    digiface = parser.add_argument_group("digiface1m")
-    digiface.add_argument(
-        "--config", default="72", help="72 or 5 images a subject, or all (default: 72)"
-    )
-    digiface.add_argument(
-        "--parts",
-        default="",
-        help="zips, by their subjects: 0-1999,2000-3999 (default: all needed)",
-    )
-    digiface.add_argument(
-        "--max_subjects", type=int, default=0, metavar="N", help="only the first N subjects"
-    )
-    digiface.add_argument(
-        "--manual_dir", help="a folder with zips that you have; the others are downloaded"
-    )
-    digiface.add_argument("--mirror", metavar="URL", help="download from here instead")
-    digiface.add_argument(
-        "--accept_license",
-        action="store_true",
-        help="you accept the licence: non-commercial research only",
-    )
-    folder = parser.add_argument_group("image_folder")
-    folder.add_argument("--path", help="folders and zips, comma-separated")
-    folder.add_argument(
-        "--validation_path", help="the same for validation (default: a tenth of the people)"
-    )
-    folder.add_argument(
-        "--min_chroma",
-        type=float,
-        default=5.0,
-        help="leave out pictures with less colour, in Lab units; 0 keeps all (default: 5.0)",
-    )
-    parser.set_defaults(run=_run_prepare)
-
-
-def _run_prepare(options: argparse.Namespace) -> None:
-    from colorjax.data import pipeline
-
-    data_dir = Path(options.data_dir or pipeline.default_cache_dir()).expanduser()
-    if options.dataset == "digiface1m":
-        from colorjax.data.digiface_prepare import prepare_digiface
-        from colorjax.data.digiface_zips import URL
-
-        builder = prepare_digiface(
-            data_dir,
-            config=options.config,
-            parts=[part.strip() for part in options.parts.split(",") if part.strip()],
-            max_subjects=options.max_subjects,
-            manual_dir=Path(options.manual_dir).expanduser() if options.manual_dir else None,
-            mirror=options.mirror or URL,
-            accept_license=options.accept_license,
-        )
-        counts = {name: split.num_examples for name, split in builder.info.splits.items()}
-    else:
-        sources = pipeline.load_sources(
-            options.dataset,
-            path=options.path,
-            validation_path=options.validation_path,
-            cache_dir=data_dir,
-            min_chroma=options.min_chroma,
-        )
-        counts = {"train": len(sources.train), "validation": len(sources.validation)}
-    listed = ", ".join(f"{count} images for {name}" for name, count in sorted(counts.items()))
-    print(f"{options.dataset} is ready in {data_dir}: {listed}.")
-
-
-def _damages(commands: Any) -> None:
-    parser = commands.add_parser(
-        "damages",
-        help="draw what training can do to L, at three strengths",
-        description="Draws a sheet of the damages of old photographs that training can do to L.",
-        epilog="for instance:\n  colorjax damages --output damages.png\n"
-        "  colorjax damages --image portrait.jpg --output damages.png",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--output", required=True, metavar="FILE", help="the PNG to write")
-    parser.add_argument("--image", metavar="FILE", help="a picture (default: a rendered face)")
-    parser.add_argument(
-        "--size", type=int, default=128, help="side of the square, in pixels (default: 128)"
-    )
-    parser.set_defaults(run=_run_damages)
-
-
-def _run_damages(options: argparse.Namespace) -> None:
-    from colorjax.damage_sheet import draw_sheet
-
-    draw_sheet(Path(options.output), options.image and Path(options.image), options.size)
-    print(f"Wrote {options.output}.")
-
-
-def add_evaluate(commands: Any) -> None:
-    """`colorjax evaluate`."""
-    parser = commands.add_parser(
-        "evaluate",
-        help="compare runs on the same images, and write a report",
-        description="Compares runs, and four baselines, on the same images, and writes a report: "
-        "report.html (one page that opens anywhere), results.json, results.md and pictures.",
-        epilog="example:\n  colorjax evaluate runs/cnn-procedural_faces runs/gan-procedural_faces "
-        "--output comparison\n  colorjax evaluate runs/gan-image_folder --dataset holiday.zip "
-        "--output holiday",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="the folder of a run")
-    parser.add_argument(
-        "--dataset",
-        metavar="NAME|PATH",
-        help="a data set, of which the validation split is used, or folders and zips of images, "
-        "comma-separated, of which all are; by default the validation images of the first run",
-    )
-    parser.add_argument(
-        "--output", metavar="DIR", type=Path, required=True, help="the folder of the report"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the report that is there, if there is one"
-    )
-    parser.add_argument("--limit", metavar="N", type=_positive, help="only the first N images")
-    parser.set_defaults(run=run_evaluate)
-
-
-def run_evaluate(options: argparse.Namespace) -> None:
-    """Evaluates, prints the table, and says where the report is."""
-    from colorjax import parallel, tables
-    from colorjax.evaluate_runs import evaluate_runs
-
-    parallel.configure()
-    found = evaluate_runs(
-        options.runs,
-        options.output,
-        dataset=options.dataset,
-        overwrite=options.overwrite,
-        limit=options.limit,
-        command=shlex.join(["colorjax", *options.arguments]),
-    )
-    print(tables.results_table(found["results"]))
-    print(f"The report is {options.output / 'report.html'}.")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
-
-
 # Each adds its parser, and sets `run` to the function that gets the parsed options.
 COMMANDS: tuple[Callable[[Any], None], ...] = (
-    _prepare,
-    _damages,
+    add_colorize,
+    add_models,
+    add_prepare,
+    add_damages,
     add_evaluate,
+    add_export,
 )
 
 

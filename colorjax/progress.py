@@ -1,12 +1,44 @@
-"""What is shown while training: one line with step, losses, images/s and time left."""
+"""What is shown while something long goes on: how far it is, its rate and the time left."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-import jax
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.0f}/s")
+
+
+@contextlib.contextmanager
+def counting(description: str, total: int) -> Iterator[Callable[[], None]]:
+    """Shows a bar with count, rate and time left on stderr; gives the function that counts one."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda: bar.advance(task)
 
 
 class TrainingProgress:
@@ -19,6 +51,8 @@ class TrainingProgress:
 
     def __init__(self, num_steps: int, batch_size: int) -> None:
         self._batch_size, self._num_steps = batch_size, num_steps
+        import jax  # what counts data files needs none
+
         self._step, self._time = 0, time.monotonic()
         self._counted = 0.0  # seconds in steps, without what a compilation or evaluation takes
         self._counted_steps = 0

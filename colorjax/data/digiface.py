@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from colorjax.data.digiface_zips import PARTS, SIZE, URL, Archive, Part
-from colorjax.data.preparing import progress
 from colorjax.errors import InputError
+from colorjax.progress import counting
 
 HOMEPAGE = "https://github.com/microsoft/DigiFace1M"
 LICENSE = (
@@ -192,7 +192,7 @@ class Digiface1m(tfds.core.GeneratorBasedBuilder):
     ) -> Iterator[tuple[str, dict]]:
         total = sum(len(a.images.get(subject, ())) for a in archives for subject in subjects)
         skipped: list[str] = []
-        with progress(f"Packing {split}", total) as advance:
+        with counting(f"Packing {split}", total) as advance:
             for archive in archives:
                 for subject, index, name, image in archive.read(subjects):
                     if image is None:

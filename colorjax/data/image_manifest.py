@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from colorjax.data.image_decoding import READ_ERRORS, colourful_share, decode_image
 from colorjax.data.image_files import Root
-from colorjax.data.preparing import num_held_out, progress, rank
+from colorjax.data.preparing import num_held_out, rank
+from colorjax.progress import counting
 
 # A picture with fewer pixels in colour than this is grey.
 COLOURFUL_SHARE = 0.05
@@ -44,7 +45,7 @@ class Manifest:
             "(root INTEGER, name BLOB, person BLOB, rank BLOB, digest BLOB UNIQUE)"
         )
         total = sum(1 for root in roots for _ in root.names)
-        with progress("Checking images", total) as advance:
+        with counting("Checking images", total) as advance:
             for number in (*range(num_train_roots, len(roots)), *range(num_train_roots)):
                 with roots[number].reader() as read:
                     for name in roots[number].names:

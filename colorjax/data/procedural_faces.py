@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from colorjax.data.face_renderer import render_face
-from colorjax.data.preparing import held_out, progress
+from colorjax.data.preparing import held_out
 from colorjax.errors import InputError
+from colorjax.progress import counting
 
 SEED = 0
 SUBJECTS = 256
@@ -61,7 +62,7 @@ class ProceduralFaces(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, split: str, subjects: list[int]) -> Iterator[tuple[str, dict]]:
-        with progress(f"Rendering faces, {split}", len(subjects) * IMAGES_PER_SUBJECT) as advance:
+        with counting(f"Rendering faces, {split}", len(subjects) * IMAGES_PER_SUBJECT) as advance:
             for subject in subjects:
                 for index in range(IMAGES_PER_SUBJECT):
                     rgb = render_face(SEED, subject, index, SIZE)
