@@ -108,8 +108,37 @@ def _measure_data(options: argparse.Namespace) -> tuple[list[Row], Row]:
     )
 
 
+def _colorize(commands: Any) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "colorize",
+        help="what colouring photographs takes, part by part",
+        description="Colours JPEGs made for the purpose, beside decoding and encoding them with "
+        "Pillow; each part alone, the whole folder, and one from a fresh process.",
+        epilog="for instance:\n"
+        "  python -m colorjax.benchmark colorize --model runs/cnn-procedural_faces",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", required=True, help="as for colorjax colorize")
+    parser.add_argument("--images", type=int, default=40, help="(default: 40)")
+    parser.add_argument("--side", type=int, default=1000, help="pixels (default: 1000)")
+    parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
+    parser.set_defaults(measure=_measure_colorize)
+    return parser
+
+
+def _measure_colorize(options: argparse.Namespace) -> tuple[list[Row], Row]:
+    from colorjax import parallel
+    from colorjax.colorize_benchmark import measure
+
+    for name in ("images", "side", "rounds"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} must be at least 1, not {getattr(options, name)}")
+    parallel.configure()
+    return measure(options.model, options.images, options.side, options.rounds)
+
+
 # Each adds its parser, sets `measure` to the function that gets the parsed options, and returns it.
-COMMANDS: tuple[Callable[[Any], argparse.ArgumentParser], ...] = (_data,)
+COMMANDS: tuple[Callable[[Any], argparse.ArgumentParser], ...] = (_data, _colorize)
 
 
 if __name__ == "__main__":

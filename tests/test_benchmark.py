@@ -4,7 +4,7 @@ import importlib.util
 import json
 
 import pytest
-from support import faces
+from support import faces, trained
 
 from colorjax import benchmark
 from colorjax.errors import InputError
@@ -34,6 +34,17 @@ def test_pytorchs_data_loader_reads_the_same_files(capsys):
     pytest.importorskip("torch")
     benchmark.run(["data", "--path", str(faces()), *SMALL])
     assert "| PyTorch's DataLoader | " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_colouring_is_measured_part_by_part(capsys):
+    options = ["--images", "2", "--side", "64", "--rounds", "1"]
+    benchmark.run(["colorize", "--model", str(trained("cnn")), *options])
+    out = capsys.readouterr().out
+    for part in ("Pillow: decode and encode", "find faces", "full size", "the whole folder"):
+        assert f"| {part} | " in out
+    assert "photographs: 2 JPEGs of 64×64" in out
+    assert "one photograph from a fresh process, seconds: " in out
 
 
 def test_what_cannot_be_measured_is_refused(tmp_path):
