@@ -5,20 +5,12 @@ import importlib.util
 
 from ml_collections import ConfigDict
 
-from colorjax import losses, parallel
+from colorjax import losses, parallel, tables
 from colorjax.errors import InputError
 from colorjax.models import SIZE_MULTIPLE, build_generator
 
-# Of `evaluate`, those that are the better the lower they are.
-FIGURES = (
-    "mse",
-    "threshold_loss_5",
-    "threshold_loss_10",
-    "threshold_loss_20",
-    "delta_cf",
-    "delta_cf_image",
-    "histogram_distance",
-)
+# By which the best checkpoint may be chosen: the lower they are the better.
+FIGURES = tuple(key for key, column in tables.COLUMNS.items() if column.better < 0)
 
 
 def check_config(config: ConfigDict) -> None:

@@ -160,7 +160,7 @@ def from_first(function: Callable[[], T]) -> T:
     """What a function gives in the first process, in all of them: something that JSON can hold.
 
     The others wait, for hours if need be: not in a collective, which would not. If it raises
-    InputError or EndedError, it does in all.
+    InputError, it does in all.
     """
     if jax.process_count() == 1:
         return function()

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict, config_flags
 
 from colorjax import distributed, parallel, tables
 from colorjax.errors import EndedError, InputError, exit_status
+from colorjax.inflight import NonFiniteError
 from colorjax.stopping import StopRequested
 from colorjax.train import train_and_evaluate
 
@@ -39,7 +40,11 @@ def train() -> None:
     with distributed.started(*processes, detect=DISTRIBUTED.value):
         try:
             results = train_and_evaluate(config, workdir, command)
+        except NonFiniteError:
+            distributed.wait_for_all()  # the first may still be saving
+            raise
         except StopRequested as stopped:
+            distributed.wait_for_all()
             raise EndedError(str(stopped), STOPPED_STATUS.value) from None
         if distributed.is_first():
             print(tables.results_table(results))

@@ -15,8 +15,11 @@ T = TypeVar("T")
 MESSAGE = f"stopped by SIGTERM; {GO_ON}"
 
 
-class StopRequested(Exception):
-    """SIGTERM came; raised where the state is whole, at the same place in all processes."""
+class StopRequested(BaseException):
+    """SIGTERM came; raised where the state is whole, at the same place in all processes.
+
+    As KeyboardInterrupt it is no Exception: nobody who expects errors takes it for one.
+    """
 
 
 class Stopping:

@@ -114,7 +114,9 @@ def _train_and_evaluate(
             note=progress.note,
         ) as checkpoints,
     ):
+        stopping.at_once = False  # a checkpoint may be renamed
         restored = checkpoints.restore(state)
+        stopping.check()
         if restored is not None:
             step, state, position = restored
             batches.set_state(position["batches"])
@@ -145,6 +147,13 @@ def _train_and_evaluate(
                     progress.note(f"Cannot write the samples ({error}); training goes on.")
             distributed.wait_for_all()
 
+        def save_before(regression: scores.Scores) -> None:
+            if distributed.is_first():
+                try:
+                    scores.save(regression, before)
+                except OSError as error:
+                    progress.note(f"Cannot write {before} ({error}); training goes on.")
+
         def evaluate_now() -> None:
             """Unless more than this is evaluated here: at the end, and before the discriminator."""
             if step % config.eval_every or step in (0, config.num_steps, run.adversarial_from):
@@ -153,9 +162,9 @@ def _train_and_evaluate(
                 show(scores.figures_of(score(contender(state.ema)))[run.name])
             progress.restart_clock(step)
 
+        regression: scores.Scores | None = None
         in_flight = InFlight()
         compiled = set()
-        stopping.at_once = False
         progress.restart_clock(step)
         try:
             evaluate_now()
@@ -163,8 +172,7 @@ def _train_and_evaluate(
                 if step == run.adversarial_from:
                     in_flight.settle()
                     regression = score(*with_scaled(contender(state.ema, REGRESSION)))
-                    if distributed.is_first():
-                        scores.save(regression, before)
+                    save_before(regression)
                     results = scores.figures_of(regression)
                     if step and step % config.eval_every == 0:
                         show(results[REGRESSION])
@@ -206,7 +214,10 @@ def _train_and_evaluate(
         except NonFiniteError as error:
             state = state.replace(step=parallel.replicate(jnp.int32(error.step - 1)))
             checkpoints.save(error.step - 1, state, error.position)
-            error.write_batch(workdir / "nonfinite")
+            try:
+                error.write_batch(workdir / "nonfinite")
+            except OSError as cause:
+                progress.note(f"Cannot write the batch that did it ({cause}).")
             raise
         batches.close()
 
@@ -224,7 +235,7 @@ def _train_and_evaluate(
             model = contender(state.ema)
             final = score(model, *constants)
             # The first process's alone: it writes the report.
-            rivals = scores.load(before)
+            rivals = regression or scores.load(before)
             if rivals is not None:
                 names = [run.name, *rivals.names, *(c.name for c in constants)]
                 final = final.merged(rivals).chosen(names)
@@ -253,7 +264,12 @@ def _train_and_evaluate(
             )
         )
         if distributed.is_first():
-            report.write_report(workdir / "report", files)
+            try:
+                report.write_report(workdir / "report", files)
+            except OSError as error:
+                raise EndedError(
+                    f"cannot write the report ({error}); make room, and the same command writes it"
+                ) from error
         if checkpoints.latest_step != step:
             raise EndedError(
                 f"the last checkpoint of {workdir} could not be saved; make room there and give "

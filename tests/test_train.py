@@ -17,7 +17,9 @@ from colorjax import report, scores, train
 from colorjax.data import pipeline
 from colorjax.errors import InputError
 from colorjax.run import build_run
+from colorjax.runs import load_run
 from colorjax.train import NonFiniteError, check_config, train_and_evaluate
+from colorjax.weights import export_weights
 
 CONSTANT = ["grey", "mean colour", "mean colour for each lightness"]
 MODELS = {
@@ -182,7 +184,7 @@ def _batch(config, step):
     return next(itertools.islice(batches, step - 1, None))
 
 
-def test_a_gan_starts_with_exactly_the_averages_of_the_finished_regression():
+def test_a_gan_starts_with_exactly_the_averages_of_the_finished_regression(tmp_path):
     regression = support.trained("cnn")
     config = support.small_gan(init_from=str(regression))
     with support.quick_compilation():
@@ -192,6 +194,12 @@ def test_a_gan_starts_with_exactly_the_averages_of_the_finished_regression():
     chex.assert_trees_all_equal(state.generator.params, source.ema["params"])
     chex.assert_trees_all_equal(state.generator.batch_stats, source.ema["batch_stats"])
     assert int(state.step) == 0
+    # A file of weights is as good.
+    path = tmp_path / "cnn.safetensors"
+    export_weights(load_run(regression, "cnn"), path, "", "float32")
+    with support.quick_compilation():
+        _, from_file = build_run(support.small_gan(init_from=str(path)))
+    chex.assert_trees_all_equal(from_file.ema, source.ema)
     # It is adversarial from the start.
     assert run.adversarial_from == 0
     assert run.step_at(0) is run.adversarial_step
@@ -244,7 +252,8 @@ def test_a_start_that_is_no_run_or_has_no_checkpoint_is_refused(tmp_path, kind):
     if kind == "no checkpoint yet":
         (path / "checkpoints").mkdir()
     before = support.files(tmp_path)
-    message = "no checkpoint yet" if kind == "no checkpoint yet" else "is no run"
+    messages = {"no checkpoint yet": "no checkpoint yet", "file": "is no safetensors file"}
+    message = messages.get(kind, "is no run")
     with support.quick_compilation(), pytest.raises(InputError, match=message):
         train_and_evaluate(support.small_gan(init_from=str(path)), tmp_path / "run")
     assert support.files(tmp_path) == before
@@ -275,7 +284,7 @@ def test_encoder_weights_are_for_a_resnet_of_full_width(tmp_path):
         ("batch_size", -8, ["batch_size=-8"]),
         ("accumulate_steps", 0, ["accumulate_steps=0", "at least 1"]),
         ("accumulate_steps", 3, ["batch_size=8", "8 devices in 3 parts each", "multiple of 24"]),
-        ("best_checkpoint", "loss", ["best_checkpoint='loss'", "mse"]),
+        ("best_checkpoint", "loss", ["best_checkpoint='loss'", "mse", "delta_e"]),
         ("image_size", 48, ["image_size=48", "multiple of 32"]),
         ("image_size", 0, ["image_size=0", "multiple of 32"]),
         ("num_steps", 1, ["num_steps=1", "at least 2"]),

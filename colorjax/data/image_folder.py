@@ -98,12 +98,23 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict]]]:
         del dl_manager  # nothing is downloaded
         config = self.builder_config
-        manifest = Manifest(config.roots, config.num_train_roots, config.min_chroma)
+        train, validation = (
+            config.roots[: config.num_train_roots],
+            config.roots[config.num_train_roots :],
+        )
+        same = [root.path for root in train] == [root.path for root in validation]
+        if same:  # an evaluation of all there is: nothing is a duplicate of itself
+            manifest = Manifest(validation, 0, config.min_chroma)
+        else:
+            manifest = Manifest(config.roots, config.num_train_roots, config.min_chroma)
         account = manifest.account()
         print(f"{account[0].upper()}{account[1:]}.", file=sys.stderr)
-        if config.num_train_roots < len(config.roots):
-            _require(manifest, True, config.roots[: config.num_train_roots])
-            _require(manifest, False, config.roots[config.num_train_roots :])
+        if same:
+            _require(manifest, False, validation)
+            select = lambda training: manifest.given(False)  # noqa: E731
+        elif validation:
+            _require(manifest, True, train)
+            _require(manifest, False, validation)
             select = manifest.given
         else:
             _require(manifest, True, config.roots)
