@@ -17,8 +17,8 @@ with open(ROOT / "pyproject.toml", "rb") as file:
 
 # Stands for the user's Python and, copied, for that of `.venv`.
 PYTHON = """#!/usr/bin/env bash
-printf '%q ' "$@" >>"$CALLS"
-echo >>"$CALLS"
+# In one piece: several may write at once.
+printf '%s\\n' "$(printf '%q ' "$@")" >>"$CALLS"
 case "$1 $2" in
 "-c "*version_info\\[:2\\]*) echo "$FAKE_VERSION" ;;
 "-c "*ensurepip*) exit "${FAKE_ENSUREPIP_STATUS:-0}" ;;

@@ -144,6 +144,7 @@ def lines(workdir):
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_two_processes_are_stopped_go_on_and_lose_one(tmp_path):
     """The first alone writes; SIGTERM to either stops both; one that is killed ends the other."""
     own, others = tmp_path / "own", tmp_path / "others"
@@ -212,6 +213,7 @@ wait -n && wait -n
 """
 
 
+@pytest.mark.slow
 def test_the_slurm_script_trains_in_two_processes(tmp_path):
     checkout, bin = tmp_path / "checkout", tmp_path / "bin"
     (checkout / ".venv" / "bin").mkdir(parents=True)

@@ -59,7 +59,7 @@ def _assert_same_run(config, workdir, straight):
         ("cnn", 2),
         pytest.param("cnn", 4, marks=pytest.mark.slow),
         ("small_gan", 2),
-        ("small_gan", 3),
+        pytest.param("small_gan", 3, marks=pytest.mark.slow),
         ("small_gan", 4),
     ],
 )
@@ -352,6 +352,7 @@ def _assert_same_end(config, workdir, straight):
     assert support.rows_but_rate(workdir) == support.rows_but_rate(straight)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_while_it_evaluates_evaluates_when_it_goes_on(tmp_path, monkeypatch):
     each = stopping.Stopping.each
 
