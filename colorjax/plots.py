@@ -112,7 +112,7 @@ def saturation_plane(
     axes.annotate("the truth's colourfulness", (0, 0.02), xycoords=("data", "axes fraction"),
                   rotation=90, fontsize=7, color="0.4", ha="right", va="bottom")  # fmt: skip
     axes.set(
-        xlabel="mean colourfulness less the truth's (ΔCF is the distance from 0)",
+        xlabel="mean colourfulness less the truth's",
         ylabel="threshold loss at 10",
     )
     axes.grid(alpha=0.3)
@@ -214,7 +214,10 @@ def _colors(count: int) -> list[Any]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= MAX_NAME else "…" + name[1 - MAX_NAME :]
+    if len(name) <= MAX_NAME:
+        return name
+    # Paths differ at their ends.
+    return "…" + name[1 - MAX_NAME :] if "/" in name else name[: MAX_NAME - 1] + "…"
 
 
 def _figure(width: float, height: float) -> Any:

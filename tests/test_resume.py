@@ -60,7 +60,7 @@ def _assert_same_run(config, workdir, straight):
         pytest.param("cnn", 4, marks=pytest.mark.slow),
         ("small_gan", 2),
         pytest.param("small_gan", 3, marks=pytest.mark.slow),
-        ("small_gan", 4),
+        pytest.param("small_gan", 4, marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_goes_on_from_a_checkpoint_ends_as_one_straight_through(tmp_path, name, step):
