@@ -22,8 +22,9 @@ from rich.text import Text
 
 class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.0f}/s")
+        # Over all the time: what is done in batches counts in bursts.
+        seconds = task.finished_time or task.elapsed
+        return Text(f"{task.completed / seconds:.3g}/s" if seconds else "")
 
 
 @contextlib.contextmanager
