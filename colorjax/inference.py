@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from colorjax import faces, upsampling
-from colorjax.errors import InputError
+from colorjax import faces, parallel, upsampling
 from colorjax.lab import rgb_to_lab
 from colorjax.models import SIZE_MULTIPLE
 from colorjax.recolor import color_by_lines
@@ -56,7 +55,7 @@ class Colorizer:
         batch_size: int = 8,
         device: jax.Device | None = None,
     ) -> None:
-        self._device = device or jax.local_devices()[0]
+        self._device = device or parallel.one_device()
         self._variables = jax.device_put(variables, self._device)
         self._image_size, self._batch_size = image_size, batch_size
         self._lab = jax.jit(partial(_predict_lab, predict))
@@ -78,7 +77,11 @@ class Colorizer:
         """
         run = open_model(str(model))
         return cls(
-            run.predict, run.variables, run.config["image_size"], batch_size, _device(device)
+            run.predict,
+            run.variables,
+            run.config["image_size"],
+            batch_size,
+            parallel.one_device(device),
         )
 
     @overload
@@ -243,13 +246,3 @@ def _like(original: Any, rgb: np.ndarray) -> Any:
         key: value for key, value in original.info.items() if key != "icc_profile" or keeps_profile
     }
     return image
-
-
-def _device(name: str | None) -> jax.Device | None:
-    if name is None:
-        return None
-    try:
-        return jax.local_devices(backend=name)[0]
-    except RuntimeError as error:
-        found = ", ".join(sorted({device.platform for device in jax.local_devices()}))
-        raise InputError(f"there is no device {name!r}; JAX finds {found}") from error

@@ -72,6 +72,22 @@ def replicated() -> NamedSharding:
     return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
 
 
+def one_device(name: str | None = None) -> jax.Device:
+    """The first of this process's devices.
+
+    Args:
+      name: of a kind, "cpu", "gpu" or "tpu"; by default the best that JAX has.
+
+    Raises:
+      InputError: there is none of that kind.
+    """
+    try:
+        return jax.local_devices(backend=name)[0]
+    except RuntimeError as error:
+        found = ", ".join(sorted({device.platform for device in jax.local_devices()}))
+        raise InputError(f"there is no device {name!r}; JAX finds {found}") from error
+
+
 def shard(batch: Any) -> Any:
     """Splits arrays [N, ...] of this process over its devices: [devices, N / devices, ...]."""
     devices = jax.local_devices()

@@ -8,7 +8,7 @@ from PIL import Image
 from skimage import color, data
 
 import colorjax
-from colorjax import faces, inference
+from colorjax import faces, inference, parallel
 from colorjax.errors import InputError
 from colorjax.inference import Colorizer
 
@@ -152,7 +152,7 @@ def test_bands_do_not_show(colorizer, photo, monkeypatch):
 
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(InputError, match="there is no device 'tpu'; JAX finds cpu"):
-        inference._device("tpu")
+        parallel.one_device("tpu")
 
 
 def test_the_example_of_the_docstring_is_true():
