@@ -16,7 +16,7 @@ from colorjax import faces
 from colorjax.colorize_files import colorize_files, plan
 from colorjax.data.face_renderer import render_face
 from colorjax.image_io import read_photo, write_photo
-from colorjax.inference import Colorizer
+from colorjax.inference import Colorizer, in_threads
 
 Row = Mapping[str, Any]
 
@@ -51,11 +51,9 @@ def measure(model: str, images: int, side: int, rounds: int) -> tuple[list[Row],
         parts: dict[str, Callable[[], Any]] = {
             PILLOW: lambda: _each(files, lambda file: _pillow(file, target)),
             "read": lambda: [read_photo(file) for file in files],
-            "find faces": lambda: [faces.face_crops(image) for image in rgb],
+            "find faces": lambda: in_threads(faces.face_crops, rgb),
             "find faces, model, lines": lambda: colorizer._lines(rgb),
-            "full size": lambda: [
-                colorizer._full_size(image, line) for image, line in zip(rgb, lines, strict=True)
-            ],
+            "full size": lambda: in_threads(colorizer._full_size, rgb, lines),
             "write": lambda: _each(photos, lambda photo: write_photo(target, photo)),
             "the whole folder": lambda: colorize_files(jobs, colorizer),
         }

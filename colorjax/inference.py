@@ -1,8 +1,10 @@
 """Colouring images with a trained generator."""
 
 import math
+import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -23,8 +25,8 @@ from colorjax.weights import open_model
 
 # The longest side that the model sees of a picture.
 LARGEST = 1024
-# Pixels coloured in one call: enough to keep every core busy, few enough to stay in its cache.
-CHUNK = 1 << 18
+# Pixels coloured in one call at most: few calls, and little memory for a picture of any size.
+CHUNK = 1 << 20
 DEFAULT_MODEL = "faces"
 
 
@@ -113,12 +115,12 @@ class Colorizer:
         return [_like(one, array) for one, array in zip(image, coloured, strict=True)]
 
     def _colorize(self, pictures: Sequence[np.ndarray], saturation: float) -> list[np.ndarray]:
-        lines = (saturation * line for line in self._lines(pictures))
-        return [self._full_size(rgb, maps) for rgb, maps in zip(pictures, lines, strict=True)]
+        lines = [saturation * line for line in self._lines(pictures)]
+        return in_threads(self._full_size, pictures, lines)
 
     def _lines(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         """For each picture how a*b* follow L, as `upsampling.fit_lines`."""
-        crops = [faces.face_crops(_to_bytes(rgb)) for rgb in pictures]
+        crops = in_threads(lambda rgb: faces.face_crops(_to_bytes(rgb)), pictures)
         whole = self._see([_resized(rgb, self._image_size) for rgb in pictures])
         zooms = [
             _resized(rgb, self._image_size * faces.zoom(found, rgb.shape[:2]))
@@ -163,16 +165,34 @@ class Colorizer:
         return coloured
 
     def _recolored(self, rgb: np.ndarray, lines: np.ndarray) -> np.ndarray:
-        shape = rgb.shape
-        rgb, lines = rgb.reshape(-1, shape[-1]), lines.reshape(-1, 4)
-        out = []
-        for start in range(0, len(rgb), CHUNK):
-            some, guide = rgb[start : start + CHUNK], lines[start : start + CHUNK]
-            length = CHUNK if len(rgb) > CHUNK // 16 else CHUNK // 16
-            padding = ((0, length - len(some)), (0, 0))
-            chunk = jax.device_put((np.pad(some, padding), np.pad(guide, padding)), self._device)
-            out.append(np.asarray(color_by_lines(*chunk))[: len(some)])
-        return np.concatenate(out).reshape(*shape[:2], 3)
+        """[h, w, 3] of pixels [h, w, 1 or 3] and lines [h, w, 4]."""
+        pixels, guide = rgb.reshape(-1, rgb.shape[-1]), lines.reshape(-1, 4)
+        coloured, fits = self._by_lines(pixels, guide, clip=False)
+        outside = np.flatnonzero(~fits)
+        if outside.size:
+            coloured[outside], _ = self._by_lines(pixels[outside], guide[outside], clip=True)
+        return coloured.reshape(*rgb.shape[:2], 3)
+
+    def _by_lines(
+        self, pixels: np.ndarray, lines: np.ndarray, clip: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `color_by_lines`; by chunks of four sizes, so that little is compiled."""
+        coloured, fits = np.empty((len(pixels), 3), pixels.dtype), np.empty(len(pixels), bool)
+        size = next((n for n in (CHUNK >> 6, CHUNK >> 4, CHUNK >> 2) if len(pixels) <= n), CHUNK)
+        for start in range(0, len(pixels), size):
+            some = slice(start, start + size)
+            padding = ((0, size - len(pixels[some])), (0, 0))
+            chunk = np.pad(pixels[some], padding), np.pad(lines[some], padding)
+            found = color_by_lines(*jax.device_put(chunk, self._device), clip=clip)
+            for whole, part in zip((coloured, fits), found, strict=True):
+                whole[some] = np.asarray(part)[: len(whole[some])]
+        return coloured, fits
+
+
+def in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
+    """As map; each core takes pictures, since neither the cascade nor XLA fills all with one."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, *arguments))
 
 
 def _predict_lab(predict: Predictor, variables: Variables, rgb: jax.Array) -> jax.Array:

@@ -40,13 +40,34 @@ def rgb_to_lab(rgb: chex.Array) -> jax.Array:
       AssertionError: the last axis is not 3, or the array holds no floats.
     """
     rgb = _checked(rgb)
-    relative = _linear_map(_linear_from_srgb(rgb), _RELATIVE_FROM_LINEAR)
-    above = relative > 0.008856
-    # As exact as jnp.cbrt, and three times as fast on CPU.
-    root = jnp.where(above, relative, 1.0) ** (1.0 / 3.0)
-    f = jnp.where(above, root, 7.787 * relative + 16.0 / 116.0)
+    f = _f(_linear_map(_linear_from_srgb(rgb), _RELATIVE_FROM_LINEAR))
     fx, fy, fz = f[..., 0], f[..., 1], f[..., 2]
     return jnp.stack([116.0 * fy - 16.0, 500.0 * (fx - fy), 200.0 * (fy - fz)], axis=-1)
+
+
+def lightness(pixels: chex.Array) -> jax.Array:
+    """L of `rgb_to_lab` alone, of 8 or 16 bits: by a table, four times as fast on a CPU.
+
+    Args:
+      pixels: [..., 1 or 3] uint8 or uint16 sRGB; one channel is grey.
+
+    Returns:
+      [..., 1] float32 in [0, 100].
+    """
+    pixels = jnp.asarray(pixels)
+    chex.assert_type(pixels, int)
+    levels = int(jnp.iinfo(pixels.dtype).max)
+    # A constant: XLA would compute an expression again for every pixel.
+    with jax.ensure_compile_time_eval():
+        table = _linear_from_srgb(jnp.arange(levels + 1, dtype=jnp.float32) / levels)
+    linear = table[pixels.astype(jnp.int32)]
+    weights = _RELATIVE_FROM_LINEAR[:, 1]
+    if pixels.shape[-1] == 1:
+        luminance = float(weights.sum()) * linear[..., 0]
+    else:
+        channels = (float(weights[i]) * linear[..., i] for i in range(3))
+        luminance = functools.reduce(jnp.add, channels)
+    return (116.0 * _f(luminance) - 16.0)[..., None]
 
 
 def lab_to_rgb(lab: chex.Array) -> jax.Array:
@@ -86,13 +107,9 @@ def clip_chroma(lab: jax.Array, levels: int = 255, iterations: int = 12) -> jax.
     """
     lab = _checked(lab)
     l, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
-    least = -0.5 / levels / 12.92
-    most = ((1 + 0.5 / levels + 0.055) / 1.055) ** 2.4
 
     def fits(factor: jax.Array) -> jax.Array:
-        linear = _linear_from_lab(l, factor * a, factor * b)
-        inside = [(x > least) & (x < most) for x in linear]
-        return functools.reduce(jnp.logical_and, inside)
+        return _fits_srgb(l, factor * a, factor * b, levels)
 
     def halve(_: int, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = interval
@@ -104,6 +121,12 @@ def clip_chroma(lab: jax.Array, levels: int = 255, iterations: int = 12) -> jax.
     low, _ = jax.lax.fori_loop(0, iterations, halve, (jnp.zeros_like(l), one))
     factor = jnp.where(fits(one), one, low)
     return jnp.stack([l, factor * a, factor * b], axis=-1)
+
+
+def fits_srgb(lab: jax.Array, levels: int = 255) -> jax.Array:
+    """Whether sRGB can show colours [..., 3] to within half of one of `levels`, as [...] bool."""
+    lab = _checked(lab)
+    return _fits_srgb(lab[..., 0], lab[..., 1], lab[..., 2], levels)
 
 
 def normalize(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -124,6 +147,14 @@ def _linear_map(x: jax.Array, matrix: np.ndarray) -> jax.Array:
     return jnp.matmul(x, jnp.asarray(matrix, x.dtype), precision="highest")
 
 
+def _f(relative: jax.Array) -> jax.Array:
+    """The f of CIE 15, whose L is 116 f(Y) - 16, of X, Y or Z relative to white."""
+    above = relative > 0.008856
+    # As exact as jnp.cbrt, and three times as fast on CPU.
+    root = jnp.where(above, relative, 1.0) ** (1.0 / 3.0)
+    return jnp.where(above, root, 7.787 * relative + 16.0 / 116.0)
+
+
 def _linear_from_lab(l: jax.Array, a: jax.Array, b: jax.Array) -> list[jax.Array]:
     """Red, green and blue as arrays of their own: on a CPU twice as fast as one of [..., 3]."""
     fy = (l + 16.0) / 116.0
@@ -135,6 +166,13 @@ def _linear_from_lab(l: jax.Array, a: jax.Array, b: jax.Array) -> list[jax.Array
         functools.reduce(jnp.add, (float(k) * x for k, x in zip(column, relative, strict=True)))
         for column in _LINEAR_FROM_RELATIVE.T
     ]
+
+
+def _fits_srgb(l: jax.Array, a: jax.Array, b: jax.Array, levels: int) -> jax.Array:
+    least = -0.5 / levels / 12.92
+    most = ((1 + 0.5 / levels + 0.055) / 1.055) ** 2.4
+    inside = [(x > least) & (x < most) for x in _linear_from_lab(l, a, b)]
+    return functools.reduce(jnp.logical_and, inside)
 
 
 def _linear_from_srgb(srgb: jax.Array) -> jax.Array:

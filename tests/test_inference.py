@@ -8,7 +8,7 @@ from PIL import Image
 from skimage import color, data
 
 import colorjax
-from colorjax import faces, inference, parallel
+from colorjax import faces, inference, parallel, recolor
 from colorjax.errors import InputError
 from colorjax.inference import Colorizer
 
@@ -142,6 +142,14 @@ def test_a_picture_with_a_face_in_it_is_seen_larger_near_the_face(colorizer, mon
     assert sizes == [32, 160]
     assert found[30, 30, 1] == pytest.approx(20, abs=1)
     assert found[190, 190, 1] == pytest.approx(-20, abs=1)
+
+
+def test_colours_beyond_srgb_are_those_of_an_image_of_the_model_s_size(photo):
+    def vivid(variables, l):
+        return jnp.broadcast_to(jnp.float32([60.0, -60.0]), (*l.shape[:-1], 2))
+
+    _, expected = recolor.colorize(vivid, {}, jnp.asarray(photo[None]))
+    np.testing.assert_allclose(Colorizer(vivid, {}, 32)(photo), expected[0], atol=1)
 
 
 def test_bands_do_not_show(colorizer, photo, monkeypatch):

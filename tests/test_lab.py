@@ -132,6 +132,23 @@ class VariantsTest(chex.TestCase):
         np.testing.assert_allclose(self.variant(lab.lab_to_rgb)(converted), rgb, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lightness_of_a_table_is_that_of_the_formula(dtype, channels):
+    levels = np.iinfo(dtype).max
+    pixels = np.random.default_rng(0).integers(0, levels, (50, 40, channels), dtype, endpoint=True)
+    pixels[0, 0], pixels[0, 1] = 0, levels
+    expected = color.rgb2lab(np.broadcast_to(pixels, (50, 40, 3)) / levels)[..., :1]
+    found = lab.lightness(pixels)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_lightness_of_floats_is_refused():
+    with pytest.raises(AssertionError, match="int"):
+        lab.lightness(jnp.zeros((2, 3)))
+
+
 @pytest.mark.parametrize("shape", [(), (4,), (3, 4), (3, 4, 4), (3, 1)])
 @pytest.mark.parametrize("function", [lab.rgb_to_lab, lab.lab_to_rgb, lab.normalize])
 def test_a_last_axis_other_than_three_is_refused(function, shape):
