@@ -177,24 +177,6 @@ def _count(index: jax.Array, length: int) -> jax.Array:
     return jax.vmap(lambda row: jnp.zeros(length, jnp.int32).at[row].add(1))(index)
 
 
-def histogram_distance(counts: chex.Array, counts_true: chex.Array) -> jax.Array:
-    """Total variation distance of two histograms: half the sum of |p - q|.
-
-    The share of pixels that would have to change their bin for the two to agree (Levin, Peres and
-    Wilmer, "Markov Chains and Mixing Times", 4.1).
-
-    Args:
-      counts: [A, B] pixels in each bin, at least one in all.
-      counts_true: [A, B] likewise; the totals may differ.
-
-    Returns:
-      A scalar in [0, 1].
-    """
-    chex.assert_equal_shape([counts, counts_true])
-    p, q = counts / jnp.sum(counts), counts_true / jnp.sum(counts_true)
-    return 0.5 * jnp.sum(jnp.abs(p - q))
-
-
 def _check_pair(ab: jax.Array, ab_true: jax.Array) -> None:
     chex.assert_shape([ab, ab_true], (None, None, None, 2))
     chex.assert_equal_shape([ab, ab_true])

@@ -206,13 +206,6 @@ class MetricsWriter:
         }
         return min(found, key=found.__getitem__, default=None)
 
-    def figures(self, split: str) -> dict[str, float] | None:
-        """The newest figures of a split, if there are any."""
-        for row in reversed(self.rows):
-            if row["split"] == split:
-                return {key: value for key, value in row.items() if key not in ("step", "split")}
-        return None
-
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl, up to one that is not whole; none if there is no file."""

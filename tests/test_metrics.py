@@ -153,19 +153,6 @@ def test_histogram_keeps_colours_beyond_its_edges_in_the_outermost_bins():
     assert counts.sum() == 2
 
 
-def test_histogram_distance_is_a_bounded_metric_of_shares(rng):
-    p, q, r = rng.integers(1, 50, (3, 22, 22))
-    distance = metrics.histogram_distance
-    expected = 0.5 * np.abs(p / p.sum() - q / q.sum()).sum()
-    np.testing.assert_allclose(distance(p, q), expected, rtol=1e-5)
-    np.testing.assert_allclose(distance(p, q), distance(q, p), rtol=1e-6)
-    assert distance(p, r) <= distance(p, q) + distance(q, r)
-    np.testing.assert_allclose(distance(p, 3 * p), 0, atol=1e-6)
-    apart = np.zeros((2, 22, 22), np.int32)
-    apart[0, 0, 0], apart[1, 5, 5] = 4, 9
-    assert distance(*apart) == 1
-
-
 def test_figures_are_the_same_under_jit(pair):
     jitted = jax.jit(metrics.threshold_loss, static_argnums=2)(*pair, (5, 10))
     chex.assert_trees_all_close(jitted, metrics.threshold_loss(*pair, (5, 10)), rtol=1e-6)
