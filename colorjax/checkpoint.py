@@ -297,22 +297,25 @@ def _reason(error: Exception) -> str:
     return text if len(text) <= 200 else text[:200] + "…"
 
 
-def restore_generator(workdir: str | os.PathLike[str], like: Variables) -> Variables:
-    """The averaged generator {"params", "batch_stats"} of another run's newest checkpoint.
+def restore_generator(
+    workdir: str | os.PathLike[str], like: Variables, step: int | None = None
+) -> Variables:
+    """The averaged generator {"params", "batch_stats"} of a checkpoint of another run.
 
     Args:
       workdir: the run.
       like: has the shapes, types and placement wanted.
+      step: of the checkpoint; by default the newest.
 
     Raises:
       InputError: the run saved nothing, or another model; the first parameter that differs is
-        named; or its newest checkpoint is damaged.
+        named; or the checkpoint is damaged.
     """
     found: Any = None
 
     def read() -> None:
         nonlocal found
-        found = _read_generator(workdir, like)
+        found = _read_generator(workdir, like, step)
 
     distributed.from_first(read)
     empty = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
@@ -320,13 +323,17 @@ def restore_generator(workdir: str | os.PathLike[str], like: Variables) -> Varia
     return jax.tree.map(lambda x, y: jax.device_put(x, y.sharding), found, like)
 
 
-def _read_generator(workdir: str | os.PathLike[str], like: Variables) -> Any:
+def _read_generator(workdir: str | os.PathLike[str], like: Variables, step: int | None) -> Any:
     directory = (Path(workdir) / "checkpoints").absolute()
     if not directory.is_dir():
         raise InputError(f"{workdir} is no run: it has no checkpoints/ folder")
-    step = max(saved_steps(directory), default=None)
-    if step is None:
+    steps = saved_steps(directory)
+    if not steps:
         raise InputError(f"{workdir} has no checkpoint yet; let the run save one first")
+    step = steps[-1] if step is None else step
+    if step not in steps:
+        saved = ", ".join(map(str, steps))
+        raise InputError(f"{workdir} has no checkpoint of step {step}; it has {saved}")
     checkpoint = directory / str(step)
     try:
         check_sums(checkpoint)

@@ -105,7 +105,12 @@ def add_evaluate(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", type=Path, help="a run's folder, or what export wrote"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        type=Path,
+        help="a run's folder, which means its newest checkpoint, RUN/checkpoints/STEP, "
+        "RUN/checkpoints/best (on validation), or what export wrote",
     )
     parser.add_argument(
         "--dataset",
@@ -151,7 +156,13 @@ def add_export(commands: Any) -> None:
         epilog="example:\n  colorjax export runs/gan-image_folder --output faces.safetensors",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("path", metavar="RUN", type=Path, help="the folder of a run")
+    parser.add_argument(
+        "path",
+        metavar="RUN",
+        type=Path,
+        help="a run's folder, which means its newest checkpoint, RUN/checkpoints/STEP, or "
+        "RUN/checkpoints/best (on validation)",
+    )
     parser.add_argument(
         "--output", metavar="FILE", type=Path, required=True, help="ends in .safetensors"
     )
@@ -168,9 +179,9 @@ def _run_export(options: argparse.Namespace) -> None:
     from colorjax.weights import export_weights, model_card
 
     run = load_run(options.path, options.path.resolve().name)
-    export_weights(run, options.output, model_card(options.path, options.card), options.dtype)
+    export_weights(run, options.output, model_card(run.path, options.card), options.dtype)
     size = options.output.stat().st_size / 2**20
-    print(f"{options.output}: {size:.1f} MiB, step {run.step} of {options.path}.")
+    print(f"{options.output}: {size:.1f} MiB, step {run.step} of {run.path}.")
 
 
 def add_models(commands: Any) -> None:

@@ -15,6 +15,7 @@ from colorjax.errors import InputError
 from colorjax.models import build_discriminator, build_generator
 from colorjax.models.imagenet_weights import load_resnet50
 from colorjax.optimizers import build_optimizer
+from colorjax.runs import located
 from colorjax.state import (
     TrainState,
     Variables,
@@ -136,7 +137,8 @@ def _with_weights(config: ConfigDict, variables: Variables) -> Variables:
             for kind, tree in variables.items():
                 check_like(loaded[kind], tree, str(path))
             return loaded
-        return checkpoint.restore_generator(path, variables)
+        workdir, step = located(path)
+        return checkpoint.restore_generator(workdir, variables, step)
     if not config.model.encoder_weights:
         return variables
     if config.model.name != "resnet":

@@ -1,7 +1,7 @@
 """Finished (or still growing) runs, opened for evaluation."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from colorjax.errors import InputError
 from colorjax.models import build_generator
 from colorjax.state import Variables
 from colorjax.steps import Predictor, model_predictor
-from colorjax.workdir import read_rows
+from colorjax.workdir import best_step, read_rows
 
 # In a GAN's folder: the scores of its generator before the adversarial phase, and of that scaled.
 BEFORE = "regression.npz"
@@ -50,16 +50,21 @@ class Run(NamedTuple):
 
 
 def load_run(path: Path, name: str) -> Run:
-    """Opens the newest checkpoint of a run.
+    """Opens a checkpoint of a run.
 
     Of its config only the model and the size of its images are needed, so that a run stays usable
     when keys come and go.
+
+    Args:
+      path: see `located`.
+      name: in tables and pictures.
 
     Raises:
       InputError: there is no run, it saved nothing yet, or its files do not fit together.
     """
     from colorjax import checkpoint  # orbax takes long to import; weights in a file need none
 
+    path, step = located(path)
     config = read_config(path)
     try:
         generator = build_generator(ConfigDict({**MODEL_DEFAULTS, **config["model"]}))
@@ -76,16 +81,44 @@ def load_run(path: Path, name: str) -> Run:
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=parallel.replicated()),
         {"batch_stats": {}, **shapes},
     )
-    variables = checkpoint.restore_generator(path, like)
+    variables = checkpoint.restore_generator(path, like, step)
     return Run(
         name=name,
         path=path,
         config=config,
         predict=model_predictor(generator),
         variables=variables,
-        step=checkpoint.newest_step(path),
+        step=checkpoint.newest_step(path) if step is None else step,
         rows=read_rows(path / "metrics.jsonl"),
     )
+
+
+def located(path: Path) -> tuple[Path, int | None]:
+    """A run's folder, and the step of the checkpoint that is meant; None for the newest.
+
+    Args:
+      path: RUN, RUN/checkpoints/STEP, or RUN/checkpoints/best for the one whose validation figure
+        `config.best_checkpoint` is the lowest.
+
+    Raises:
+      InputError: of no checkpoint that is there the figure is known.
+    """
+    if path.parent.name != "checkpoints" or not (path.name == "best" or path.name.isdigit()):
+        return path, None
+    workdir = path.parent.parent
+    if path.name != "best":
+        return workdir, int(path.name)
+    from colorjax import checkpoint
+
+    figure = read_config(workdir).get("best_checkpoint", "")
+    rows, steps = read_rows(workdir / "metrics.jsonl"), checkpoint.saved_steps(path.parent)
+    step = best_step(rows, steps, figure)
+    if step is None:
+        raise InputError(
+            f"{workdir}: of no checkpoint there is the validation figure {figure!r} "
+            f"(config.best_checkpoint); give one of {path.parent}"
+        )
+    return workdir, step
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -108,7 +141,7 @@ def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
     """Names of runs for tables: as short as tells them apart.
 
     A folder `gan-procedural_faces`, as runs are called by default, gives `gan`, unless another one
-    does too: then the folder's name, or the whole path.
+    does too: then the folder's name, or the whole path. A checkpoint of it gives `gan 400`.
 
     Args:
       paths: of the runs.
@@ -122,14 +155,21 @@ def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
         if resolved.count(path) > 1:
             raise InputError(f"{path} is given twice; give each run once")
     choices = [
-        [_without_dataset(path.name) for path in resolved],
-        [path.name for path in resolved],
+        [_short(path, _without_dataset) for path in resolved],
+        [_short(path, str) for path in resolved],
         [str(path) for path in resolved],
     ]
     for names in choices:
         if len({*names, *taken}) == len(names) + len(taken):
             return names
     return choices[-1]
+
+
+def _short(path: Path, shorten: Callable[[str], str]) -> str:
+    """A run's folder, and which of its checkpoints, if one is named."""
+    if path.parent.name == "checkpoints":
+        return f"{shorten(path.parent.parent.name)} {path.name}"
+    return shorten(path.name)
 
 
 def _without_dataset(name: str) -> str:

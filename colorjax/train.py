@@ -20,7 +20,7 @@ from colorjax.runs import BEFORE
 from colorjax.state import Variables
 from colorjax.steps import model_predictor
 from colorjax.stopping import MESSAGE, Stopping, StopRequested
-from colorjax.workdir import MetricsWriter, claimed
+from colorjax.workdir import MetricsWriter, best_step, claimed
 
 SAMPLES = 8
 REGRESSION = "regression before the adversarial phase"
@@ -110,7 +110,7 @@ def _train_and_evaluate(
         checkpoint.Checkpoints(
             workdir / "checkpoints",
             config.checkpoints_to_keep,
-            best=lambda steps: writer.best(steps, config.best_checkpoint),
+            best=lambda steps: best_step(writer.rows, steps, config.best_checkpoint),
             note=progress.note,
         ) as checkpoints,
     ):

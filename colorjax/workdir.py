@@ -197,14 +197,21 @@ class MetricsWriter:
         """Whether there is a line of that step and split."""
         return any(row["step"] == step and row["split"] == split for row in self.rows)
 
-    def best(self, steps: Sequence[int], figure: str) -> int | None:
-        """The one of some steps whose validation figure is the lowest, if one has a figure."""
-        found = {
-            row["step"]: row[figure]
-            for row in self.rows
-            if row["split"] == "validation" and row["step"] in steps and figure in row
-        }
-        return min(found, key=found.__getitem__, default=None)
+
+def best_step(rows: Sequence[Mapping[str, Any]], steps: Sequence[int], figure: str) -> int | None:
+    """The one of some steps whose validation figure is the lowest, if one has a figure.
+
+    Args:
+      rows: of a metrics.jsonl.
+      steps: among which to choose.
+      figure: its name in the rows.
+    """
+    found = {
+        row["step"]: row[figure]
+        for row in rows
+        if row["split"] == "validation" and row["step"] in steps and figure in row
+    }
+    return min(found, key=found.__getitem__, default=None)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -78,7 +78,8 @@ def get(dataset: str) -> ConfigDict:
     config.model.skip_connections = True
     # ImageNet weights of ResNet-50: torchvision's .pth or timm's .safetensors.
     config.model.encoder_weights = ""
-    # A finished run, whose averaged generator is started from; a GAN then skips its pretraining.
+    # A run, RUN/checkpoints/STEP or exported weights, whose averaged generator is started from; a
+    # GAN then skips its pretraining.
     config.init_from = ""
 
     # Of a*b* / 110: l1, l2, huber.

@@ -3,12 +3,14 @@
 import json
 import shutil
 
+import chex
 import numpy as np
 import pytest
 import support
 from PIL import Image
 
 from colorjax import cli, evaluate_runs, report, runs
+from colorjax.checkpoint import saved_steps
 from colorjax.data import pipeline
 from colorjax.errors import InputError
 from colorjax.runs import load_run
@@ -242,6 +244,31 @@ def test_a_run_is_loaded_though_keys_came_and_went(tmp_path):
     assert run.rows == support.rows(support.trained("cnn"))
 
 
+def test_a_checkpoint_is_opened_by_its_step_or_as_the_best(tmp_path):
+    workdir = shutil.copytree(support.trained("cnn"), tmp_path / "cnn")
+    first, *_, last = saved_steps(workdir / "checkpoints")
+    with (workdir / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": first, "split": "validation", "mse": 0.0}) + "\n")
+    newest, early, best = (
+        runs.load_run(path, "cnn")
+        for path in (workdir, workdir / f"checkpoints/{first}", workdir / "checkpoints/best")
+    )
+    assert (newest.step, early.step, best.step) == (last, first, first)
+    assert newest.path == early.path == best.path == workdir
+    chex.assert_trees_all_equal(early.variables, best.variables)
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_equal(early.variables, newest.variables)
+
+
+def test_a_checkpoint_that_is_not_there_is_refused(tmp_path):
+    workdir = shutil.copytree(support.trained("cnn"), tmp_path / "cnn")
+    with pytest.raises(InputError, match="no checkpoint of step 7; it has"):
+        runs.load_run(workdir / "checkpoints" / "7", "cnn")
+    (workdir / "metrics.jsonl").unlink()
+    with pytest.raises(InputError, match="validation figure 'mse'"):
+        runs.load_run(workdir / "checkpoints" / "best", "cnn")
+
+
 def test_names_are_those_of_the_folders_unless_they_are_not_enough(tmp_path):
     def names(*folders):
         return runs.run_names([tmp_path / folder for folder in folders], ["truth"])
@@ -249,6 +276,7 @@ def test_names_are_those_of_the_folders_unless_they_are_not_enough(tmp_path):
     assert names("gan-procedural_faces", "b/cnn-image_folder") == ["gan", "cnn"]
     assert names("gan-procedural_faces", "gan") == ["gan-procedural_faces", "gan"]
     assert names("a/run", "b/run") == [f"{tmp_path}/a/run", f"{tmp_path}/b/run"]
+    assert names("gan-image_folder", "gan-image_folder/checkpoints/400") == ["gan", "gan 400"]
     assert names("truth") == [f"{tmp_path}/truth"]
     with pytest.raises(InputError, match="given twice"):
         runs.run_names([tmp_path, tmp_path / "a" / ".."], [])

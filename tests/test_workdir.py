@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from colorjax.errors import InputError
-from colorjax.workdir import MetricsWriter, claim, claimed
+from colorjax.workdir import MetricsWriter, best_step, claim, claimed
 
 CONFIG = {
     "seed": 0,
@@ -167,10 +167,10 @@ def test_the_best_of_some_steps_is_the_lowest_on_validation(tmp_path):
     for step, mse in ((1, 3.0), (2, 1.0), (3, 2.0)):
         writer.write(step, "train", {"mse": 0.0})
         writer.write(step, "validation", {"mse": mse, "delta_cf": -mse})
-    assert writer.best([1, 2, 3, 4], "mse") == 2
-    assert writer.best([1, 3], "mse") == 3
-    assert writer.best([1, 2, 3], "delta_cf") == 1
-    assert writer.best([4], "mse") is writer.best([1], "") is None
+    assert best_step(writer.rows, [1, 2, 3, 4], "mse") == 2
+    assert best_step(writer.rows, [1, 3], "mse") == 3
+    assert best_step(writer.rows, [1, 2, 3], "delta_cf") == 1
+    assert best_step(writer.rows, [4], "mse") is best_step(writer.rows, [1], "") is None
 
 
 def _lines(workdir):
