@@ -114,11 +114,12 @@ def _colorize(commands: Any) -> argparse.ArgumentParser:
         help="what colouring photographs takes, part by part",
         description="Colours JPEGs made for the purpose, beside decoding and encoding them with "
         "Pillow; each part alone, the whole folder, and one from a fresh process.",
-        epilog="for instance:\n"
-        "  python -m colorjax.benchmark colorize --model runs/cnn-procedural_faces",
+        epilog="for instance:\n  python -m colorjax.benchmark colorize --images 200",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", required=True, help="as for colorjax colorize")
+    parser.add_argument(
+        "--model", default="faces", help="as for colorjax colorize (default: faces)"
+    )
     parser.add_argument("--images", type=int, default=40, help="(default: 40)")
     parser.add_argument("--side", type=int, default=1000, help="pixels (default: 1000)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")

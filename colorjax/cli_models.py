@@ -32,7 +32,8 @@ def add_colorize(commands: Any) -> None:
         "--model",
         default=None,
         metavar="RUN|FILE|NAME",
-        help="the folder of a run, a file of `colorjax export`, or one of `colorjax models`",
+        help="the folder of a run, a file of `colorjax export`, or one of `colorjax models` "
+        "(default: the one that comes with colorjax)",
     )
     parser.add_argument(
         "--saturation", type=_saturation, default=1.0, metavar="X", help="1.2 paints bolder, 0 grey"
@@ -56,8 +57,9 @@ def _run_colorize(options: argparse.Namespace) -> None:
     """Colours files, and exits with status 1 if some could not be coloured."""
     from colorjax import parallel
     from colorjax.colorize_files import colorize_files, plan, printable
-    from colorjax.inference import DEFAULT_MODEL, Colorizer
+    from colorjax.inference import Colorizer
     from colorjax.progress import counting
+    from colorjax.weights import DEFAULT_MODEL
 
     jobs = plan(options.inputs, options.output, options.suffix, options.format)
     to_do = [job for job in jobs if options.overwrite or not job.target.exists()]
@@ -189,8 +191,8 @@ def add_models(commands: Any) -> None:
     parser = commands.add_parser(
         "models",
         help="list the models that come with colorjax",
-        description="Lists the models that come with colorjax, the default first; with a name or "
-        "a file, prints its card.",
+        description="Lists the models that come with colorjax; with a name or a file, prints its "
+        "card.",
         epilog="example:\n  colorjax models faces",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -200,17 +202,16 @@ def add_models(commands: Any) -> None:
 
 def _run_models(options: argparse.Namespace) -> None:
     """Prints the list, or one card."""
-    from colorjax.weights import packaged, read_metadata
+    from colorjax.weights import DEFAULT_MODEL, packaged, read_metadata
 
     if options.model:
         path = packaged().get(options.model, Path(options.model))
         print(read_metadata(path)["card"])
         return
-    if not packaged():
-        print("No model comes with this version; train one, and give its folder with --model.")
     for name, path in packaged().items():
         title = read_metadata(path)["card"].splitlines()[0].lstrip("# ")
-        print(f"{name}  {title}  ({path.stat().st_size / 2**20:.1f} MiB)")
+        role = " (the default)" if name == DEFAULT_MODEL else ""
+        print(f"{name}{role}: {title}, {path.stat().st_size / 2**20:.1f} MiB")
 
 
 def _saturation(text: str) -> float:

@@ -16,18 +16,18 @@ import numpy as np
 from PIL import Image
 
 from colorjax import faces, parallel, upsampling
+from colorjax.image_io import to_bytes
 from colorjax.lab import rgb_to_lab
 from colorjax.models import SIZE_MULTIPLE
 from colorjax.recolor import color_by_lines
 from colorjax.state import Variables
 from colorjax.steps import Predictor
-from colorjax.weights import open_model
+from colorjax.weights import DEFAULT_MODEL, open_model
 
 # The longest side that the model sees of a picture.
 LARGEST = 1024
 # Pixels coloured in one call at most: few calls, and little memory for a picture of any size.
 CHUNK = 1 << 20
-DEFAULT_MODEL = "faces"
 
 
 class Colorizer:
@@ -37,9 +37,14 @@ class Colorizer:
     it knows them a second time, so large that these have their size; near them that counts. Its
     a*b* come back to full size guided by the lightness of the picture, which stays as it is.
 
-    >>> colorizer = Colorizer(lambda variables, l: jnp.full((*l.shape[:-1], 2), 20.0), {}, 64)
-    >>> colorizer(np.full((3, 4), 128, np.uint8))[0, 0]
-    array([171, 114,  95], dtype=uint8)
+    >>> from skimage import color, data
+    >>> portrait = data.astronaut()[25:205, 135:315]
+    >>> grey = (255 * color.rgb2gray(portrait)).astype(np.uint8)
+    >>> coloured = Colorizer.load()(grey)
+    >>> coloured.shape, coloured.dtype
+    ((180, 180, 3), dtype('uint8'))
+    >>> bool(abs(color.rgb2lab(portrait) - color.rgb2lab(coloured)).mean() < 4)
+    True
 
     Args:
       predict: see `steps.Predictor`.
@@ -120,7 +125,7 @@ class Colorizer:
 
     def _lines(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         """For each picture how a*b* follow L, as `upsampling.fit_lines`."""
-        crops = in_threads(lambda rgb: faces.face_crops(_to_bytes(rgb)), pictures)
+        crops = in_threads(lambda rgb: faces.face_crops(_shown(rgb)), pictures)
         whole = self._see([_resized(rgb, self._image_size) for rgb in pictures])
         zooms = [
             _resized(rgb, self._image_size * faces.zoom(found, rgb.shape[:2]))
@@ -247,17 +252,15 @@ def _to_array(image: Any) -> np.ndarray:
     return image
 
 
-def _to_bytes(image: np.ndarray) -> np.ndarray:
+def _shown(image: np.ndarray) -> np.ndarray:
     """[H, W, 3] uint8."""
-    if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
-    return np.broadcast_to(image, (*image.shape[:2], 3))
+    return np.broadcast_to(to_bytes(image), (*image.shape[:2], 3))
 
 
 def _like(original: Any, rgb: np.ndarray) -> Any:
     if not isinstance(original, Image.Image):
         return rgb
-    image = Image.fromarray(_to_bytes(rgb))
+    image = Image.fromarray(_shown(rgb))
     if original.has_transparency_data:
         image.putalpha(original.convert("RGBA").getchannel("A"))
     # A profile for grey says nothing of RGB.

@@ -23,6 +23,8 @@ from colorjax.steps import model_predictor
 
 SUFFIX = ".safetensors"
 FOLDER = Path(__file__).parent / "assets" / "models"
+# Of the models in it the one that is used where none is named.
+DEFAULT_MODEL = "faces"
 DTYPES = ("float16", "float32")
 # What of a config says what the model is and how it was trained; paths stay out.
 _PRIVATE = {"path", "validation_path", "cache_dir", "init_from", "encoder_weights", "command"}
@@ -174,10 +176,9 @@ def open_model(model: str) -> Run:
         return load_weights(packaged()[model], model)
     path = Path(model).expanduser()
     if not path.exists() and path.suffix != SUFFIX:
-        known = ", ".join(packaged()) or "(none comes with this version)"
         raise InputError(
-            f"{model!r} is neither a run nor a file of weights nor the name of a model: {known}; "
-            "give one with --model"
+            f"{model!r} is neither a run nor a file of weights nor the name of a model: "
+            f"{', '.join(packaged())}; give one with --model"
         )
     return open_path(path, path.resolve().stem)
 

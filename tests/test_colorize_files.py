@@ -79,6 +79,18 @@ def test_command_and_python_give_the_same(command, album, colorizer, tmp_path):
         np.testing.assert_array_equal(np.asarray(colorizer(image.convert("RGB"), 0.7)), written)
 
 
+def test_no_model_need_be_named(tmp_path):
+    portrait = data.astronaut()[25:205, 135:315]
+    Image.fromarray(portrait).convert("L").save(tmp_path / "grey.png")
+    assert (
+        cli.main(["colorize", str(tmp_path / "grey.png"), "--output", str(tmp_path / "out")]) == 0
+    )
+    with Image.open(tmp_path / "out" / "grey.png") as image:
+        error = color.rgb2lab(portrait) - color.rgb2lab(np.asarray(image))
+    # Of grey it is 5.8.
+    assert abs(error).mean() < 4
+
+
 def test_files_folders_and_globs_are_taken(album, tmp_path):
     output = tmp_path / "out"
     jobs = plan([str(album / "a.jpg"), str(album / "1950")], output)

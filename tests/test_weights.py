@@ -10,7 +10,7 @@ import pytest
 import support
 from safetensors.numpy import load_file, save_file
 
-from colorjax import weights
+from colorjax import cli, weights
 from colorjax.errors import InputError
 from colorjax.runs import load_run
 from colorjax.weights import export_weights, load_weights, model_card, open_model, read_metadata
@@ -157,3 +157,18 @@ def test_parameters_that_half_precision_cannot_hold_are_refused(run, tmp_path):
     with pytest.raises(InputError, match="--dtype float32"):
         export_weights(run._replace(variables=large), tmp_path / "a.safetensors", "")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_model_that_comes_with_colorjax_is_small_and_has_a_card():
+    path = weights.packaged()[weights.DEFAULT_MODEL]
+    assert path.stat().st_size <= 12 * 2**20
+    card = read_metadata(path)["card"]
+    for word in ("Trained on", "MSE", "Limits", "research"):
+        assert word in card
+
+
+def test_the_models_are_listed_and_the_default_among_them(capsys):
+    assert cli.main(["models"]) == 0
+    assert f"{weights.DEFAULT_MODEL} (the default): encoder_decoder" in capsys.readouterr().out
+    assert cli.main(["models", weights.DEFAULT_MODEL]) == 0
+    assert capsys.readouterr().out.startswith("# encoder_decoder")
