@@ -6,6 +6,7 @@ at every size.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import chex
 import jax
@@ -122,12 +123,16 @@ DAMAGES: dict[str, Damage] = {
     "halftone": halftone,
     "jpeg": jpeg,
 }
+# What evaluation does: all but halftone, which is a print and no photograph, and whose dots are
+# smaller than the pixels of a small picture.
+EVALUATED = tuple(name for name in DAMAGES if name != "halftone")
+EVALUATED_PROBABILITY = 0.5
 
 
 def damage(
     rngs: jax.Array, l: jax.Array, strengths: Mapping[str, float], probability: float
 ) -> jax.Array:
-    """Damages each image of a training batch in its own way.
+    """Damages each image of a batch in its own way.
 
     Args:
       rngs: [N] keys: every image draws its own.
@@ -140,7 +145,7 @@ def damage(
     Returns:
       [N, H, W, 1] in [0, 100].
     """
-    chosen = _chosen(strengths)
+    chosen = {name: strengths[name] for name in DAMAGES if strengths.get(name)}
     if not chosen:
         return l
 
@@ -149,55 +154,35 @@ def damage(
         return jnp.where(happens < probability, strength * largest, 0.0)
 
     def one(rng: jax.Array, l: jax.Array) -> jax.Array:
-        rngs = jax.random.split(jax.random.fold_in(rng, 1), len(chosen))
-        drawn = {
-            name: draw(key, most) for key, (name, most) in zip(rngs, chosen.items(), strict=True)
-        }
-        return _apply(rng, l, drawn)
+        x = l[..., 0] / 100.0
+        for name, largest in chosen.items():
+            # By the damage's place in the table: another one beside it changes nothing.
+            key = jax.random.fold_in(rng, list(DAMAGES).index(name))
+            strength_rng, damage_rng = jax.random.split(key)
+            x = DAMAGES[name](damage_rng, x, draw(strength_rng, largest))
+        return 100.0 * x[..., None]
 
     chex.assert_shape(l, (None, None, None, 1))
     return jax.vmap(one)(rngs, l)
 
 
-def damage_fixed(
-    l: jax.Array, numbers: jax.Array, strengths: Mapping[str, float], seed: int = 0
-) -> jax.Array:
+def damage_evaluated(l: jax.Array, numbers: jax.Array, strength: float, seed: int = 0) -> jax.Array:
     """Damages the images of an evaluation: the same for the same image, whatever the batches.
+
+    With all of EVALUATED, as `damage` does with EVALUATED_PROBABILITY.
 
     Args:
       l: [N, H, W, 1] L in [0, 100].
       numbers: [N] integers: which image of the data set each is.
-      strengths: by name of DAMAGES, the very strength, in [0, 1].
-      seed: another one gives other scratches.
+      strength: the largest of each damage, in [0, 1].
+      seed: another one gives other damages.
 
     Returns:
-      [N, H, W, 1] in [0, 100].
+      [N, H, W, 1] in [0, 100]. At another size of the same images the draws are the same; but the
+      noise of grain is of other pixels, and a JPEG's blocks are always of 8 × 8.
     """
-    chex.assert_shape(l, (None, None, None, 1))
-    chosen = _chosen(strengths)
-    if not chosen:
-        return l
-    key = jax.random.key(seed)
-    return jax.vmap(
-        lambda number, l: _apply(
-            jax.random.fold_in(key, number),
-            l,
-            {name: jnp.float32(strength) for name, strength in chosen.items()},
-        )
-    )(numbers, l)
-
-
-def _chosen(strengths: Mapping[str, float]) -> dict[str, float]:
-    return {name: strengths[name] for name in DAMAGES if strengths.get(name)}
-
-
-def _apply(rng: jax.Array, l: jax.Array, strengths: Mapping[str, jax.Array]) -> jax.Array:
-    x = l[..., 0] / 100.0
-    for name, strength in strengths.items():
-        # By the damage's place in the table: another one beside it changes nothing.
-        key = jax.random.fold_in(rng, 2 + list(DAMAGES).index(name))
-        x = DAMAGES[name](key, x, strength)
-    return 100.0 * x[..., None]
+    rngs = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(numbers)
+    return damage(rngs, l, dict.fromkeys(EVALUATED, strength), EVALUATED_PROBABILITY)
 
 
 def _grid(x: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -2,10 +2,11 @@
 
 They are compiled apart, so that a network is compiled once whatever is done with its colours, and
 the figures once for all networks and baselines. `parallel.py` compiles them over the devices. A
-batch is {"image": [N, H, W, 3] uint8 sRGB}; every result has the image as its leading axis.
+batch is {"image": [N, H, W, 3] uint8 sRGB}, and where L is damaged "number": [N], the images' in
+their data set; every result has the image as its leading axis.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +21,24 @@ from colorjax.steps import Predictor, to_float
 
 Batch = Mapping[str, jax.Array]
 Figures = dict[str, jax.Array]
+# (L [N, H, W, 1] in [0, 100], the images' numbers [N]) -> what a model sees of L.
+Damage = Callable[[jax.Array, jax.Array], jax.Array]
 
 # Of the pictures of colour distributions, in Lab units.
 FINE_WIDTH = 2
 
 
-def predict_step(variables: Variables, batch: Batch, *, predict: Predictor) -> jax.Array:
+def seen_step(batch: Batch, damage: Damage | None) -> jax.Array:
+    """What a model sees: L [N, H, W, 1], damaged if so wanted."""
+    l = rgb_to_lab(to_float(batch["image"]))[..., :1]
+    return l if damage is None else damage(l, batch["number"])
+
+
+def predict_step(
+    variables: Variables, batch: Batch, *, predict: Predictor, damage: Damage | None
+) -> jax.Array:
     """The a*b* [N, H, W, 2] that a model predicts, in Lab units."""
-    return predict(variables, rgb_to_lab(to_float(batch["image"]))[..., :1])
+    return predict(variables, seen_step(batch, damage))
 
 
 def truth_step(batch: Batch) -> Figures:

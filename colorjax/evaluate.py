@@ -34,6 +34,7 @@ class Contender(NamedTuple):
       predict: see `steps.Predictor`.
       variables: its own, replicated.
       image_size: side of the images that it sees, in pixels.
+      damage: done to the L that it sees.
       factor: by which its a*b* are multiplied.
       saturations: other factors, for the curve that it draws when it is scaled by them.
     """
@@ -42,6 +43,7 @@ class Contender(NamedTuple):
     predict: Predictor
     variables: Any
     image_size: int
+    damage: eval_steps.Damage | None = None
     factor: float = 1.0
     saturations: tuple[float, ...] = ()
 
@@ -56,7 +58,8 @@ def score(
     Args:
       contenders: their predictions are compared at the largest of their sizes; each predicts at
         its own. One network under several names runs once.
-      batches_of: {"image": [N, H, W, 3] uint8 sRGB, "mask": [N] bool, False where padded}.
+      batches_of: {"image": [N, H, W, 3] uint8 sRGB, "mask": [N] bool, False where padded}, and
+        "number": [N], of the images in their data set, for those that see damaged L.
       advance: told how many images are done.
     """
     # JAX sorts the keys of dicts.
@@ -85,9 +88,9 @@ def _scored(
         values: dict[str, Any] = {TRUTH: _compiled(_truth_step)(nothing, truth)}
         predicted: dict[Any, jax.Array] = {}
         for c in contenders:
-            network = (c.predict, id(c.variables), c.image_size)
+            network = (c.predict, id(c.variables), c.image_size, c.damage)
             if network not in predicted:
-                predicted[network] = _predict(c.predict)(c.variables, seen[c.image_size])
+                predicted[network] = _predict(c)(c.variables, seen[c.image_size])
             batch = {"image": truth["image"], "ab": predicted[network]}
             values[c.name] = figures(factors[c.name][0], batch)
             if c.saturations:
@@ -105,12 +108,15 @@ def _in_order(x: np.ndarray) -> np.ndarray:
     return x.reshape(count, -1, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape)
 
 
-def predictions(contender: Contender, images: np.ndarray, batch_size: int) -> np.ndarray:
+def predictions(
+    contender: Contender, images: np.ndarray, numbers: Sequence[int], batch_size: int
+) -> np.ndarray:
     """The a*b* of some images.
 
     Args:
       contender: what predicts.
       images: [N, H, W, 3] uint8 sRGB of the contender's size.
+      numbers: N, of the images in their data set.
       batch_size: of the batches that it was compiled for: they are padded to it.
 
     Returns:
@@ -121,13 +127,14 @@ def predictions(contender: Contender, images: np.ndarray, batch_size: int) -> np
     found = []
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
-        padding = np.zeros((batch_size - len(part), *part.shape[1:]), np.uint8)
+        padding = batch_size - len(part)
         whole = {
-            "image": np.concatenate([part, padding]),
+            "image": np.pad(part, ((0, padding), (0, 0), (0, 0), (0, 0))),
             "mask": np.arange(batch_size) < len(part),
+            "number": np.pad(np.array(numbers[start : start + batch_size], np.int32), (0, padding)),
         }
         batch = parallel.shard({key: value[own] for key, value in whole.items()})
-        ab = parallel.gather(_predict(contender.predict)(contender.variables, batch))
+        ab = parallel.gather(_predict(contender)(contender.variables, batch))
         found.append(_in_order(ab)[: len(part)])
     return contender.factor * np.concatenate(found)
 
@@ -160,7 +167,7 @@ def scaled(contender: Contender, name: str, batches: Batches) -> tuple[Contender
     Returns:
       The model, with the curve that it draws when it is scaled; and the scaled model.
     """
-    run, lightness = _predict(contender.predict), _compiled(_fit_step)
+    run, lightness = _predict(contender), _compiled(_fit_step)
 
     def step(variables: Any, batch: eval_steps.Batch) -> Any:
         return *lightness(nothing, batch), run(variables, batch)
@@ -190,9 +197,14 @@ def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
     return parallel.compile_eval_step(step)
 
 
+def _predict(contender: Contender) -> Callable[..., Any]:
+    return _compiled_network(contender.predict, contender.damage)
+
+
 @functools.cache
-def _predict(predict: Predictor) -> Callable[..., Any]:
-    return parallel.compile_eval_step(partial(eval_steps.predict_step, predict=predict))
+def _compiled_network(predict: Predictor, damage: eval_steps.Damage | None) -> Callable[..., Any]:
+    step = partial(eval_steps.predict_step, predict=predict, damage=damage)
+    return parallel.compile_eval_step(step)
 
 
 def _truth_step(_: jax.Array, batch: eval_steps.Batch) -> Any:

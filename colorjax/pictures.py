@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from colorjax.ciede2000 import ciede2000
+from colorjax.eval_steps import Damage, seen_step
 from colorjax.evaluate import Contender, predictions
 from colorjax.files import replaced
 from colorjax.lab import rgb_to_lab
 from colorjax.metrics import displayed
-from colorjax.recolor import colorize, paint
+from colorjax.recolor import colorize, paint, paint_grey
 from colorjax.scores import Scores
 from colorjax.state import Variables
 from colorjax.steps import Predictor, to_float
@@ -36,7 +37,7 @@ class Rows(NamedTuple):
 
     Attributes:
       captions: why each was chosen.
-      columns: by caption, [R, H, W, 3] uint8 sRGB: grey, each run, truth.
+      columns: by caption, [R, H, W, 3] uint8 sRGB: what the runs see, each run, truth.
       maps: ΔE00 at each pixel, [R, H, W], of each run.
     """
 
@@ -143,22 +144,32 @@ def colored_rows(
 ) -> Rows:
     """Colours images with each run, at the largest of the runs' sizes.
 
+    Damage is shown in what the runs see, and done to their colours; the lightness beneath these is
+    the truth's, as where figures are computed.
+
     Args:
       chosen: as `choose_rows` gives them.
-      runs: by which they are coloured.
+      runs: by which they are coloured; they see the same damage, if any.
       image: (number, side in pixels) -> [side, side, 3] uint8 sRGB.
       batch_size: see `evaluate.predictions`.
     """
     size = max(run.image_size for run in runs)
-    truth = np.stack([image(index, size) for _, index in chosen])
-    columns, maps = {}, {}
+    captions, numbers = zip(*chosen, strict=True)
+    truth = np.stack([image(number, size) for number in numbers])
+    columns = {"damaged" if runs[0].damage else "grey": _seen(truth, numbers, runs[0].damage)}
+    maps = {}
     for run in runs:
-        seen = np.stack([image(index, run.image_size) for _, index in chosen])
-        ab = predictions(run, seen, batch_size)
-        grey, columns[run.name] = jax.device_get(paint(truth, ab))
+        seen = np.stack([image(number, run.image_size) for number in numbers])
+        ab = predictions(run, seen, numbers, batch_size)
+        columns[run.name] = jax.device_get(paint(truth, ab)[1])
         maps[run.name] = jax.device_get(_error_maps(truth, ab))
-    captions = [kind for kind, _ in chosen]
-    return Rows(captions, {"grey": grey, **columns, "truth": truth}, maps)
+    return Rows(list(captions), {**columns, "truth": truth}, maps)
+
+
+def _seen(images: np.ndarray, numbers: Sequence[int], damage: Damage | None) -> np.ndarray:
+    """What models see of images, in grey."""
+    batch = {"image": images, "number": np.array(numbers, np.int32)}
+    return jax.device_get(jax.jit(lambda batch: paint_grey(seen_step(batch, damage)))(batch))
 
 
 @jax.jit

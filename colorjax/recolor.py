@@ -36,11 +36,16 @@ def paint(images: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
     l = lightness(images)
     if ab.shape[1:3] != l.shape[1:3]:
         ab = jax.image.resize(ab, (*l.shape[:-1], 2), "linear")
-    grey = lab_to_rgb(jnp.concatenate([l, jnp.zeros_like(ab)], axis=-1))
-    # One channel for all: the standard's rounded matrix puts some blues a level higher.
-    grey = jnp.repeat(grey[..., 1:2], 3, axis=-1)
     colored = lab_to_rgb(clip_chroma(jnp.concatenate([l, ab], axis=-1)))
-    return _quantized(grey, jnp.uint8), _quantized(colored, jnp.uint8)
+    return paint_grey(l), _quantized(colored, jnp.uint8)
+
+
+@jax.jit
+def paint_grey(l: jax.Array) -> jax.Array:
+    """L [..., 1] in [0, 100] as grey [..., 3] uint8 sRGB."""
+    grey = lab_to_rgb(jnp.concatenate([l, jnp.zeros((*l.shape[:-1], 2))], axis=-1))
+    # One channel for all: the standard's rounded matrix puts some blues a level higher.
+    return _quantized(jnp.repeat(grey[..., 1:2], 3, axis=-1), jnp.uint8)
 
 
 @partial(jax.jit, static_argnames="clip")

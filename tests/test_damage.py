@@ -2,6 +2,7 @@
 
 import functools
 import io
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from support import quick_compilation, tiny_config
 
 from colorjax import cli, run
 from colorjax import damage as damages
-from colorjax.damage import DAMAGES, damage, damage_fixed, jpeg_luminance
+from colorjax.damage import DAMAGES, damage, damage_evaluated, jpeg_luminance
 from colorjax.data.face_renderer import render_face
 from colorjax.errors import InputError
 from colorjax.lab import rgb_to_lab
@@ -47,7 +48,6 @@ def _damaged(l, name, strength, seed=0):
 @pytest.mark.parametrize("name", DAMAGES)
 def test_strength_zero_changes_nothing(faces, name):
     np.testing.assert_allclose(_damaged(faces, name, 0.0), faces, atol=1e-4)
-    np.testing.assert_array_equal(damage_fixed(faces, jnp.arange(4), {name: 0.0}), faces)
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -65,15 +65,30 @@ def test_more_strength_is_further_from_the_truth_and_all_stays_in_range(faces, n
     assert errors[-1] > 1.5
 
 
-def test_an_image_is_damaged_the_same_in_any_batch(faces):
-    strengths = dict.fromkeys((name for name in DAMAGES if name != "jpeg"), 0.5)
-    fixed = jax.jit(lambda l, numbers: damage_fixed(l, numbers, strengths))
+def test_an_image_of_an_evaluation_is_damaged_the_same_in_any_batch(faces):
+    fixed = jax.jit(partial(damage_evaluated, strength=1.0))
     whole = fixed(faces, jnp.arange(4))
-    other = fixed(faces[jnp.array([2, 0, 1, 3])], jnp.array([2, 0, 1, 3]))
-    np.testing.assert_allclose(other[0], whole[2], atol=1e-3)
+    other = fixed(faces[jnp.array([2, 0])], jnp.array([2, 0]))
+    # Another program may round a coefficient of a JPEG the other way.
+    assert float(abs(other - whole[jnp.array([2, 0])]).mean()) < 0.05
     elsewhere = fixed(faces, jnp.array([7, 1, 2, 3]))
-    assert float(abs(elsewhere[0] - whole[0]).max()) > 5
+    assert float(abs(elsewhere[0] - whole[0]).mean()) > 1
     np.testing.assert_allclose(elsewhere[1], whole[1], atol=1e-3)
+    assert float(jnp.sqrt(jnp.mean((whole - faces) ** 2))) > 5
+    np.testing.assert_array_equal(damage_evaluated(faces, jnp.arange(4), 0.0), faces)
+
+
+def test_an_image_of_an_evaluation_is_damaged_alike_at_another_size(faces):
+    """But for grain and JPEG, whose noise and blocks are of pixels."""
+    numbers = jnp.arange(40)
+    flat = jnp.full((40, 1, 1, 1), 60.0)
+    fixed = jax.jit(partial(damage_evaluated, strength=1.0))
+    small, large = (
+        fixed(jnp.broadcast_to(flat, (40, size, size, 1)), numbers).mean((1, 2, 3))
+        for size in (32, 64)
+    )
+    assert float(small.std()) > 5
+    assert np.corrcoef(small, large)[0, 1] > 0.98
 
 
 _jpeg = jax.jit(jpeg_luminance)
@@ -93,7 +108,7 @@ def test_another_damage_beside_it_leaves_the_scratches_where_they_are():
     l = jnp.full((1, SIZE, SIZE, 1), 50.0)
     alone, both = jax.jit(
         lambda l: [
-            damage_fixed(l, jnp.arange(1), {"scratches": 1.0, **others})
+            damage(jax.random.split(jax.random.key(0), 1), l, {"scratches": 1.0, **others}, 1.0)
             for others in ({}, {"blur": 1.0})
         ]
     )(l)

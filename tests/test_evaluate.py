@@ -48,6 +48,7 @@ def _batches(images, batch_size):
         yield {
             "image": np.concatenate([image, filler]),
             "mask": np.arange(batch_size) < len(image),
+            "number": np.arange(start, start + batch_size, dtype=np.int32),
         }
 
 
@@ -280,15 +281,50 @@ def test_predictions_are_those_that_are_evaluated_whatever_the_padding(images):
     contender = _contender(factor=0.5)
     l = rgb2lab(images / 255)[..., :1]
     for batch_size in (8, 16):
-        found = evaluate.predictions(contender, images, batch_size)
+        found = evaluate.predictions(contender, images, range(COUNT), batch_size)
         np.testing.assert_allclose(found, 0.5 * (l * SLOPE + OFFSET), atol=1e-3)
+
+
+def _negative(l, numbers):
+    return 100 - l
+
+
+def _by_number(l, numbers):
+    return l + 3.0 * numbers.reshape(-1, 1, 1, 1).astype(jnp.float32)
+
+
+def test_a_model_sees_damaged_l_and_is_compared_at_the_truth_s(images):
+    found = scores.figures_of(_score(images, 8, _contender(damage=_negative)))["linear"]
+    expected = _reference(images, lambda l: (100 - l) * SLOPE + OFFSET)
+    assert found == pytest.approx(expected, rel=2e-3, abs=2e-3)
+
+
+def test_damage_follows_the_image_s_number_whatever_the_batches(images):
+    contender = _contender(damage=_by_number)
+    l = rgb2lab(images / 255)[..., :1] + 3.0 * np.arange(COUNT).reshape(-1, 1, 1, 1)
+    for chosen in (list(range(COUNT)), [9, 2]):
+        found = evaluate.predictions(contender, images[chosen], chosen, 8)
+        np.testing.assert_allclose(found, l[chosen] * SLOPE + OFFSET, atol=1e-3)
+    small, large = (
+        scores.figures_of(_score(images, size, contender))["linear"] for size in (8, 16)
+    )
+    assert small == pytest.approx(large, rel=1e-5, abs=1e-5)
+
+
+def test_damaged_and_undamaged_are_not_taken_for_one_another(images, figures):
+    """They are one network with the same variables, in one pass."""
+    found = scores.figures_of(_score(images, 8, _contender(), _contender("d", damage=_negative)))
+    assert found["linear"] == pytest.approx(figures, rel=1e-5, abs=1e-5)
+    assert abs(found["d"]["mse"] - figures["mse"]) > 1
 
 
 def test_the_baselines_are_the_means_of_the_fitting_images(images):
     baselines = evaluate.constant_baselines(_batches(images, 8), SIZE)
     names = ["grey", "mean colour", "mean colour for each lightness"]
     assert [baseline.name for baseline in baselines] == names
-    grey, mean, by_lightness = (evaluate.predictions(b, images, 16) for b in baselines)
+    grey, mean, by_lightness = (
+        evaluate.predictions(b, images, range(COUNT), 16) for b in baselines
+    )
     lab = rgb2lab(images / 255.0)
     np.testing.assert_array_equal(grey, 0)
     expected = np.broadcast_to(lab[..., 1:].mean((0, 1, 2)), mean.shape)

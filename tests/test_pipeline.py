@@ -180,18 +180,20 @@ def test_evaluation_sees_every_image_once_in_order_and_masks_the_padding(process
         for index in range(process_count)
     ]
     assert {len(part) for part in parts} == {3}
-    seen = []
+    seen, numbers = [], []
     for step in range(3):
         for row in range(4 // process_count):
             for part in parts:
                 batch = part[step]
                 assert batch["image"].dtype == np.uint8
                 assert batch["mask"].dtype == bool
+                numbers.append(int(batch["number"][row]))
                 if batch["mask"][row]:
                     seen.append(int(batch["image"][row, 0, 0, 0]))
                 else:
                     assert not batch["image"][row].any()
     assert seen == list(range(10))
+    assert numbers == list(range(12))
 
 
 def test_processes_with_nothing_left_still_get_their_padded_batches():

@@ -187,9 +187,9 @@ def eval_batches(
       num_threads: threads that read and decode; by default one per CPU, 16 at most.
 
     Returns:
-      An iterator of {"image": [b, image_size, image_size, 3] uint8, "mask": [b] bool}, with
-      b = batch_size // process_count. The mask is False where the last batch is padded with
-      black images.
+      An iterator of {"image": [b, image_size, image_size, 3] uint8, "mask": [b] bool, "number":
+      [b] int32}, with b = batch_size // process_count. The mask is False where the last batch is
+      padded with black images; the number is the image's in the source.
 
     Raises:
       InputError: batch_size is not a multiple of process_count.
@@ -199,10 +199,15 @@ def eval_batches(
     padded_count = -(-count // batch_size) * batch_size
 
     def load(index: int) -> dict[str, np.ndarray]:
-        if index >= count:
-            black = np.zeros((image_size, image_size, 3), np.uint8)
-            return {"image": black, "mask": np.array(False)}
-        return {"image": eval_image(source, index, image_size), "mask": np.array(True)}
+        if index < count:
+            image = eval_image(source, index, image_size)
+        else:
+            image = np.zeros((image_size, image_size, 3), np.uint8)
+        return {
+            "image": image,
+            "mask": np.array(index < count),
+            "number": np.array(index, np.int32),
+        }
 
     return iter(
         grain.MapDataset.range(padded_count)
