@@ -103,7 +103,7 @@ def add_evaluate(commands: Any) -> None:
         "report.html (one page that opens anywhere), results.json, results.md and pictures.",
         epilog="example:\n  colorjax evaluate runs/cnn-procedural_faces runs/gan-procedural_faces "
         "--output comparison\n  colorjax evaluate runs/gan-image_folder --dataset holiday.zip "
-        "--output holiday",
+        "--output holiday\n  colorjax evaluate runs/gan-procedural_faces --damage --output damaged",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -127,6 +127,16 @@ def add_evaluate(commands: Any) -> None:
         "--overwrite", action="store_true", help="replace the report that is there, if there is one"
     )
     parser.add_argument("--limit", metavar="N", type=_positive, help="only the first N images")
+    parser.add_argument(
+        "--damage",
+        nargs="?",
+        type=_strength,
+        const=0.5,
+        metavar="STRENGTH",
+        help="the models see L as of old photographs, each image with damages of its own, up to "
+        "this strength in [0, 1] (0.5 if none is given; a sheet: colorjax damages); the report "
+        "says what that costs",
+    )
     parser.set_defaults(run=_run_evaluate)
 
 
@@ -142,9 +152,13 @@ def _run_evaluate(options: argparse.Namespace) -> None:
         dataset=options.dataset,
         overwrite=options.overwrite,
         limit=options.limit,
+        damage_strength=options.damage,
         command=shlex.join(["colorjax", *options.arguments]),
     )
     print(tables.results_table(found["results"]))
+    if "undamaged" in found:
+        print("That is on damaged inputs. Undamaged:\n")
+        print(tables.results_table(found["undamaged"]["results"]))
     print(f"The report is {options.output / 'report.html'}.")
 
 
@@ -219,6 +233,18 @@ def _saturation(text: str) -> float:
     if not 0 <= number <= 10:
         raise argparse.ArgumentTypeError(f"{number} is not in [0, 10]")
     return number
+
+
+def _strength(text: str) -> float:
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = -1.0
+    if not 0 <= strength <= 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no strength in [0, 1]; give one, or --damage behind the runs"
+        )
+    return strength
 
 
 def _positive(text: str) -> int:

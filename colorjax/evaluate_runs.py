@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from colorjax import distributed, evaluate, report
+from colorjax import damage, distributed, evaluate, report
 from colorjax.data import pipeline
 from colorjax.data.pipeline import Source
 from colorjax.errors import InputError
@@ -32,9 +32,14 @@ def evaluate_runs(
     dataset: str | None = None,
     overwrite: bool = False,
     limit: int | None = None,
+    damage_strength: float | None = None,
     command: str = "",
 ) -> dict[str, Any]:
     """Evaluates runs and writes the report.
+
+    Damage is done to the L that models and baselines see, see `damage.damage_evaluated`. The truth
+    stays as it is: a*b* are compared at its L; and so does all that is fitted. What damage costs
+    stands in the report too, so the images are gone through twice.
 
     Args:
       paths: the folders of the runs, or files of weights.
@@ -43,6 +48,7 @@ def evaluate_runs(
         images are; by default what the first run was validated on.
       overwrite: whether a report that is there may be replaced.
       limit: only that many images, from the first on.
+      damage_strength: the largest of each damage, in [0, 1]; None for undamaged inputs.
       command: by which this was asked for.
 
     Returns:
@@ -73,12 +79,23 @@ def evaluate_runs(
             models[i], faster = evaluate.scaled(models[i], f"{run.name}, scaled", fit)
             scaled.append(faster)
     constants = evaluate.constant_baselines(batches(fitting, evaluate.FIT_IMAGES, size), size)
-    with counting("Evaluating", count) as advance:
-        scores = evaluate.score(
-            [*models, *scaled, *constants],
-            lambda image_size: batches(images, count, image_size),
-            lambda done: _repeat(advance, done),
+
+    def score(what: str) -> Scores:
+        with counting(what, count) as advance:
+            return evaluate.score(
+                [*models, *scaled, *constants],
+                lambda image_size: batches(images, count, image_size),
+                lambda done: _repeat(advance, done),
+            )
+
+    scores, undamaged = score("Evaluating"), None
+    if damage_strength is not None:
+        damaging = partial(damage.damage_evaluated, strength=damage_strength)
+        models, scaled, constants = (
+            [contender._replace(damage=damaging) for contender in contenders]
+            for contenders in (models, scaled, constants)
         )
+        scores, undamaged = score("Evaluating on damaged inputs"), scores
     sizes = {run.name: run.config["image_size"] for run in runs}
     about: dict[str, Any] = {
         "runs": ", ".join(f"{run.name} (step {run.step})" for run in runs),
@@ -86,6 +103,7 @@ def evaluate_runs(
         "images": count,
         "image size": size,
         **_at_own_sizes(sizes, size),
+        **({} if damage_strength is None else {"inputs": _inputs(damage_strength)}),
         **({"images without colour": f"{grey}, evaluated as they are"} if grey else {}),
         "baselines": f"fitted on {min(len(fitting), evaluate.FIT_IMAGES)} images of {fitted_on}, "
         f"factors of scaled models on {min(len(fitting), evaluate.FIT_PREDICTIONS)}",
@@ -93,7 +111,8 @@ def evaluate_runs(
     }
     pairs = report.pairs_of(models, scaled)
     if not scaled:
-        before = _before(runs[0], data, scores) if limit is None else None
+        # Of all images, undamaged, and nothing else.
+        before = _before(runs[0], data, scores) if limit is None and not undamaged else None
         if before is None:
             about["scaled regression"] = "none, because no run here was trained by regression alone"
         else:
@@ -112,6 +131,7 @@ def evaluate_runs(
             rows={run.name: run.rows for run in runs},
             configs={run.name: run.config for run in runs},
             commands=[*_commands(runs), *([command] if command else [])],
+            undamaged=undamaged,
         )
     )
     report.write_report(output, files)
@@ -196,6 +216,14 @@ def _count_grey(images: Source, count: int, name: str) -> int:
 
 def _is_grey(image: np.ndarray) -> bool:
     return int(np.ptp(image.astype(np.int16), axis=-1).max()) < MIN_COLOR
+
+
+def _inputs(strength: float) -> str:
+    return (
+        f"damaged, and compared at the undamaged truth's L: {', '.join(damage.EVALUATED)}, each "
+        f"with a chance of {damage.EVALUATED_PROBABILITY} at a random strength up to {strength:g}, "
+        "the same for the same image in every evaluation"
+    )
 
 
 def _at_own_sizes(sizes: Mapping[str, int], size: int) -> dict[str, str]:

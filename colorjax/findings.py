@@ -1,5 +1,6 @@
 """What the scores say, as numbers and sentences: the contents of results.json."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ def find(
     runs: Sequence[str],
     pairs: Sequence[tuple[str, str]],
     about: Mapping[str, Any],
+    undamaged: Scores | None = None,
 ) -> Findings:
     """Everything that a report says in numbers.
 
@@ -29,11 +31,12 @@ def find(
       runs: the names of models as they were trained.
       pairs: names that are compared with each other.
       about: what the figures are of.
+      undamaged: if the scores are on damaged inputs: of the same names and images without damage.
 
     Returns:
       What JSON can hold: about; results, figures by name; intervals; comparisons of pairs;
       skin_tone and lightness, groups; gaps between groups; skin_variety; saturation_curves;
-      verdicts, sentences on runs and curves.
+      verdicts, sentences on runs and curves; of damaged inputs also undamaged, what damage costs.
     """
     estimates = statistics(scores, np.ones((1, scores.num_images)))
     draws = resampled(scores)
@@ -70,6 +73,7 @@ def find(
         "skin_variety": {"images": int(with_skin.sum()), "of": variety},
         "saturation_curves": curves,
         "verdicts": _verdicts(estimates, draws, runs, curves),
+        **({"undamaged": _losses(estimates, draws, runs, undamaged)} if undamaged else {}),
     }
 
 
@@ -103,6 +107,43 @@ def _verdicts(
                 }
             )
     return verdicts
+
+
+def _losses(
+    estimates: Resampled, draws: Resampled, runs: Sequence[str], undamaged: Scores
+) -> Findings:
+    """What damage costs, on the same draws of images with and without it.
+
+    Returns:
+      results: figures without damage, by name; losses: `comparisons` of each name with itself
+      without damage; shares: for each two runs {"run", "other", "loss", "other_loss": of threshold
+      loss at 10, "share": the first over the second, "interval"}, the run that loses less first,
+      and only where the other's loss is real.
+    """
+    without = statistics(undamaged, np.ones((1, undamaged.num_images))), resampled(undamaged)
+    both = [
+        of | {f"{name}, undamaged": figures for name, figures in plain.items()}
+        for of, plain in zip((estimates, draws), without, strict=True)
+    ]
+    pairs = [(name, f"{name}, undamaged") for name in undamaged.names]
+    lost = {
+        a: [of[a]["threshold_loss_10"] - of[b]["threshold_loss_10"] for of in both]
+        for a, b in pairs
+    }
+    shares = [
+        {
+            "run": run,
+            "other": other,
+            "loss": float(lost[run][0][0]),
+            "other_loss": float(lost[other][0][0]),
+            "share": float(lost[run][0][0] / lost[other][0][0]),
+            "interval": percentiles(lost[run][1] / lost[other][1]),
+        }
+        for run, other in itertools.permutations(runs, 2)
+        if lost[run][0][0] < lost[other][0][0] and percentiles(lost[other][1])[0] > 0
+    ]
+    losses = comparisons(both[1], both[0], pairs)
+    return {"results": figures_of(undamaged), "losses": losses, "shares": shares}
 
 
 def _margin(run: Mapping[str, np.ndarray], source: Mapping[str, np.ndarray]) -> np.ndarray:

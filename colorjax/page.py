@@ -78,11 +78,13 @@ def build_page(
     )
     template = importlib.resources.files("colorjax").joinpath("assets/report.html")
     return string.Template(template.read_text(encoding="utf-8")).substitute(
-        title=_text("Colouring grey faces: " + ", ".join(runs)),
+        title=_text(
+            f"Colouring {'damaged' if 'undamaged' in found else 'grey'} faces: {', '.join(runs)}"
+        ),
         about=about,
         sentences="".join(f"<li>{_text(line)}</li>" for line in tables.sentences(found, runs)),
         slider=_slider(rows),
-        over=_png(rows.columns["grey"][0]),
+        over=_png(next(iter(rows.columns.values()))[0]),
         under=_png(rows.columns[runs[-1]][0]),
         results=_results(found),
         meanings="".join(
@@ -90,6 +92,7 @@ def build_page(
             for key, column in tables.COLUMNS.items()
         ),
         comparisons=_comparisons(found),
+        damage=_damage(found),
         figures="".join(_figure(name, images[name]) for name in FIGURES if name in images),
         min_images=MIN_IMAGES,
         skin_images=found["skin_variety"]["images"],
@@ -175,7 +178,23 @@ def _scrolling(head: str, body: str, label: str) -> str:
 def _comparisons(found: Mapping[str, Any]) -> str:
     if not found["comparisons"]:
         return "<p>There is nothing to compare: one model was evaluated.</p>"
-    return _table(*tables.comparison_cells(found), "differences")
+    return _table(*tables.comparison_cells(found["comparisons"]), "differences")
+
+
+def _damage(found: Mapping[str, Any]) -> str:
+    """The section on what damage costs, in reports on damaged inputs."""
+    if "undamaged" not in found:
+        return ""
+    losses = _table(*tables.comparison_cells(found["undamaged"]["losses"]), "losses by damage")
+    header = ["", *(tables.heading(key) for key in tables.NARROW)]
+    without = _table(
+        header, tables.figure_cells(found["undamaged"]["results"], tables.NARROW), "undamaged"
+    )
+    return (
+        "<section><h2>What damage costs</h2><p>Figures on damaged inputs less those on the same "
+        "images undamaged, with 95% intervals of the paired bootstrap. A star stands where the "
+        f"interval excludes 0.</p>{losses}<h3>The figures without damage</h3>{without}</section>"
+    )
 
 
 def _variety(found: Mapping[str, Any]) -> str:

@@ -43,6 +43,7 @@ class Material(NamedTuple):
       rows: of metrics.jsonl, by run.
       configs: by run.
       commands: that made the runs and the report.
+      undamaged: if the scores are on damaged inputs: see `findings.find`.
     """
 
     scores: Scores
@@ -54,6 +55,7 @@ class Material(NamedTuple):
     rows: Mapping[str, Sequence[Mapping[str, Any]]]
     configs: Mapping[str, Any]
     commands: Sequence[str]
+    undamaged: Scores | None = None
 
 
 def pairs_of(runs: Sequence[Contender], scaled: Sequence[Contender]) -> list[tuple[str, str]]:
@@ -67,7 +69,7 @@ def build_report(material: Material) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The findings, and the files of the report by name."""
     scores = material.scores
     runs = [run.name for run in material.runs]
-    found = findings.find(scores, runs, material.pairs, material.about)
+    found = findings.find(scores, runs, material.pairs, material.about, material.undamaged)
     chosen = pictures.choose_rows(scores, runs)
     rows = pictures.colored_rows(chosen, material.runs, material.image, material.batch_size)
     images = {
@@ -134,11 +136,18 @@ def results_markdown(found: Mapping[str, Any], runs: Sequence[str], commands: Se
         ),
     ]
     if found["comparisons"]:
-        header, rows = tables.comparison_cells(found)
         parts += [
             "Differences between two, on the same images, with their 95% intervals; * where the "
             "interval excludes 0:\n",
-            tables.markdown(header, rows),
+            tables.markdown(*tables.comparison_cells(found["comparisons"])),
+        ]
+    if "undamaged" in found:
+        parts += [
+            "What damage costs: figures on damaged inputs less those on the same images undamaged, "
+            "with their 95% intervals; * where the interval excludes 0:\n",
+            tables.markdown(*tables.comparison_cells(found["undamaged"]["losses"])),
+            "The figures without damage:\n",
+            tables.results_table(found["undamaged"]["results"]),
         ]
     for title, key in (("skin tone", "skin_tone"), ("lightness of the picture", "lightness")):
         header, rows = tables.group_cells(found[key], models)

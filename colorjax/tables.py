@@ -112,10 +112,10 @@ def number(value: float, form: str) -> str:
     return text.lstrip("+-") if not text.strip("+-0.") else text
 
 
-def comparison_cells(findings: Findings) -> tuple[list[str], Cells]:
-    """Differences of pairs, with a star where they are real."""
+def comparison_cells(comparisons: Groups) -> tuple[list[str], Cells]:
+    """Differences of pairs, see `bootstrap.comparisons`, with a star where they are real."""
     pairs: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in findings["comparisons"]:
+    for row in comparisons:
         pairs.setdefault((row["a"], row["b"]), {})[row["figure"]] = row
     rows = []
     for (a, b), of in pairs.items():
@@ -192,9 +192,8 @@ def sentences(findings: Findings, runs: Sequence[str]) -> list[str]:
     lookup = results[RIVAL]
     for run in runs:
         if results[run]["threshold_loss_10"] >= lookup["threshold_loss_10"]:
-            said.append(
-                f"{run} does not beat the mean colour for each lightness: it is not trained."
-            )
+            meaning = " on these inputs" if "undamaged" in findings else ": it is not trained"
+            said.append(f"{run} does not beat the mean colour for each lightness{meaning}.")
     for verdict in findings["verdicts"]:
         side = "below" if verdict["margin"] > 0 else "above"
         sure = "" if verdict["real"] else ", a difference that could be chance"
@@ -203,6 +202,12 @@ def sentences(findings: Findings, runs: Sequence[str]) -> list[str]:
             f"colourfulness its threshold loss is {verdict['loss']:.3f}, the scaled model's "
             f"{verdict['curve_loss']:.3f} (95% of the difference "
             f"{interval(verdict['interval'], '+.3f')}{sure})."
+        )
+    for share in findings.get("undamaged", {}).get("shares", ()):
+        said.append(
+            f"Damage costs {share['run']} {number(share['loss'], '+.3f')} of threshold loss at 10 "
+            f"and {share['other']} {number(share['other_loss'], '+.3f')}: {share['share']:.2f} "
+            f"times as much (95% {interval(share['interval'], '.2f')})."
         )
     for what, key in (("skin tones", "skin_tone"), ("lightnesses of the picture", "lightness")):
         gaps = {run: findings["gaps"][key][run] for run in runs if run in findings["gaps"][key]}

@@ -45,7 +45,7 @@ def get(dataset: str) -> ConfigDict:
     # Processes that decode; 0 is threads of this one, -1 chooses by the number of CPUs.
     config.dataset.workers = 0 if short else -1
 
-    # What old photographs have suffered, done to the L that training sees; never in evaluation.
+    # What old photographs have suffered, done to the L that training sees; not to evaluation's.
     # Each is the largest strength in [0, 1]; 0 is none (a sheet: colorjax damages --output FILE).
     config.damage = ConfigDict()
     # The chance of each to befall an image, at a strength uniform in [0, the largest].

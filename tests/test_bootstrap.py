@@ -186,6 +186,26 @@ def test_a_run_below_a_curve_is_worth_its_trouble_and_one_above_is_not():
     assert findings.find(of, ["regression", "gan"], [], {})["verdicts"] == []
 
 
+def test_what_damage_costs_is_paired_and_shares_of_it_are_compared():
+    noise = np.random.default_rng(5).normal(size=200)
+    undamaged = _scores(200, **{name: {"noise": noise} for name in ("half", "all", "none")})
+    shifts = {"half": 0.05, "all": 0.1, "none": 0.0}
+    damaged = _scores(200, **{name: {"noise": noise, "shift": s} for name, s in shifts.items()})
+    found = findings.find(damaged, ["half", "all"], [], {}, undamaged)["undamaged"]
+    assert found["results"] == scores.figures_of(undamaged)
+    lost = {row["a"]: row for row in found["losses"] if row["figure"] == "threshold_loss_10"}
+    for name, shift in shifts.items():
+        assert lost[name]["difference"] == pytest.approx(shift)
+        assert lost[name]["interval"] == pytest.approx((shift, shift))
+    (share,) = found["shares"]
+    assert (share["run"], share["other"]) == ("half", "all")
+    assert share["share"] == pytest.approx(0.5)
+    assert share["interval"] == pytest.approx((0.5, 0.5))
+    # A share of nothing is no number.
+    unhurt = findings.find(damaged, ["half", "none"], [], {}, damaged)["undamaged"]
+    assert unhurt["shares"] == []
+
+
 def test_scores_survive_a_file_and_a_damaged_one_is_none(tmp_path):
     of = _scores(20, **{"a / b": {}, "c": {}})
     of.sums["c"]["saturations"] = np.array([0.0, 1.0])

@@ -1,6 +1,7 @@
 """`colorjax evaluate` on tiny runs: what it compares, and what it refuses."""
 
 import json
+import re
 import shutil
 
 import chex
@@ -149,6 +150,66 @@ def test_runs_of_two_sizes_see_their_own_and_are_compared_on_the_same_pixels(tmp
     assert found["results"]["grey"] == pytest.approx(alone["results"]["grey"], rel=1e-5, abs=1e-5)
 
 
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    """The same with damaged inputs."""
+    output = tmp_path_factory.mktemp("evaluate") / "damaged"
+    runs = support.trained("cnn"), support.trained("small_gan")
+    assert _evaluate(*runs, "--output", output, "--damage", "1") == 0
+    return output
+
+
+def test_on_damaged_inputs_the_report_is_the_same_and_says_what_damage_costs(compared, damaged):
+    assert support.files(damaged) == support.files(compared)
+    before, found = _results(compared), _results(damaged)
+    assert list(found["results"]) == list(before["results"])
+    for name, figures in before["results"].items():
+        assert found["undamaged"]["results"][name] == pytest.approx(figures, rel=1e-5, abs=1e-5)
+    losses = {(row["a"], row["figure"]): row["difference"] for row in found["undamaged"]["losses"]}
+    for (name, figure), loss in losses.items():
+        expected = found["results"][name][figure] - before["results"][name][figure]
+        assert loss == pytest.approx(expected, rel=1e-4, abs=1e-4)
+        if name in ("grey", "mean colour"):  # they do not look at L
+            assert loss == pytest.approx(0, abs=1e-6)
+    assert abs(losses["mean colour for each lightness", "mse"]) > 0.1
+    assert abs(losses["cnn", "mse"]) > 1e-3
+    assert "strength up to 1," in found["about"]["inputs"]
+    assert "What damage costs" in (damaged / "report.html").read_text()
+    assert "What damage costs" in (damaged / "results.md").read_text()
+    assert "undamaged" not in before
+    assert "What damage costs" not in (compared / "report.html").read_text()
+
+
+def test_the_grid_shows_what_the_runs_saw_and_the_truth_as_it_is(compared, damaged):
+    before, after = (_pictures(output) for output in (compared, damaged))
+    assert before["order"] == ["grey", "cnn", "small_gan", "truth"]
+    assert after["order"] == ["damaged", "cnn", "small_gan", "truth"]
+    assert sorted(after["columns"]["truth"]) == sorted(before["columns"]["truth"])
+    assert not set(after["columns"]["damaged"]) & set(before["columns"]["grey"])
+
+
+def _pictures(output):
+    text = (output / "report.html").read_text()
+    return json.loads(re.search(r'id="pictures">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_damage_of_strength_zero_changes_nothing(compared, tmp_path):
+    runs = [support.trained("cnn"), support.trained("small_gan")]
+    found = evaluate_runs.evaluate_runs(runs, tmp_path / "out", damage_strength=0.0)
+    before = _results(compared)
+    for results in (found["results"], found["undamaged"]["results"]):
+        for name, figures in before["results"].items():
+            assert results[name] == pytest.approx(figures, rel=1e-5, abs=1e-5)
+    assert not any(row["real"] for row in found["undamaged"]["losses"])
+
+
+def test_a_gan_alone_is_not_compared_with_what_saw_no_damage(tmp_path):
+    found = evaluate_runs.evaluate_runs(
+        [support.trained("small_gan")], tmp_path / "out", damage_strength=0.5
+    )
+    assert list(found["results"]) == ["small_gan", *evaluate_runs.BASELINES]
+
+
 def test_a_report_is_kept_unless_it_may_be_replaced(compared, capsys):
     before = {file: file.read_bytes() for file in compared.iterdir()}
     assert _evaluate(support.trained("cnn"), "--output", compared) == 2
@@ -224,6 +285,9 @@ def _wider(path):
         ([], "arguments are required"),
         (["--dataset", "nowhere/at/all"], "neither a path nor a data set"),
         (["--limit", "0"], "0 is less than 1"),
+        (["--damage", "1.5"], "'1.5' is no strength in [0, 1]"),
+        (["--damage", "nan"], "'nan' is no strength in [0, 1]"),
+        (["--damage", "runs/gan"], "'runs/gan' is no strength in [0, 1]"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(tmp_path, capsys, arguments, message):
