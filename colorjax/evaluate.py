@@ -139,6 +139,18 @@ def predictions(
     return contender.factor * np.concatenate(found)
 
 
+def means(step: Callable[..., Any], variables: Any, batches: Batches) -> dict[str, float]:
+    """The means over the images of what a compiled step gives for each.
+
+    Args:
+      step: (variables, batch) -> values [N], by name.
+      variables: its own.
+      batches: see `score`.
+    """
+    parts = list(_images(step, variables, batches))
+    return {key: float(np.concatenate([part[key] for part in parts]).mean()) for key in parts[0]}
+
+
 def constant_baselines(batches: Batches, image_size: int) -> list[Contender]:
     """Grey, the mean colour and the mean colour for each lightness, fitted on some batches.
 

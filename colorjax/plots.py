@@ -152,41 +152,53 @@ def training_curves(rows: Mapping[str, Sequence[Row]]) -> bytes | None:
     Args:
       rows: of each run's metrics.jsonl, by the run's name.
     """
-    panels: tuple[tuple[str, tuple[str, ...], str], ...] = (
-        ("train", ("loss", "adversarial_loss", "discriminator_loss"), "training losses"),
-        ("train", ("accuracy_real", "accuracy_fake"), "discriminator's accuracy"),
-        ("validation", ("mse",), "MSE on validation images (Lab units²)"),
-        ("validation", ("threshold_loss_10",), "threshold loss at 10 on validation images"),
-    )
+    # Of each series (split, key): its name in the legend and how it is drawn.
+    panels: dict[str, dict[tuple[str, str], tuple[str, dict[str, Any]]]] = {
+        "training losses": {
+            ("train", key): (key, {"linestyle": dash})
+            for key, dash in zip(
+                ("loss", "adversarial_loss", "discriminator_loss"), ("-", "--", ":"), strict=True
+            )
+        },
+        # Where those of training leave those of validation, it knows its images by heart.
+        "discriminator's accuracy": {
+            (split, f"accuracy_{what}"): (f"{what}, {split}", {"linestyle": dash, **style})
+            for split, style in (("train", {"alpha": 0.5}), ("validation", {"linewidth": 2.2}))
+            for what, dash in (("real", "-"), ("fake", "--"))
+        },
+        "MSE on validation images (Lab units²)": {("validation", "mse"): ("", {})},
+        "threshold loss at 10 on validation images": {
+            ("validation", "threshold_loss_10"): ("", {})
+        },
+    }
     if len(rows) > 1:
         # Losses are weighted, each run's in its own way.
-        panels = panels[2:]
-    everything = [row for of in rows.values() for row in of]
-    shown = [
-        panel
-        for panel in panels
-        if any(row["split"] == panel[0] and key in row for row in everything for key in panel[1])
-    ]
+        panels = {title: series for title, series in panels.items() if len(series) == 1}
+    shown = {
+        title: series
+        for title, series in panels.items()
+        if any((row["split"], key) in series for of in rows.values() for row in of for key in row)
+    }
     if not shown:
         return None
     figure = _figure(4.6 * len(shown), 3.8)
-    dashes = ("-", "--", ":")
-    for axes, (split, keys, title) in zip(
-        figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
+    for axes, (title, series) in zip(
+        figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True
     ):
         for (name, of), color in zip(rows.items(), _colors(len(rows)), strict=True):
-            for key, dash in zip(keys, dashes, strict=False):
+            for (split, key), (label, style) in series.items():
                 points = [(r["step"], r[key]) for r in of if r["split"] == split and key in r]
                 if points:
-                    label = ": ".join(
-                        ([_short(name)] if len(rows) > 1 else []) + ([key] if len(keys) > 1 else [])
+                    axes.plot(
+                        *zip(*points, strict=True),
+                        label=label or _short(name),
+                        color=color,
+                        marker="." if len(points) < 30 else "",
+                        **style,
                     )
-                    marker = "." if len(points) < 30 else ""
-                    line = {"color": color, "linestyle": dash, "marker": marker}
-                    axes.plot(*zip(*points, strict=True), label=label, **line)
         axes.set(xlabel="step", title=title)
         axes.grid(alpha=0.3)
-        if len(keys) > 1 or len(rows) > 1:
+        if len(series) > 1 or len(rows) > 1:
             axes.legend(fontsize=8)
     return _png(figure)
 

@@ -24,7 +24,7 @@ from colorjax.state import (
     init_variables,
     net_state,
 )
-from colorjax.steps import gan_step, regression_step
+from colorjax.steps import gan_step, judge_step, regression_step
 from colorjax.weights import load_weights
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Any]]
@@ -43,6 +43,7 @@ class Run(NamedTuple):
         regression run.
       pretrain_step: (state, batch) -> (state, metrics), before that.
       adversarial_step: the same, from then on.
+      judge_step: (state, batch) -> how often the discriminator is right on each image.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Run(NamedTuple):
     adversarial_from: int
     pretrain_step: Step
     adversarial_step: Step | None
+    judge_step: Callable[[TrainState, Any], Any] | None
 
     def step_at(self, step: int) -> Step:
         """The compiled step for an update, counted from 0."""
@@ -86,7 +88,7 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
         "accumulate_steps": config.accumulate_steps,
     }
     loss = losses.regression_loss(config.loss, config.huber_delta)
-    d_net, adversarial_step, adversarial_from = None, None, config.num_steps
+    d_net, adversarial_step, judging, adversarial_from = None, None, None, config.num_steps
     if "gan" in config:
         # In pretraining too, so that the optimizer's moments stay true after it.
         loss = losses.weighted(config.gan.regression_weight, loss)
@@ -96,6 +98,11 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
         d_optimizer = build_optimizer(config.gan.optimizer, config.num_steps - adversarial_from)
         d_variables = init_variables(discriminator, d_rng, 1, 2, image_size=config.image_size)
         d_net = net_state(d_variables, d_optimizer)
+        augmentation = partial(
+            augment.translate_and_cut,
+            max_shift=config.gan.augment_shift,
+            cut=config.gan.augment_cut,
+        )
         adversarial_step = partial(
             gan_step,
             **shared,
@@ -103,11 +110,14 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
             discriminator=discriminator,
             discriminator_optimizer=d_optimizer,
             adversarial=losses.adversarial_loss(config.gan.loss),
-            augment=partial(
-                augment.translate_and_cut,
-                max_shift=config.gan.augment_shift,
-                cut=config.gan.augment_cut,
-            ),
+            augment=augmentation,
+        )
+        judging = partial(
+            judge_step,
+            generator=generator,
+            discriminator=discriminator,
+            augment=augmentation,
+            damage=shared["damage"],
         )
     run = Run(
         name="gan" if "gan" in config else config.model.name,
@@ -115,6 +125,7 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
         adversarial_from=adversarial_from,
         pretrain_step=parallel.compile_train_step(partial(regression_step, **shared, loss=loss)),
         adversarial_step=adversarial_step and parallel.compile_train_step(adversarial_step),
+        judge_step=judging and parallel.compile_eval_step(judging),
     )
     state = create_train_state(step_rng, net_state(variables, optimizer), d_net)
     return run, parallel.replicate(state)

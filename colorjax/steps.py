@@ -26,6 +26,7 @@ Metrics = dict[str, jax.Array]
 # (variables, l [N, H, W, 1] in [0, 100]) -> a*b* [N, H, W, 2] in Lab units.
 Predictor = Callable[[Variables, jax.Array], jax.Array]
 Damage = Callable[[jax.Array, jax.Array], jax.Array]
+Augment = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def regression_step(
@@ -68,7 +69,7 @@ def regression_step(
     values, batch_stats = _accumulated(
         gradients,
         state.generator.batch_stats,
-        {**batch, "rngs": _image_rngs(state, len(batch["image"]), 1)},
+        {**batch, "rngs": _image_rngs(state, positions(len(batch["image"])), 1)},
         accumulate_steps,
     )
     grads, value = lax.pmean(values, AXIS)
@@ -88,7 +89,7 @@ def gan_step(
     discriminator_optimizer: optax.GradientTransformation,
     loss: Loss,
     adversarial: AdversarialLoss,
-    augment: Callable[[jax.Array, jax.Array], jax.Array],
+    augment: Augment,
     ema_decay: float,
     damage: Damage | None = None,
     accumulate_steps: int = 1,
@@ -151,15 +152,14 @@ def gan_step(
             "loss": loss_value,
             "adversarial_loss": adversarial_value,
             "discriminator_loss": d_loss,
-            "accuracy_real": jnp.mean(logits_real > 0),
-            "accuracy_fake": jnp.mean(logits_fake < 0),
+            **jax.tree.map(jnp.mean, _accuracies(logits_real, logits_fake)),
         }
         return (g_grads, d_grads, scalars), (g_batch_stats, d_batch_stats)
 
     values, (g_batch_stats, d_batch_stats) = _accumulated(
         gradients,
         (g_net.batch_stats, d_net.batch_stats),
-        {**batch, "rngs": _image_rngs(state, len(batch["image"]), 3)},
+        {**batch, "rngs": _image_rngs(state, positions(len(batch["image"])), 3)},
         accumulate_steps,
     )
     g_grads, d_grads, scalars = lax.pmean(values, AXIS)
@@ -172,6 +172,49 @@ def gan_step(
     scalars["grad_norm"] = optax.tree.norm(g_grads)
     scalars["discriminator_grad_norm"] = optax.tree.norm(d_grads)
     return _if_finite(state, updated, scalars), scalars
+
+
+def judge_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    augment: Augment,
+    damage: Damage | None = None,
+) -> Metrics:
+    """How often the discriminator is right on images that it does not learn from.
+
+    Comparable with the accuracies of `gan_step`: both networks see the same damage and the
+    discriminator the same augmentation as there, and the generator is the one that is trained, not
+    its average. Only the networks' statistics are those of training, not of this batch, and images
+    are whole where training crops them.
+
+    Args:
+      state: with a discriminator.
+      batch: with "number": [N], of the images in their data set, which their draws follow.
+      generator: as of `gan_step`, and so are the others.
+      discriminator: logits of (L / 50 - 1, a*b* / 110).
+      augment: what the discriminator sees of an image.
+      damage: what both networks see of L.
+
+    Returns:
+      [N] accuracy_real and accuracy_fake of each image.
+    """
+    assert state.discriminator is not None
+    rngs = _image_rngs(state, batch["number"], 3)
+    l, ab = _inputs({**batch, "rngs": rngs}, damage)
+    g_variables, d_variables = (
+        {"params": net.params, "batch_stats": net.batch_stats}
+        for net in (state.generator, state.discriminator)
+    )
+    fake: Any = generator.apply(g_variables, l)
+
+    def score(ab: jax.Array, rngs: jax.Array) -> Any:
+        seen = augment(rngs, jnp.concatenate([l, ab], axis=-1))
+        return discriminator.apply(d_variables, seen[..., :1], seen[..., 1:])
+
+    return _accuracies(score(ab, rngs[:, 1]), score(fake, rngs[:, 2]))
 
 
 def model_predictor(generator: nn.Module) -> Predictor:
@@ -189,11 +232,17 @@ def to_float(image: jax.Array) -> jax.Array:
     return image.astype(jnp.float32) / 255.0
 
 
-def _image_rngs(state: TrainState, count: int, uses: int) -> jax.Array:
-    """Keys [count, uses] for this device's images, the same for any number of devices."""
+def _image_rngs(state: TrainState, numbers: jax.Array, uses: int) -> jax.Array:
+    """Keys [N, uses] for numbered images [N] at this step, the same for any number of devices."""
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    rngs = jax.vmap(partial(jax.random.fold_in, rng))(positions(count))
+    rngs = jax.vmap(partial(jax.random.fold_in, rng))(numbers)
     return jax.vmap(partial(jax.random.split, num=uses))(rngs)
+
+
+def _accuracies(logits_real: jax.Array, logits_fake: jax.Array) -> Metrics:
+    """The share [N] of each image's patches [N, h, w, 1] that the discriminator is right on."""
+    right = {"accuracy_real": logits_real > 0, "accuracy_fake": logits_fake < 0}
+    return {key: jnp.mean(value, axis=(1, 2, 3)) for key, value in right.items()}
 
 
 def _inputs(part: Batch, damage: Damage | None) -> tuple[jax.Array, jax.Array]:

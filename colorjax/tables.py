@@ -69,11 +69,17 @@ Cells = list[list[str]]
 
 
 def brief(figures: Mapping[str, float]) -> str:
-    """The figures of merit in half a line."""
-    return (
+    """The figures of merit in half a line, and what is known of a discriminator."""
+    text = (
         f"MSE {figures['mse']:.1f}, threshold loss at 10 {figures['threshold_loss_10']:.3f}, "
         f"ΔCF {figures['delta_cf']:.1f}"
     )
+    if "accuracy_real" in figures:
+        text += (
+            f"; discriminator right on {figures['accuracy_real']:.2f} of what is real and "
+            f"{figures['accuracy_fake']:.2f} of what is painted"
+        )
+    return text
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> str:

@@ -137,6 +137,8 @@ def _train_and_evaluate(
             """Writes down an evaluation after this step, and what the model paints."""
             if writer.has(step, "validation"):
                 return  # by a run that was stopped meanwhile
+            if run.judge_step is not None and step > run.adversarial_from:
+                figures = figures | evaluate.means(run.judge_step, state, validation())
             writer.write(step, "validation", figures)
             progress.note(f"step {step}, validation: {tables.brief(figures)}")
             if distributed.is_first():

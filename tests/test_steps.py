@@ -115,6 +115,45 @@ def test_gan_step_takes_the_gradients_of_two_separate_losses_at_the_same_paramet
     assert 0 < np.mean(real > 0) < 1
 
 
+def test_judging_what_is_trained_on_gives_the_accuracies_of_the_gan_step():
+    """With statistics that have settled, and the draws of the same images at the same step."""
+
+    def darken(rngs, l):
+        return l * jax.vmap(jax.random.uniform)(rngs).reshape(-1, 1, 1, 1)
+
+    seen = {
+        "augment": partial(augment.translate_and_cut, max_shift=0.25, cut=0.5),
+        "damage": darken,
+    }
+    frozen = {"optimizer": tiny.FROZEN, "discriminator_optimizer": tiny.FROZEN}
+    images, state = tiny.images(8), tiny.state(**frozen)
+    # Damage differs from step to step, and with it what BatchNorm's averages settle at.
+    settle = compiled(tiny.gan_step(**frozen, augment=seen["augment"]))
+    for _ in range(100):
+        state, _ = settle(state, batch(images))
+    numbered = {"image": jnp.asarray(images), "number": jnp.arange(8)}
+    networks = {"generator": tiny.Generator(), "discriminator": tiny.Discriminator()}
+    judged = jax.jit(partial(steps.judge_step, **networks, augment=seen["augment"]))(
+        state, numbered
+    )
+    _, expected = settle(state, batch(images))
+    for key in ("accuracy_real", "accuracy_fake"):
+        assert judged[key].shape == (8,)
+        np.testing.assert_allclose(judged[key].mean(), expected[key], atol=1e-6)
+        assert 0 < expected[key] < 1
+    judge = jax.jit(partial(steps.judge_step, **networks, **seen))
+    darkened = judge(state, numbered)
+    # Of real images BatchNorm knows nothing.
+    _, expected = compiled(tiny.gan_step(**frozen, **seen))(state, batch(images))
+    np.testing.assert_allclose(
+        darkened["accuracy_real"].mean(), expected["accuracy_real"], atol=1e-6
+    )
+    assert abs(float(darkened["accuracy_real"].mean() - judged["accuracy_real"].mean())) > 0.01
+    backwards = judge(state, jax.tree.map(lambda x: x[::-1], numbered))
+    for key, values in backwards.items():
+        np.testing.assert_allclose(values[::-1], darkened[key], atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["l1", "l2", "huber"])
 def test_regression_step_takes_the_gradient_of_its_loss(name):
     images, state = tiny.images(8), tiny.state(discriminator=False)

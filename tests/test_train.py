@@ -29,6 +29,7 @@ MODELS = {
     "gan": ["gan", train.REGRESSION, "scaled regression"],
 }
 FIGURES = set(scores.FIGURES)
+ACCURACIES = {"accuracy_real", "accuracy_fake"}
 
 
 class Steps(NamedTuple):
@@ -89,13 +90,14 @@ def test_metrics_are_finite_and_have_every_step_of_a_split_once(name):
     for row in rows:
         figures = {key: value for key, value in row.items() if key not in ("step", "split")}
         assert all(math.isfinite(value) for value in figures.values())
+        adversarial = adversarial_from and row["step"] > adversarial_from
         if row["split"] == "train":
             assert {"loss", "grad_norm", "images_per_second"} <= figures.keys()
-            adversarial = adversarial_from and row["step"] > adversarial_from
-            losses = {"adversarial_loss", "discriminator_loss", "accuracy_real", "accuracy_fake"}
+            losses = {"adversarial_loss", "discriminator_loss", *ACCURACIES}
             assert losses & figures.keys() == (losses if adversarial else set())
         else:
-            assert figures.keys() == FIGURES
+            assert figures.keys() == FIGURES | (ACCURACIES if adversarial else set())
+        assert all(0 <= figures[key] <= 1 for key in ACCURACIES & figures.keys())
 
 
 def _splits(rows):
