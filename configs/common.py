@@ -47,25 +47,26 @@ def get(dataset: str) -> ConfigDict:
 
     # What old photographs have suffered, done to the L that training sees; not to evaluation's.
     # Each is the largest strength in [0, 1]; 0 is none (a sheet: colorjax damages --output FILE).
+    # Light in the long recipes; in a short one there is no time to learn what to make of it.
     config.damage = ConfigDict()
     # The chance of each to befall an image, at a strength uniform in [0, the largest].
-    config.damage.probability = 0.5
+    config.damage.probability = 0.5 if short else 0.3
     # Gaussian, a deviation of up to 2.5 % of the side.
-    config.damage.blur = 0.0
+    config.damage.blur = 0.0 if short else 0.3
     # Uneven light: up to 70 % darker towards a side and the corners.
-    config.damage.exposure = 0.0
+    config.damage.exposure = 0.0 if short else 0.4
     # Hard paper: up to three times the contrast, ends lost.
-    config.damage.contrast = 0.0
+    config.damage.contrast = 0.0 if short else 0.3
     # Film grain: noise of a deviation of up to 0.1 of the range.
-    config.damage.grain = 0.0
+    config.damage.grain = 0.0 if short else 0.4
     # Faded: up to 70 % of the range of tones gone, mostly the dark ones.
-    config.damage.fade = 0.0
+    config.damage.fade = 0.0 if short else 0.5
     # Up to six scratches and ten specks.
-    config.damage.scratches = 0.0
+    config.damage.scratches = 0.0 if short else 0.3
     # The dots of a print, mixed in by this share.
     config.damage.halftone = 0.0
     # Blocks of a JPEG, of quality 75 down to 4.
-    config.damage.jpeg = 0.0
+    config.damage.jpeg = 0.0 if short else 0.4
 
     config.model = ConfigDict()
     # encoder_decoder, resnet.

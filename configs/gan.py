@@ -9,7 +9,7 @@ def get_config(dataset: str = "") -> ConfigDict:
     """For what the keys mean see here and common.py."""
     config = common.get(dataset)
     short = config.dataset.name == common.PROCEDURAL
-    config.generator_pretrain_steps = int(config.num_steps * 0.75)
+    config.generator_pretrain_steps = int(config.num_steps * (0.75 if short else 0.8))
 
     config.gan = ConfigDict()
     # non_saturating, hinge, least_squares.

@@ -17,6 +17,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from colorjax import checkpoint, pictures, plots
+from colorjax.damage import DAMAGES
 from colorjax.data.face_renderer import render_face
 from colorjax.run import build_run
 from colorjax.train import train_and_evaluate
@@ -54,6 +55,7 @@ TINY = {
     "checkpoint_every": 2,
     "checkpoints_to_keep": 10,
     "dataset.workers": 0,  # however many cores there are
+    **{f"damage.{name}": 0.0 for name in DAMAGES},  # they take time to compile
 }
 TINY_GAN = {"gan.width": 1 / 16, "generator_pretrain_steps": 3, "checkpoint_every": 1}
 

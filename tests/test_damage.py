@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage.filters import gaussian
-from support import quick_compilation, tiny_config
+from support import quick_compilation
 
 from colorjax import cli, run
 from colorjax import damage as damages
-from colorjax.damage import DAMAGES, damage, damage_evaluated, jpeg_luminance
+from colorjax.damage import DAMAGES, EVALUATED, damage, damage_evaluated, jpeg_luminance
 from colorjax.data.face_renderer import render_face
 from colorjax.errors import InputError
 from colorjax.lab import rgb_to_lab
+from configs import common
 
 SIZE = 64
 
@@ -78,17 +79,14 @@ def test_an_image_of_an_evaluation_is_damaged_the_same_in_any_batch(faces):
     np.testing.assert_array_equal(damage_evaluated(faces, jnp.arange(4), 0.0), faces)
 
 
-def test_an_image_of_an_evaluation_is_damaged_alike_at_another_size(faces):
-    """But for grain and JPEG, whose noise and blocks are of pixels."""
-    numbers = jnp.arange(40)
-    flat = jnp.full((40, 1, 1, 1), 60.0)
-    fixed = jax.jit(partial(damage_evaluated, strength=1.0))
+def test_an_image_of_an_evaluation_is_damaged_alike_at_another_size(monkeypatch):
+    monkeypatch.setattr(damages, "EVALUATED", ("exposure", "fade"))
     small, large = (
-        fixed(jnp.broadcast_to(flat, (40, size, size, 1)), numbers).mean((1, 2, 3))
+        damage_evaluated(jnp.full((20, size, size, 1), 60.0), jnp.arange(20), 1.0).mean((1, 2, 3))
         for size in (32, 64)
     )
     assert float(small.std()) > 5
-    assert np.corrcoef(small, large)[0, 1] > 0.98
+    np.testing.assert_allclose(small, large, atol=0.1)
 
 
 _jpeg = jax.jit(jpeg_luminance)
@@ -195,17 +193,30 @@ def test_halftone_has_two_tones_and_keeps_the_mean():
         assert float(((y < 0.15) | (y > 0.85)).mean()) > 0.5
 
 
-def test_no_config_damages_unless_it_is_told_to():
-    config = tiny_config("cnn")
-    assert set(config.damage) == {"probability", *DAMAGES}
-    assert run._damage(config.damage) is None
-    config.damage.jpeg = 0.5
+def test_a_config_s_damage_is_what_it_says():
+    config = common.get("").damage
+    assert set(config) == {"probability", *DAMAGES}
+    assert run._damage(config) is None
+    config.jpeg = 0.5
     l = jnp.full((2, 16, 16, 1), 50.0) + jnp.arange(16.0).reshape(1, 16, 1, 1)
-    config.damage.probability = 1.0
-    assert (
-        float(abs(run._damage(config.damage)(jax.random.split(jax.random.key(0)), l) - l).max())
-        > 0.1
+    config.probability = 1.0
+    assert float(abs(run._damage(config)(jax.random.split(jax.random.key(0)), l) - l).max()) > 0.1
+
+
+@pytest.mark.parametrize("dataset", ["image_folder", "digiface1m"])
+def test_the_long_recipes_damage_lightly_what_evaluation_damages(faces, dataset):
+    config = common.get(dataset).damage
+    assert {name for name in DAMAGES if config[name]} == set(EVALUATED)
+    rngs = jax.random.split(jax.random.key(0), 40)
+    l = jnp.tile(faces, (10, 1, 1, 1))
+    light, heavy = (
+        float(jnp.mean(abs(damaging(rngs, l) - l)))
+        for damaging in (
+            jax.jit(run._damage(config)),
+            jax.jit(lambda _, l: damage_evaluated(l, jnp.arange(40), 0.5)),
+        )
     )
+    assert 0.5 < light < heavy
 
 
 def test_the_sheet_shows_every_damage_at_three_strengths(tmp_path):
