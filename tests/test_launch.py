@@ -430,6 +430,90 @@ def test_gpus_that_cannot_be_shared_equally_are_refused(checkout):
     assert "colorjax.main" not in modules(calls)
 
 
+RECIPE = ["./launch/recipe.sh", "a.zip,b c/", "v.zip", "runs/the faces"]
+MODELS = ["cnn", "resnet", "gan"]
+
+
+def recipe(checkout, *arguments, python=PYTHON, **environment):
+    """Runs it with a Python that is used as it is."""
+    write_executable(checkout.bin / "python3", python)
+    return checkout.run(*RECIPE, *arguments, VENV="no", **environment)
+
+
+def test_the_recipe_trains_the_three_alike_then_evaluates_and_exports_them(checkout):
+    done, calls = recipe(checkout, "--config.num_steps=5")
+    assert done.returncode == 0, done.stderr
+    assert modules(calls) == ["colorjax.main"] * 3 + ["colorjax.cli"] * 5
+    for model, call in zip(MODELS, calls[:3], strict=True):
+        assert call[2:] == [
+            f"--config=configs/{model}.py:image_folder",
+            f"--workdir=runs/the faces/{model}",
+            "--stopped_status=75",
+            "--config.dataset.path=a.zip,b c/",
+            "--config.dataset.validation_path=v.zip",
+            "--config.num_steps=5",
+        ]
+    plain, damaged, *exports = (call[2:] for call in calls[3:])
+    runs = [f"runs/the faces/{model}" for model in MODELS]
+    assert plain == ["evaluate", *runs, "--output", "runs/the faces/comparison", "--overwrite"]
+    assert damaged[:5] == ["evaluate", *runs, "--damage"]
+    assert exports == [["export", run, "--output", f"{run}.safetensors"] for run in runs]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("colorjax: all is done: runs/the faces ")
+    # The same again has nothing to do; with other arguments all is done anew.
+    assert recipe(checkout, "--config.num_steps=5")[1] == []
+    assert modules(recipe(checkout, "--config.num_steps=6")[1])[0] == "colorjax.main"
+
+
+def test_the_recipe_s_own_environment_is_installed_unless_it_is_told_not_to(checkout):
+    done, calls = checkout.run(*RECIPE)
+    assert done.returncode == 0, done.stderr
+    assert modules(calls)[:3] == ["venv", "pip", "colorjax.main"]
+
+
+def test_the_recipe_goes_on_where_a_stage_ended(checkout):
+    """Stopped are the training of the ResNet, which saves, and the evaluation, which cannot."""
+    seen = []
+    for status, ending in (("75", "resnet.py"), ("143", "--damage"), ("0", "nothing")):
+        stops = PYTHON.replace("case", f'[[ "$*" != *{ending}* ]] || exit {status}\ncase', 1)
+        done, calls = recipe(checkout, python=stops)
+        assert done.returncode == 0, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("colorjax: all is done") == (status == "0")
+        seen.append(len(calls))
+    # CNN, ResNet; ResNet, GAN, both evaluations; the second of them, three exports.
+    assert seen == [2, 4, 4]
+
+
+def test_a_stage_ends_by_sigterm_when_its_time_is_over(checkout):
+    trains = PYTHON.replace(
+        "case",
+        "trap 'kill $!; exit 75' TERM\n[[ $* != *gan.py* ]] || { sleep 60 & wait; }\ncase",
+        1,
+    )
+    done, calls = recipe(checkout, python=trains, STAGE_SECONDS="1")
+    assert done.returncode == 0, done.stderr
+    assert len(calls) == 3
+    (line,) = done.stderr.splitlines()
+    assert line == "colorjax: this stage is over, and not all is done: the same command goes on"
+    assert (
+        modules(recipe(checkout, STAGE_SECONDS="60")[1]) == ["colorjax.main"] + ["colorjax.cli"] * 5
+    )
+
+
+@pytest.mark.parametrize("status", [1, 2, 137])
+def test_a_part_of_the_recipe_that_fails_ends_it_with_its_status(checkout, status):
+    done, calls = recipe(checkout, FAKE_STATUS=str(status))
+    assert (done.returncode, len(calls)) == (status, 1)
+
+
+def test_the_recipe_needs_its_three_arguments(checkout):
+    done, calls = checkout.run(*RECIPE[:3])
+    assert (done.returncode, calls) == (2, [])
+    (line,) = done.stderr.splitlines()
+    assert "./launch/recipe.sh TRAIN VALIDATION OUTPUT" in line
+
+
 def test_a_requeued_job_is_one_that_was_stopped(checkout):
     """Slurm's: only the status that training ends with after SIGTERM queues it again."""
     for status, requeued in ((0, ""), (75, "requeue 7\n"), (1, "")):
