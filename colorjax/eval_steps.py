@@ -1,9 +1,9 @@
-"""The pure per-device functions of an evaluation: predictions, and the figures of each image.
+"""The pure per-device functions of an evaluation: what models see, and the figures of each image.
 
-They are compiled apart, so that a network is compiled once whatever is done with its colours, and
-the figures once for all networks and baselines. `parallel.py` compiles them over the devices. A
-batch is {"image": [N, H, W, 3] uint8 sRGB}, and where L is damaged "number": [N], the images' in
-their data set; every result has the image as its leading axis.
+They are compiled apart, so that a network is compiled once whatever is done with what it sees and
+with its colours, and the figures once for all networks and baselines. `parallel.py` compiles them
+over the devices. A batch is {"image": [N, H, W, 3] uint8 sRGB}, and where L is damaged "number":
+[N], the images' in their data set; every result has the image as its leading axis.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +16,7 @@ from colorjax import metrics, skin_tone
 from colorjax.ciede2000 import ciede2000
 from colorjax.lab import rgb_to_lab
 from colorjax.ssim import ssim
-from colorjax.state import Variables
-from colorjax.steps import Predictor, to_float
+from colorjax.steps import to_float
 
 Batch = Mapping[str, jax.Array]
 Figures = dict[str, jax.Array]
@@ -32,13 +31,6 @@ def seen_step(batch: Batch, damage: Damage | None) -> jax.Array:
     """What a model sees: L [N, H, W, 1], damaged if so wanted."""
     l = rgb_to_lab(to_float(batch["image"]))[..., :1]
     return l if damage is None else damage(l, batch["number"])
-
-
-def predict_step(
-    variables: Variables, batch: Batch, *, predict: Predictor, damage: Damage | None
-) -> jax.Array:
-    """The a*b* [N, H, W, 2] that a model predicts, in Lab units."""
-    return predict(variables, seen_step(batch, damage))
 
 
 def truth_step(batch: Batch) -> Figures:

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -83,14 +82,18 @@ def _scored(
     # jax 0.10's pmap misreads its in_axes where an argument has no arrays.
     nothing = parallel.replicate(jnp.zeros(()))
     for parts in zip(*map(batches_of, sizes), strict=True):
-        seen = {size: parallel.shard(dict(part)) for size, part in zip(sizes, parts, strict=True)}
-        truth = seen[sizes[-1]]
+        images = {size: parallel.shard(dict(part)) for size, part in zip(sizes, parts, strict=True)}
+        truth = images[sizes[-1]]
         values: dict[str, Any] = {TRUTH: _compiled(_truth_step)(nothing, truth)}
+        l: dict[Any, jax.Array] = {}
         predicted: dict[Any, jax.Array] = {}
         for c in contenders:
-            network = (c.predict, id(c.variables), c.image_size, c.damage)
+            view = (c.image_size, c.damage)
+            if view not in l:
+                l[view] = _compiled_view(c.damage)(nothing, images[c.image_size])
+            network = (c.predict, id(c.variables), view)
             if network not in predicted:
-                predicted[network] = _predict(c)(c.variables, seen[c.image_size])
+                predicted[network] = _compiled(c.predict)(c.variables, l[view])
             batch = {"image": truth["image"], "ab": predicted[network]}
             values[c.name] = figures(factors[c.name][0], batch)
             if c.saturations:
@@ -124,6 +127,7 @@ def predictions(
     """
     process = distributed.process()
     own = slice(process["process_index"], None, process["process_count"])
+    nothing = parallel.replicate(jnp.zeros(()))
     found = []
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
@@ -134,7 +138,8 @@ def predictions(
             "number": np.pad(np.array(numbers[start : start + batch_size], np.int32), (0, padding)),
         }
         batch = parallel.shard({key: value[own] for key, value in whole.items()})
-        ab = parallel.gather(_predict(contender)(contender.variables, batch))
+        l = _compiled_view(contender.damage)(nothing, batch)
+        ab = parallel.gather(_compiled(contender.predict)(contender.variables, l))
         found.append(_in_order(ab)[: len(part)])
     return contender.factor * np.concatenate(found)
 
@@ -179,10 +184,10 @@ def scaled(contender: Contender, name: str, batches: Batches) -> tuple[Contender
     Returns:
       The model, with the curve that it draws when it is scaled; and the scaled model.
     """
-    run, lightness = _predict(contender), _compiled(_fit_step)
 
     def step(variables: Any, batch: eval_steps.Batch) -> Any:
-        return *lightness(nothing, batch), run(variables, batch)
+        l, colorfulness = _compiled(_fit_step)(nothing, batch)
+        return l, colorfulness, _compiled(contender.predict)(variables, l)
 
     nothing = parallel.replicate(jnp.zeros(()))
     parts = list(_images(step, contender.variables, batches))
@@ -209,14 +214,9 @@ def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
     return parallel.compile_eval_step(step)
 
 
-def _predict(contender: Contender) -> Callable[..., Any]:
-    return _compiled_network(contender.predict, contender.damage)
-
-
 @functools.cache
-def _compiled_network(predict: Predictor, damage: eval_steps.Damage | None) -> Callable[..., Any]:
-    step = partial(eval_steps.predict_step, predict=predict, damage=damage)
-    return parallel.compile_eval_step(step)
+def _compiled_view(damage: eval_steps.Damage | None) -> Callable[..., Any]:
+    return parallel.compile_eval_step(lambda _, batch: eval_steps.seen_step(batch, damage))
 
 
 def _truth_step(_: jax.Array, batch: eval_steps.Batch) -> Any:

@@ -15,7 +15,8 @@
 # Budgets are equal: every run is one of `config.num_steps` updates of `config.batch_size` images. The
 # GAN's begins with a regression of its own, of 80% of these steps (`config.generator_pretrain_steps`),
 # and is not started from the ResNet's end: then its generator would have seen more images than the
-# others. No checkpoint is chosen: models are what they are after the last step, averaged.
+# others. No checkpoint is chosen: models are what they are after the last step, averaged. (The lowest
+# validation MSE would choose a GAN from before its adversarial phase.)
 set -euo pipefail
 
 if [[ -n ${STAGE_SECONDS-} ]]; then
