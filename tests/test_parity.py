@@ -20,66 +20,19 @@ torch = pytest.importorskip("torch", reason="the extra `parity` (PyTorch) is not
 save_file = pytest.importorskip("safetensors.torch").save_file
 nn = torch.nn
 
+from colorjax.torch_models import TorchResNet50  # noqa: E402
+
 # Not square, so that height and width are told apart; the second ends in 2×2 maps, which `Conv`
 # computes in another way.
 EVALUATION_SIZE, SMALL_SIZE, TRAINING_SIZE = (96, 128), (64, 64), (128, 96)
 TOLERANCE = 1e-4
 
 
-class TorchBottleneck(nn.Module):
-    """torchvision's `Bottleneck`, v1.5: the stride is on the 3×3."""
-
-    def __init__(self, channels: int, features: int, stride: int):
-        super().__init__()
-        out = 4 * features
-        self.conv1 = nn.Conv2d(channels, features, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(features)
-        self.conv2 = nn.Conv2d(features, features, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(features)
-        self.conv3 = nn.Conv2d(features, out, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out)
-        self.downsample = None
-        if stride != 1 or channels != out:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
-            )
-
-    def forward(self, x):
-        y = self.bn1(self.conv1(x)).relu()
-        y = self.bn2(self.conv2(y)).relu()
-        y = self.bn3(self.conv3(y))
-        return (y + (x if self.downsample is None else self.downsample(x))).relu()
-
-
-class TorchResNet50(nn.Module):
-    """torchvision's `ResNet` with the layers of ResNet-50, up to its average pooling.
-
-    `forward` gives the five feature maps.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
-        channels = 64
-        for stage, blocks in enumerate((3, 4, 6, 3), 1):
-            features = 64 * 2 ** (stage - 1)
-            layer = []
-            for block in range(blocks):
-                stride = 2 if stage > 1 and block == 0 else 1
-                layer.append(TorchBottleneck(channels, features, stride))
-                channels = 4 * features
-            setattr(self, f"layer{stage}", nn.Sequential(*layer))
-        self.fc = nn.Linear(channels, 1000)
-
-    def forward(self, x):
-        maps = [self.bn1(self.conv1(x)).relu()]
-        x = self.maxpool(maps[0])
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
-            maps.append(x)
-        return maps
+def torchvision_resnet50() -> TorchResNet50:
+    """With the head that is in torchvision's files."""
+    model = TorchResNet50()
+    model.fc = nn.Linear(model.channels[-1], 1000)
+    return model
 
 
 def random_resnet50():
@@ -89,7 +42,7 @@ def random_resnet50():
     feature maps keep their magnitude through all 16 blocks and every statistic still matters.
     """
     torch.manual_seed(0)
-    model = TorchResNet50()
+    model = torchvision_resnet50()
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     with torch.no_grad():
         for module in model.modules():
@@ -208,7 +161,7 @@ def test_the_comparison_sees_exchanged_normalisations(pair, norm, leaves):
 @pytest.mark.parametrize("stage", [2, 3, 4])
 def test_the_comparison_sees_the_strides_of_version_1(pair, stage):
     """The original ResNet has the stride on the block's first 1×1 convolution."""
-    theirs = TorchResNet50().eval()
+    theirs = torchvision_resnet50().eval()
     theirs.load_state_dict(pair.state_dict)
     block = getattr(theirs, f"layer{stage}")[0]
     block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
@@ -247,7 +200,7 @@ def our_training_step(variables, x, cotangents):
 
 def test_features_statistics_and_gradients_are_equal_in_training(pair, template, tmp_path):
     x = images(TRAINING_SIZE)
-    theirs = TorchResNet50()
+    theirs = torchvision_resnet50()
     theirs.load_state_dict(pair.state_dict)
     counts = {}  # Of the values that each normalisation averages over.
     for name, module in theirs.named_modules():

@@ -13,7 +13,7 @@ import numpy as np
 
 from colorjax.errors import InputError
 
-# Theirs are `layer1.0.downsample.0.weight` and the like; `bn` is flax's module within ours.
+# Theirs are `layer1.0.downsample.0.weight` and the like.
 _THEIR_NAMES = {
     "downsample_conv": "downsample.0",
     "downsample_bn": "downsample.1",
@@ -54,7 +54,7 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
     path = os.fspath(path)
     tensors = _read(path)
     template = flax.traverse_util.flatten_dict(dict(variables))
-    ours = {_their_name(parameter): parameter for parameter in template}
+    ours = {their_name(parameter): parameter for parameter in template}
     filled = {}
     for name in sorted(ours, key=_position):
         shape = template[ours[name]].shape
@@ -79,10 +79,12 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
     return flax.traverse_util.unflatten_dict(filled)
 
 
-def _their_name(parameter: tuple[str, ...]) -> str:
-    _, *modules = parameter
-    parts = [_THEIR_NAMES.get(part, part.replace("_", ".")) for part in modules if part != "bn"]
-    return ".".join(parts)
+def their_name(parameter: tuple[str, ...]) -> str:
+    """PyTorch's name of one of our parameters or statistics, such as `layer1.0.bn1.weight`."""
+    _, *modules, leaf = parameter
+    if modules[-1] == "bn":  # flax's module within ours
+        modules.pop()
+    return ".".join(_THEIR_NAMES.get(part, part.replace("_", ".")) for part in (*modules, leaf))
 
 
 def _position(name: str) -> tuple[str, int, str]:
