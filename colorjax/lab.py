@@ -9,6 +9,7 @@ infinite or NaN at black, and 0 · inf would spoil the one taken.
 """
 
 import functools
+from collections.abc import Sequence
 
 import chex
 import jax
@@ -23,7 +24,7 @@ _XYZ_FROM_RGB = np.array(
 )
 _WHITE = np.array([0.95047, 1.0, 1.08883])
 # Linear sRGB <-> XYZ relative to white, for row vectors: float64 until the product.
-_RELATIVE_FROM_LINEAR = _XYZ_FROM_RGB.T / _WHITE
+RELATIVE_FROM_LINEAR = _XYZ_FROM_RGB.T / _WHITE
 _LINEAR_FROM_RELATIVE = np.linalg.inv(_XYZ_FROM_RGB).T * _WHITE[:, None]
 
 
@@ -40,13 +41,14 @@ def rgb_to_lab(rgb: chex.Array) -> jax.Array:
       AssertionError: the last axis is not 3, or the array holds no floats.
     """
     rgb = _checked(rgb)
-    f = _f(_linear_map(_linear_from_srgb(rgb), _RELATIVE_FROM_LINEAR))
-    fx, fy, fz = f[..., 0], f[..., 1], f[..., 2]
+    # Channels as arrays of their own: 29 ms of a CPU a megapixel, where [..., 3] takes 40.
+    linear = [_linear_from_srgb(rgb[..., i]) for i in range(3)]
+    fx, fy, fz = (_f(x) for x in _linear_map(linear, RELATIVE_FROM_LINEAR))
     return jnp.stack([116.0 * fy - 16.0, 500.0 * (fx - fy), 200.0 * (fy - fz)], axis=-1)
 
 
 def lightness(pixels: chex.Array) -> jax.Array:
-    """L of `rgb_to_lab` alone, of 8 or 16 bits: by a table, four times as fast on a CPU.
+    """L of `rgb_to_lab` alone, of 8 or 16 bits: by a table, which is faster on a CPU.
 
     Args:
       pixels: [..., 1 or 3] uint8 or uint16 sRGB; one channel is grey.
@@ -61,7 +63,7 @@ def lightness(pixels: chex.Array) -> jax.Array:
     with jax.ensure_compile_time_eval():
         table = _linear_from_srgb(jnp.arange(levels + 1, dtype=jnp.float32) / levels)
     linear = table[pixels.astype(jnp.int32)]
-    weights = _RELATIVE_FROM_LINEAR[:, 1]
+    weights = RELATIVE_FROM_LINEAR[:, 1]
     if pixels.shape[-1] == 1:
         luminance = float(weights.sum()) * linear[..., 0]
     else:
@@ -142,16 +144,23 @@ def _checked(color: chex.Array) -> jax.Array:
     return color.astype(jnp.promote_types(color.dtype, jnp.float32))
 
 
-def _linear_map(x: jax.Array, matrix: np.ndarray) -> jax.Array:
-    # TPUs and TF32 would round the factors to 8 or 10 bits otherwise.
-    return jnp.matmul(x, jnp.asarray(matrix, x.dtype), precision="highest")
+def _linear_map(channels: Sequence[jax.Array], matrix: np.ndarray) -> list[jax.Array]:
+    """Three channels, as a row vector, times a matrix."""
+    return [
+        functools.reduce(jnp.add, (float(k) * x for k, x in zip(column, channels, strict=True)))
+        for column in matrix.T
+    ]
+
+
+def _power(x: jax.Array, exponent: float) -> jax.Array:
+    """Of positive x around 1; as exact there as XLA's power, and twice as fast on a CPU."""
+    return jnp.exp(exponent * jnp.log(x))
 
 
 def _f(relative: jax.Array) -> jax.Array:
     """The f of CIE 15, whose L is 116 f(Y) - 16, of X, Y or Z relative to white."""
     above = relative > 0.008856
-    # As exact as jnp.cbrt, and three times as fast on CPU.
-    root = jnp.where(above, relative, 1.0) ** (1.0 / 3.0)
+    root = _power(jnp.where(above, relative, 1.0), 1.0 / 3.0)
     return jnp.where(above, root, 7.787 * relative + 16.0 / 116.0)
 
 
@@ -162,10 +171,7 @@ def _linear_from_lab(l: jax.Array, a: jax.Array, b: jax.Array) -> list[jax.Array
         jnp.where(f > 0.2068966, f**3, (f - 16.0 / 116.0) / 7.787)
         for f in (fy + a / 500.0, fy, jnp.maximum(fy - b / 200.0, 0.0))
     ]
-    return [
-        functools.reduce(jnp.add, (float(k) * x for k, x in zip(column, relative, strict=True)))
-        for column in _LINEAR_FROM_RELATIVE.T
-    ]
+    return _linear_map(relative, _LINEAR_FROM_RELATIVE)
 
 
 def _fits_srgb(l: jax.Array, a: jax.Array, b: jax.Array, levels: int) -> jax.Array:
@@ -177,11 +183,11 @@ def _fits_srgb(l: jax.Array, a: jax.Array, b: jax.Array, levels: int) -> jax.Arr
 
 def _linear_from_srgb(srgb: jax.Array) -> jax.Array:
     above = srgb > 0.04045
-    power = ((jnp.where(above, srgb, 1.0) + 0.055) / 1.055) ** 2.4
+    power = _power((jnp.where(above, srgb, 1.0) + 0.055) / 1.055, 2.4)
     return jnp.where(above, power, srgb / 12.92)
 
 
 def _srgb_from_linear(linear: jax.Array) -> jax.Array:
     above = linear > 0.0031308
-    power = 1.055 * jnp.where(above, linear, 1.0) ** (1.0 / 2.4) - 0.055
+    power = 1.055 * _power(jnp.where(above, linear, 1.0), 1.0 / 2.4) - 0.055
     return jnp.where(above, power, linear * 12.92)

@@ -130,6 +130,18 @@ def test_conv_pads_symmetrically(size, kernel_size, strides, pad):
     assert_same_function_and_gradients(conv, lax_conv(strides, pad), x, kernel)
 
 
+@pytest.mark.parametrize("shape", [(2, 8, 12, 3), (1, 7, 2, 1), (2, 1, 1, 2)])
+def test_max_pool_equals_flax(shape):
+    def flax_max_pool(x):
+        return flax.linen.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+    x = normal(shape)
+    y, pullback = jax.vjp(layers.max_pool, x)
+    expected, expected_pullback = jax.vjp(flax_max_pool, x)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_allclose(pullback(y)[0], expected_pullback(y)[0], rtol=1e-6)
+
+
 def test_deconvolve_equals_its_definition():
     """Each input value adds the kernel, times itself, at twice its place; one pixel is cut off."""
     x, kernel = normal((2, 3, 2, 4), dtype=np.float64), normal((4, 4, 4, 3), 1, np.float64)

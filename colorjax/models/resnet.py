@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from colorjax.models.layers import BatchNorm, Conv, Decoder, Dtype, scale_width
+from colorjax.models.layers import BatchNorm, Conv, Decoder, Dtype, max_pool, scale_width
 
 STAGES = (3, 4, 6, 3)
 BOTTLENECK = 512
@@ -69,7 +69,7 @@ class ResNet50(nn.Module):
         x = Conv(scale_width(64, self.width), 7, 2, self.dtype, name="conv1")(x)
         x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name="bn1")(x))
         maps = [x]
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = max_pool(x)
         for stage, blocks in enumerate(STAGES):
             features = scale_width(64 * 2**stage, self.width)
             for block in range(blocks):
