@@ -6,7 +6,8 @@ Heavy modules are imported where they are used: worker processes import this one
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +47,19 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows of equal keys as Markdown; numbers to three digits or as whole numbers."""
+    """Rows as Markdown, a table for each run of equal keys; numbers to three digits or whole."""
 
     def cell(value: Any) -> str:
         if isinstance(value, float):
             return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
         return str(value)
 
-    lines = ["| " + " | ".join(rows[0]) + " |", "|---" + "|---:" * (len(rows[0]) - 1) + "|"]
-    lines += ["| " + " | ".join(map(cell, row.values())) + " |" for row in rows]
-    return "\n".join(lines)
+    def one(keys: Sequence[str], rows: Iterable[Row]) -> str:
+        lines = ["| " + " | ".join(keys) + " |", "|---" + "|---:" * (len(keys) - 1) + "|"]
+        lines += ["| " + " | ".join(map(cell, row.values())) + " |" for row in rows]
+        return "\n".join(lines)
+
+    return "\n\n".join(one(keys, some) for keys, some in groupby(rows, key=tuple))
 
 
 def _data(commands: Any) -> argparse.ArgumentParser:
@@ -138,8 +142,57 @@ def _measure_colorize(options: argparse.Namespace) -> tuple[list[Row], Row]:
     return measure(options.model, options.images, options.side, options.rounds)
 
 
+def _train(commands: Any) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "train",
+        help="images/s and FLOP/s of training, beside PyTorch; Lab; inference",
+        description="Trains the models by their configs on one batch, beside PyTorch's and in "
+        "turns: images/s, ms a step (median, least, most of the rounds), FLOP/s and their share of "
+        "what a large matrix product reaches, memory, seconds to the first step from a fresh "
+        "process (nothing compiled before; all compiled before). Then the same from files, "
+        "inference, and Lab beside scikit-image.",
+        epilog="for instance:\n"
+        "  python -m colorjax.benchmark train --model gan --against pytorch --output train.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    models = ("encoder_decoder", "resnet", "gan")
+    parser.add_argument("--model", choices=models, help="(default: all three)")
+    parser.add_argument("--against", choices=("pytorch",), help="beside it, eager and compiled")
+    parser.add_argument("--path", default="", help="folders and zips (default: procedural_faces)")
+    parser.add_argument("--width", type=float, default=1.0, help="of all layers (default: 1)")
+    default = "(default: {}; on a CPU {})".format
+    dtypes = ("float32", "bfloat16")
+    parser.add_argument("--dtype", choices=dtypes, help=default("bfloat16", "float32"))
+    parser.add_argument("--batch_size", type=int, help=default(256, 16))
+    parser.add_argument("--image_size", type=int, help="pixels " + default(128, 64))
+    parser.add_argument("--steps", type=int, help="steps a round " + default(30, 4))
+    parser.add_argument("--rounds", type=int, help="(default: 5)")
+    parser.set_defaults(measure=_measure_train, models=models)
+    return parser
+
+
+def _measure_train(options: argparse.Namespace) -> tuple[list[Row], Row]:
+    from colorjax.train_benchmark import measure
+
+    for name in ("steps", "rounds"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name} must be at least 1, not {value}")
+    return measure(
+        models=[options.model] if options.model else options.models,
+        width=options.width,
+        pytorch=options.against == "pytorch",
+        path=options.path,
+        dtype=options.dtype,
+        batch_size=options.batch_size,
+        image_size=options.image_size,
+        steps=options.steps,
+        rounds=options.rounds,
+    )
+
+
 # Each adds its parser, sets `measure` to the function that gets the parsed options, and returns it.
-COMMANDS: tuple[Callable[[Any], argparse.ArgumentParser], ...] = (_data, _colorize)
+COMMANDS: tuple[Callable[[Any], argparse.ArgumentParser], ...] = (_data, _colorize, _train)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Everything that is measured on one machine, in under ten minutes on a GPU: as JSON, and as Markdown.
+#
+#   ./launch/benchmark.sh FOLDER [--steps 10 …]     # arguments go to `benchmark train`
+#
+# With the Python that is there (PYTHON=…), which has colorjax; with PyTorch if it has that too.
+set -euo pipefail
+folder=$(realpath -m -- "${1:?usage: ./launch/benchmark.sh FOLDER [ARGUMENT…]}")
+shift
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-python}
+mkdir -p "$folder"
+against=()
+if "$python" -c "import torch" 2>/dev/null; then
+    against=(--against pytorch)
+fi
+"$python" -m colorjax.benchmark train "${against[@]}" --output "$folder/train.json" "$@" |
+    tee "$folder/train.md"
+"$python" -m colorjax.benchmark data --output "$folder/data.json" | tee "$folder/data.md"
