@@ -16,4 +16,4 @@ if "$python" -c "import torch" 2>/dev/null; then
 fi
 "$python" -m colorjax.benchmark train "${against[@]}" --output "$folder/train.json" "$@" |
     tee "$folder/train.md"
-"$python" -m colorjax.benchmark data --output "$folder/data.json" | tee "$folder/data.md"
+"$python" -m colorjax.benchmark data --images 1000 --rounds 3 --output "$folder/data.json" | tee "$folder/data.md"
