@@ -34,11 +34,11 @@ def test_a_layer_needs_two_operations_for_each_tap_and_pixel(layer, expected):
     [(EncoderDecoder(), (1,)), (ResNetGenerator(), (1,)), (Discriminator(), (1, 2))],
 )
 def test_a_forward_pass_is_what_xla_counts(model, channels):
-    """Which leaves out taps on the padding, and adds normalisation and activations."""
+    """Which adds normalisation, activations, and the border that a deconvolution cuts off."""
     inputs = placeholders(128, *channels)
     variables = jax.eval_shape(model.init, jax.random.key(0), *inputs)
     theirs = jax.jit(model.apply).lower(variables, *inputs).cost_analysis()["flops"]
-    assert sum(layer_flops(model, *inputs)) == pytest.approx(theirs, rel=0.07)
+    assert sum(layer_flops(model, *inputs)) == pytest.approx(theirs, rel=0.1)
 
 
 def test_a_regression_step_is_three_forward_passes_without_the_gradient_of_the_image():
