@@ -73,10 +73,13 @@ def regression_step(
         accumulate_steps,
     )
     grads, value = lax.pmean(values, AXIS)
-    net = _update(state.generator, grads, batch_stats, optimizer)
     scalars = {"loss": value, "grad_norm": optax.tree.norm(grads)}
-    updated = _advance(state, net, state.discriminator, ema_decay)
-    return _if_finite(state, updated, scalars), scalars
+
+    def update(state: TrainState) -> TrainState:
+        net = _update(state.generator, grads, batch_stats, optimizer)
+        return _advance(state, net, state.discriminator, ema_decay)
+
+    return _if_finite(update, state, scalars), scalars
 
 
 def gan_step(
@@ -163,15 +166,16 @@ def gan_step(
         accumulate_steps,
     )
     g_grads, d_grads, scalars = lax.pmean(values, AXIS)
-    updated = _advance(
-        state,
-        _update(g_net, g_grads, g_batch_stats, optimizer),
-        _update(d_net, d_grads, d_batch_stats, discriminator_optimizer),
-        ema_decay,
-    )
     scalars["grad_norm"] = optax.tree.norm(g_grads)
     scalars["discriminator_grad_norm"] = optax.tree.norm(d_grads)
-    return _if_finite(state, updated, scalars), scalars
+
+    def update(state: TrainState) -> TrainState:
+        assert state.discriminator is not None
+        g_net = _update(state.generator, g_grads, g_batch_stats, optimizer)
+        d_net = _update(state.discriminator, d_grads, d_batch_stats, discriminator_optimizer)
+        return _advance(state, g_net, d_net, ema_decay)
+
+    return _if_finite(update, state, scalars), scalars
 
 
 def judge_step(
@@ -285,16 +289,21 @@ def _accumulated(
     return jax.tree.map(lambda x: x / count, total), batch_stats
 
 
-def _if_finite(state: TrainState, updated: TrainState, scalars: Metrics) -> TrainState:
+def _if_finite(
+    update: Callable[[TrainState], TrainState], state: TrainState, scalars: Metrics
+) -> TrainState:
     """The updated state, or, from a step on whose scalars are not all finite, the one before it.
 
     The host looks at the scalars when the next step is on its way already; so the state remembers,
     by a step number below zero, that nothing may be updated any more.
     """
     finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(value)) for value in scalars.values()]))
-    halted = state.replace(step=jnp.where(state.step < 0, state.step, ~state.step))
-    goes_on = finite & (state.step >= 0)
-    return jax.tree.map(partial(jnp.where, goes_on), updated, halted)
+
+    def halt(state: TrainState) -> TrainState:
+        return state.replace(step=jnp.where(state.step < 0, state.step, ~state.step))
+
+    # A branch, because choosing leaf by leaf copies the whole state: 6 % of a step's CPU time.
+    return lax.cond(finite & (state.step >= 0), update, halt, state)
 
 
 def _apply(module: nn.Module, params: Any, batch_stats: Any, *inputs: jax.Array) -> Any:
