@@ -1,7 +1,6 @@
 """Colouring images with a trained generator."""
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from colorjax import faces, parallel, upsampling
+from colorjax.cores import num_cores
 from colorjax.image_io import to_bytes
 from colorjax.lab import rgb_to_lab
 from colorjax.models import SIZE_MULTIPLE
@@ -74,8 +74,8 @@ class Colorizer:
         """Loads a model.
 
         Args:
-          model: a run's folder, a file that `colorjax export` wrote, or the name of a model that
-            comes with colorjax.
+          model: a run's folder, RUN/checkpoints/STEP, a file that `colorjax export` wrote, or the
+            name of a model that comes with colorjax; by default the one that is best for faces.
           batch_size: see the class.
           device: "cpu", "gpu" or "tpu"; by default the best that JAX has.
 
@@ -181,9 +181,9 @@ class Colorizer:
     def _by_lines(
         self, pixels: np.ndarray, lines: np.ndarray, clip: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `color_by_lines`; by chunks of four sizes, so that little is compiled."""
+        """See `color_by_lines`; by chunks of a power of two, so that little is compiled."""
         coloured, fits = np.empty((len(pixels), 3), pixels.dtype), np.empty(len(pixels), bool)
-        size = next((n for n in (CHUNK >> 6, CHUNK >> 4, CHUNK >> 2) if len(pixels) <= n), CHUNK)
+        size = min(CHUNK, max(CHUNK >> 6, 1 << (len(pixels) - 1).bit_length()))
         for start in range(0, len(pixels), size):
             some = slice(start, start + size)
             padding = ((0, size - len(pixels[some])), (0, 0))
@@ -196,7 +196,7 @@ class Colorizer:
 
 def in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
     """As map; each core takes pictures, since neither the cascade nor XLA fills all with one."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         return list(pool.map(function, *arguments))
 
 

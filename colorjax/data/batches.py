@@ -13,6 +13,7 @@ import cv2
 import grain
 import numpy as np
 
+from colorjax.cores import num_cores
 from colorjax.data.images import centre_square, decode_bgr, resize
 from colorjax.data.records import Source
 
@@ -212,10 +213,3 @@ def _parse_flags() -> None:
 def default_workers() -> int:
     """No processes on few cores, where starting them costs more than they bring; else half."""
     return 0 if num_cores() < 8 else min(num_cores() // 2, 16)
-
-
-def num_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -15,8 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from colorjax.cores import num_cores
 from colorjax.data import pipeline
-from colorjax.data.batches import num_cores, random_crop
+from colorjax.data.batches import random_crop
 from colorjax.data.images import resize
 from colorjax.data.records import Source
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from colorjax.data.batches import Batch, BatchIterator, TrainBatches, default_workers, num_cores
+from colorjax.cores import num_cores
+from colorjax.data.batches import Batch, BatchIterator, TrainBatches, default_workers
 from colorjax.data.images import centre_square, decode, resize
 from colorjax.data.records import Records, Source
 from colorjax.errors import InputError
