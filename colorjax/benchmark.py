@@ -121,9 +121,7 @@ def _colorize(commands: Any) -> argparse.ArgumentParser:
         epilog="for instance:\n  python -m colorjax.benchmark colorize --images 200",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--model", default="faces", help="as for colorjax colorize (default: faces)"
-    )
+    parser.add_argument("--model", help="as for colorjax colorize")
     parser.add_argument("--images", type=int, default=40, help="(default: 40)")
     parser.add_argument("--side", type=int, default=1000, help="pixels (default: 1000)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
@@ -134,12 +132,14 @@ def _colorize(commands: Any) -> argparse.ArgumentParser:
 def _measure_colorize(options: argparse.Namespace) -> tuple[list[Row], Row]:
     from colorjax import parallel
     from colorjax.colorize_benchmark import measure
+    from colorjax.weights import DEFAULT_MODEL
 
     for name in ("images", "side", "rounds"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be at least 1, not {getattr(options, name)}")
     parallel.configure()
-    return measure(options.model, options.images, options.side, options.rounds)
+    model = options.model or DEFAULT_MODEL
+    return measure(model, options.images, options.side, options.rounds)
 
 
 def _train(commands: Any) -> argparse.ArgumentParser:

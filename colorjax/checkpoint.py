@@ -189,7 +189,7 @@ class Checkpoints:
 
 def saved_steps(directory: Path) -> list[int]:
     """The steps of the finished checkpoints in a folder, which need not be there; ascending."""
-    return sorted(int(path.name) for path in directory.glob("*") if path.name.isdigit())
+    return sorted(int(path.name) for path in directory.glob("*") if path.name.isdecimal())
 
 
 def any_saved(workdir: Path) -> bool:

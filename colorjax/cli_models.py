@@ -32,7 +32,8 @@ def add_colorize(commands: Any) -> None:
         "--model",
         default=None,
         metavar="RUN|FILE|NAME",
-        help="the folder of a run, a file of `colorjax export`, or one of `colorjax models` "
+        help="a run's folder, RUN/checkpoints/STEP, a file of `colorjax export`, or a name of "
+        "`colorjax models`, which wins over a folder of that name "
         "(default: the one that comes with colorjax)",
     )
     parser.add_argument(
@@ -195,7 +196,7 @@ def _run_export(options: argparse.Namespace) -> None:
     from colorjax.weights import export_weights, model_card
 
     run = load_run(options.path, options.path.resolve().name)
-    export_weights(run, options.output, model_card(run.path, options.card), options.dtype)
+    export_weights(run, options.output, model_card(run, options.card), options.dtype)
     size = options.output.stat().st_size / 2**20
     print(f"{options.output}: {size:.1f} MiB, step {run.step} of {run.path}.")
 

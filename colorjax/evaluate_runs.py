@@ -234,7 +234,8 @@ def _at_own_sizes(sizes: Mapping[str, int], size: int) -> dict[str, str]:
 
 
 def _commands(runs: Sequence[Run]) -> list[str]:
-    return [run.config["command"] for run in runs if run.config.get("command")]
+    commands = [run.config["command"] for run in runs if run.config.get("command")]
+    return list(dict.fromkeys(commands))  # checkpoints of a run have one
 
 
 def _repeat(function: Callable[[], None], times: int) -> None:

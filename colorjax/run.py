@@ -9,13 +9,13 @@ import flax.linen as nn
 import jax
 from ml_collections import ConfigDict
 
-from colorjax import augment, checkpoint, losses, parallel
+from colorjax import augment, checkpoint, distributed, losses, parallel
 from colorjax.damage import DAMAGES, damage
 from colorjax.errors import InputError
 from colorjax.models import build_discriminator, build_generator
 from colorjax.models.imagenet_weights import load_resnet50
 from colorjax.optimizers import build_optimizer
-from colorjax.runs import located
+from colorjax.runs import folder, located
 from colorjax.state import (
     TrainState,
     Variables,
@@ -148,8 +148,8 @@ def _with_weights(config: ConfigDict, variables: Variables) -> Variables:
             for kind, tree in variables.items():
                 check_like(loaded[kind], tree, str(path))
             return loaded
-        workdir, step = located(path)
-        return checkpoint.restore_generator(workdir, variables, step)
+        step = distributed.from_first(lambda: located(path)[1])
+        return checkpoint.restore_generator(folder(path), variables, step)
     if not config.model.encoder_weights:
         return variables
     if config.model.name != "resnet":

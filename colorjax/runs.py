@@ -66,6 +66,8 @@ def load_run(path: Path, name: str) -> Run:
 
     path, step = located(path)
     config = read_config(path)
+    # Before the weights are read: the run may be growing.
+    step = checkpoint.newest_step(path) if step is None else step
     try:
         generator = build_generator(ConfigDict({**MODEL_DEFAULTS, **config["model"]}))
         size = int(config["image_size"])
@@ -88,9 +90,15 @@ def load_run(path: Path, name: str) -> Run:
         config=config,
         predict=model_predictor(generator),
         variables=variables,
-        step=checkpoint.newest_step(path) if step is None else step,
+        step=step,
         rows=read_rows(path / "metrics.jsonl"),
     )
+
+
+def folder(path: Path) -> Path:
+    """A run's folder, of that or of RUN/checkpoints/STEP or …/best: see `located`."""
+    named = path.parent.name == "checkpoints" and (path.name == "best" or path.name.isdecimal())
+    return path.parent.parent if named and not (path / "config.json").exists() else path
 
 
 def located(path: Path) -> tuple[Path, int | None]:
@@ -103,13 +111,13 @@ def located(path: Path) -> tuple[Path, int | None]:
     Raises:
       InputError: of no checkpoint that is there the figure is known.
     """
-    if path.parent.name != "checkpoints" or not (path.name == "best" or path.name.isdigit()):
+    from colorjax import checkpoint  # orbax takes long to import
+
+    workdir = folder(path)
+    if workdir == path:
         return path, None
-    workdir = path.parent.parent
     if path.name != "best":
         return workdir, int(path.name)
-    from colorjax import checkpoint
-
     figure = read_config(workdir).get("best_checkpoint", "")
     rows, steps = read_rows(workdir / "metrics.jsonl"), checkpoint.saved_steps(path.parent)
     step = best_step(rows, steps, figure)
@@ -167,9 +175,8 @@ def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
 
 def _short(path: Path, shorten: Callable[[str], str]) -> str:
     """A run's folder, and which of its checkpoints, if one is named."""
-    if path.parent.name == "checkpoints":
-        return f"{shorten(path.parent.parent.name)} {path.name}"
-    return shorten(path.name)
+    name = shorten(folder(path).name)
+    return name if folder(path) == path else f"{name} {path.name}"
 
 
 def _without_dataset(name: str) -> str:

@@ -17,7 +17,7 @@ from colorjax import parallel
 from colorjax.errors import InputError
 from colorjax.files import replaced
 from colorjax.models import build_generator
-from colorjax.runs import MODEL_DEFAULTS, Run, load_run, read_config
+from colorjax.runs import MODEL_DEFAULTS, Run, folder, load_run
 from colorjax.state import check_like
 from colorjax.steps import model_predictor
 
@@ -76,31 +76,33 @@ def _public(config: Any) -> Any:
     return {key: _public(value) for key, value in config.items() if key not in _PRIVATE}
 
 
-def model_card(path: Path, addition: Path | None = None) -> str:
+def model_card(run: Run, addition: Path | None = None) -> str:
     """A model card in Markdown: what the run says of its model, data, lengths and figures.
 
     Args:
-      path: the run's folder.
+      run: of a folder; its report's figures are taken if they are of the same checkpoint.
       addition: Markdown to go below the title.
 
     Raises:
       InputError: the addition cannot be read.
     """
-    config = read_config(path)
+    config = run.config
     model, size = config["model"], config["image_size"]
-    table = path / "report" / "results.md"
+    table = run.path / "report" / "results.md"
     lines = [
         f"# {model['name']}, width {model['width']:g}: colours grey faces",
         "",
         f"- input: lightness L of {size}×{size} pixels; output: a*b*",
-        f"- trained by colorjax on `{config.get('data')}`: {config.get('num_steps')} steps of "
-        f"{config.get('batch_size')} images, loss {config.get('loss')}"
+        f"- trained by colorjax on `{config.get('data')}`: {run.step} of {config.get('num_steps')} "
+        f"steps of {config.get('batch_size')} images, loss {config.get('loss')}"
         + (f", adversarial loss {config['gan']['loss']}" if "gan" in config else ""),
     ]
     try:
-        texts = [file.read_text() for file in (addition, table) if file and file.exists()]
+        added = [] if addition is None else [addition.read_text()]
+        report = table.read_text() if table.exists() else ""
     except OSError as error:
         raise InputError(f"cannot read the card ({error})") from error
+    texts = [*added, *([report] if f"- step: {run.step}\n" in report else [])]
     # The commands at the end of a report name folders of whoever trained it.
     texts = [text.split("\n```sh\n")[0].strip() for text in texts]
     return "\n".join([*lines, *(f"\n{text}" for text in texts)]) + "\n"
@@ -175,7 +177,7 @@ def open_model(model: str) -> Run:
     if model in packaged():
         return load_weights(packaged()[model], model)
     path = Path(model).expanduser()
-    if not path.exists() and path.suffix != SUFFIX:
+    if not folder(path).exists() and path.suffix != SUFFIX:
         raise InputError(
             f"{model!r} is neither a run nor a file of weights nor the name of a model: "
             f"{', '.join(packaged())}; give one with --model"

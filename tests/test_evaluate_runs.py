@@ -341,6 +341,7 @@ def test_names_are_those_of_the_folders_unless_they_are_not_enough(tmp_path):
     assert names("gan-procedural_faces", "gan") == ["gan-procedural_faces", "gan"]
     assert names("a/run", "b/run") == [f"{tmp_path}/a/run", f"{tmp_path}/b/run"]
     assert names("gan-image_folder", "gan-image_folder/checkpoints/400") == ["gan", "gan 400"]
+    assert names("checkpoints/gan", "checkpoints/²") == ["gan", "²"]
     assert names("truth") == [f"{tmp_path}/truth"]
     with pytest.raises(InputError, match="given twice"):
         runs.run_names([tmp_path, tmp_path / "a" / ".."], [])

@@ -61,20 +61,28 @@ def test_the_file_says_what_it_is_and_not_where_it_came_from(exported):
 def test_a_command_with_paths_is_neither_in_the_config_nor_in_the_card(run, tmp_path):
     workdir = support.copy_until(support.trained("cnn"), support.NUM_STEPS, tmp_path / "run")
     (workdir / "report").mkdir()
-    results = "| MSE |\n\n```sh\npython -m colorjax.main --path=/home/ann\n```\n"
+    command = "```sh\npython -m colorjax.main --path=/home/ann\n```\n"
+    results = f"- step: {run.step}\n\n| MSE |\n\n{command}"
     (workdir / "report" / "results.md").write_text(results)
-    named = run._replace(config={**run.config, "command": "--path=/home/ann"})
-    export_weights(named, tmp_path / "a.safetensors", model_card(workdir))
+    config = {**run.config, "command": "--path=/home/ann"}
+    named = run._replace(path=workdir, config=config)
+    export_weights(named, tmp_path / "a.safetensors", model_card(named))
     metadata = read_metadata(tmp_path / "a.safetensors")
     assert "| MSE |" in metadata["card"]
     assert "ann" not in json.dumps(metadata)
 
 
-def test_the_card_names_model_data_and_figures():
-    card = model_card(support.trained("cnn"))
+def test_the_card_names_model_data_and_figures(run):
+    card = model_card(run)
     assert card.startswith("# encoder_decoder, width 0.0625: colours grey faces\n")
-    assert "6 steps of 8 images" in card
+    assert "6 of 6 steps of 8 images" in card
     assert "MSE" in card
+
+
+def test_the_card_of_an_earlier_checkpoint_has_not_the_figures_of_the_last():
+    card = model_card(load_run(support.trained("cnn") / "checkpoints" / "2", "cnn"))
+    assert "2 of 6 steps of 8 images" in card
+    assert "MSE" not in card
 
 
 def test_loading_a_file_needs_no_checkpoint_library(exported):
@@ -88,7 +96,10 @@ def test_loading_a_file_needs_no_checkpoint_library(exported):
 
 def test_a_model_is_opened_by_folder_or_file(exported):
     assert open_model(str(support.trained("cnn"))).name == "cnn"
+    assert open_model(str(support.trained("cnn") / "checkpoints" / "2")).step == 2
     assert open_model(str(exported)).name == "cnn"
+    with pytest.raises(InputError, match="has no checkpoint of step 7; it has"):
+        open_model(str(support.trained("cnn") / "checkpoints" / "7"))
     with pytest.raises(InputError, match="'nothing' is neither a run nor a file of weights"):
         open_model("nothing")
 
