@@ -118,7 +118,7 @@ def _losses(
       results: figures without damage, by name; losses: `comparisons` of each name with itself
       without damage; shares: for each two runs {"run", "other", "loss", "other_loss": of threshold
       loss at 10, "share": the first over the second, "interval"}, the run that loses less first,
-      and only where the other's loss is real.
+      and only where it loses and the other's loss is real.
     """
     without = statistics(undamaged, np.ones((1, undamaged.num_images))), resampled(undamaged)
     both = [
@@ -140,7 +140,7 @@ def _losses(
             "interval": percentiles(lost[run][1] / lost[other][1]),
         }
         for run, other in itertools.permutations(runs, 2)
-        if lost[run][0][0] < lost[other][0][0] and percentiles(lost[other][1])[0] > 0
+        if 0 < lost[run][0][0] < lost[other][0][0] and percentiles(lost[other][1])[0] > 0
     ]
     losses = comparisons(both[1], both[0], pairs)
     return {"results": figures_of(undamaged), "losses": losses, "shares": shares}

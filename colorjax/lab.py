@@ -55,9 +55,13 @@ def lightness(pixels: chex.Array) -> jax.Array:
 
     Returns:
       [..., 1] float32 in [0, 100].
+
+    Raises:
+      AssertionError: the pixels are of another type or number of channels.
     """
     pixels = jnp.asarray(pixels)
-    chex.assert_type(pixels, int)
+    chex.assert_type(pixels, np.uint16 if pixels.dtype == np.uint16 else np.uint8)
+    chex.assert_shape(pixels, (..., {1, 3}))
     levels = int(jnp.iinfo(pixels.dtype).max)
     # A constant: XLA would compute an expression again for every pixel.
     with jax.ensure_compile_time_eval():

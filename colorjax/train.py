@@ -138,7 +138,8 @@ def _train_and_evaluate(
             if writer.has(step, "validation"):
                 return  # by a run that was stopped meanwhile
             if run.judge_step is not None and step > run.adversarial_from:
-                figures = figures | evaluate.means(run.judge_step, state, validation())
+                judged = validation(limit=evaluate.FIT_IMAGES)
+                figures = figures | evaluate.means(run.judge_step, state, judged)
             writer.write(step, "validation", figures)
             progress.note(f"step {step}, validation: {tables.brief(figures)}")
             if distributed.is_first():

@@ -45,7 +45,7 @@ def get(dataset: str) -> ConfigDict:
     # Processes that decode; 0 is threads of this one, -1 chooses by the number of CPUs.
     config.dataset.workers = 0 if short else -1
 
-    # What old photographs have suffered, done to the L that training sees; not to evaluation's.
+    # What old photographs have suffered, done to the L that training sees; figures are without.
     # Each is the largest strength in [0, 1]; 0 is none (a sheet: colorjax damages --output FILE).
     # Light in the long recipes; in a short one there is no time to learn what to make of it.
     config.damage = ConfigDict()
@@ -79,8 +79,8 @@ def get(dataset: str) -> ConfigDict:
     config.model.skip_connections = True
     # ImageNet weights of ResNet-50: torchvision's .pth or timm's .safetensors.
     config.model.encoder_weights = ""
-    # A run, RUN/checkpoints/STEP or exported weights, whose averaged generator is started from; a
-    # GAN then skips its pretraining.
+    # A run, RUN/checkpoints/STEP (or best) or exported weights: their averaged generator is started
+    # from; a GAN then skips its pretraining.
     config.init_from = ""
 
     # Of a*b* / 110: l1, l2, huber.

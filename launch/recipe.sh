@@ -68,12 +68,12 @@ part() {
     if [[ -n $stopped ]]; then
         stop
     fi
-    while true; do
-        status=0
-        wait "$child" || status=$?
-        # A signal ends a `wait`, not the process that was waited for.
-        kill -0 "$child" 2>/dev/null || break
+    # A signal ends a `wait`, not the process that is waited for; the last gives the status.
+    while kill -0 "$child" 2>/dev/null; do
+        wait "$child" || true
     done
+    status=0
+    wait "$child" || status=$?
     child=''
     case $status in
     0) ;;

@@ -144,9 +144,15 @@ def test_lightness_of_a_table_is_that_of_the_formula(dtype, channels):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_lightness_of_floats_is_refused():
-    with pytest.raises(AssertionError, match="int"):
-        lab.lightness(jnp.zeros((2, 3)))
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_lightness_of_another_type_is_refused(dtype):
+    with pytest.raises(AssertionError, match="uint8"):
+        lab.lightness(np.zeros((2, 3), dtype))
+
+
+def test_lightness_of_two_channels_is_refused():
+    with pytest.raises(AssertionError, match="shape"):
+        lab.lightness(np.zeros((4, 2), np.uint8))
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (3, 4), (3, 4, 4), (3, 1)])
