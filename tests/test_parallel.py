@@ -115,7 +115,7 @@ def test_replicas_stay_bit_identical_through_ten_steps_with_augmentation():
 
 
 def test_a_forgotten_pmean_would_make_replicas_differ(monkeypatch):
-    forgetful = types.SimpleNamespace(pmean=lambda tree, axis: tree, axis_index=lax.axis_index)
+    forgetful = types.SimpleNamespace(**{**vars(lax), "pmean": lambda tree, axis: tree})
     monkeypatch.setattr(steps, "lax", forgetful)
     state, scalars = after_ten_steps(augmented_gan_step())
     paths = differing(state)

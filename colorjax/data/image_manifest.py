@@ -39,7 +39,8 @@ class Manifest:
         self._min_chroma = min_chroma
         self.grey = self.duplicate = self.unreadable = 0
         self._first_unreadable: list[str] = []
-        self._db = sqlite3.connect("")  # SQLite's own temporary file
+        # SQLite's own temporary file; whichever thread collects garbage closes it.
+        self._db = sqlite3.connect("", check_same_thread=False)
         self._db.execute(
             "CREATE TABLE files "
             "(root INTEGER, name BLOB, person BLOB, rank BLOB, digest BLOB UNIQUE)"
