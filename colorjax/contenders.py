@@ -52,7 +52,7 @@ class Device:
 
     def about(self) -> dict[str, Any]:
         """What and when."""
-        device = jax.local_devices()[0]
+        device = parallel.one_device()
         return {
             "date": datetime.now(UTC).date().isoformat(),
             "device": f"{len(jax.local_devices())} × {device.device_kind}, {os.cpu_count()} CPUs",
@@ -68,11 +68,11 @@ class Device:
     def peak(self, dtype: str) -> float:
         """FLOP/s of a large matrix product on each of the devices at once."""
         side = 1024 if jax.default_backend() == "cpu" else 8192
-        product = jax.pmap(jnp.matmul)
-        ones = parallel.shard(np.ones((jax.local_device_count() * side, side)))
-        x = ones.astype(dtype)
-        jax.block_until_ready(product(x, x))
-        took = seconds(lambda: [product(x, x) for _ in range(PRODUCTS)])
+        product = parallel.compile_eval_step(lambda x, y: x @ y)
+        x = parallel.replicate(jnp.ones((side, side), dtype))
+        y = parallel.shard(np.ones((jax.local_device_count() * side, side))).astype(dtype)
+        jax.block_until_ready(product(x, y))
+        took = seconds(lambda: [product(x, y) for _ in range(PRODUCTS)])
         return PRODUCTS * 2 * side**3 * jax.local_device_count() / took
 
     def lab(self, rounds: int) -> list[dict[str, Any]]:
@@ -171,7 +171,7 @@ class Trainer:
     def predict(self, count: int) -> float:
         """Median seconds from L of some images in the host's memory to a*b* there."""
         predict = jax.jit(model_predictor(self._run.generator))
-        variables = jax.device_put(self._state.ema, jax.local_devices()[0])
+        variables = jax.device_put(self._state.ema, parallel.one_device())
         l = random_images(count, self._config.image_size, self._config.image_size, 1) / 2.55
         l = l.astype(np.float32)
         jax.block_until_ready(predict(variables, l))
@@ -189,7 +189,7 @@ class Trainer:
 
     def peak_mib(self) -> float:
         """The most that was in use on a device; on a CPU the most that the process had."""
-        statistics = jax.local_devices()[0].memory_stats()
+        statistics = parallel.one_device().memory_stats()
         if not statistics or "peak_bytes_in_use" not in statistics:
             return resident_mib()
         return statistics["peak_bytes_in_use"] / 2**20
