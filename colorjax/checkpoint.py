@@ -2,8 +2,6 @@
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import shutil
 import threading
@@ -19,19 +17,12 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from colorjax import distributed
+from colorjax.checksums import DamagedError, check_sums, has_sums, write_sums
 from colorjax.errors import InputError
-from colorjax.files import write_text
 from colorjax.state import TrainState, Variables, check_like
 
 # Orbax remarks on what is meant to be so.
 logging.set_verbosity(logging.ERROR)
-
-# In each checkpoint: what its files have to be.
-SUMS = "sha256.json"
-
-
-class DamagedError(RuntimeError):
-    """A checkpoint is not what was saved. Its message says what is wrong with it."""
 
 
 class Checkpoints:
@@ -112,7 +103,7 @@ class Checkpoints:
                         state=ocp.args.StandardSave(state), position=ocp.args.JsonSave(position)
                     ),
                 )
-            write_text(part / SUMS, json.dumps(_sums(part), indent=1))
+            write_sums(part)
             os.replace(part, self._directory / str(step))
         # Whatever it is that orbax and TensorStore make of a full or vanished disk.
         except Exception as error:
@@ -202,36 +193,6 @@ def newest_step(workdir: Path) -> int | None:
     return max(saved_steps(workdir / "checkpoints"), default=None)
 
 
-def check_sums(checkpoint: Path) -> None:
-    """Compares a checkpoint's files with what was written.
-
-    Raises:
-      DamagedError: names a file that is missing or differs. A checkpoint without sums, of an
-        earlier version, passes.
-    """
-    if not (checkpoint / SUMS).exists():
-        return
-    try:
-        expected = json.loads((checkpoint / SUMS).read_text())
-        found = _sums(checkpoint)
-        wrong = sorted(name for name in expected if found.get(name) != expected[name])
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DamagedError(f"{SUMS}: {_reason(error)}") from error
-    if wrong:
-        raise DamagedError(f"{wrong[0]} {'differs' if wrong[0] in found else 'is missing'}")
-
-
-def _sums(checkpoint: Path) -> dict[str, str]:
-    sums = {}
-    for path in sorted(checkpoint.rglob("*")):
-        if path.is_file() and path.name != SUMS:
-            with path.open("rb") as file:
-                sums[path.relative_to(checkpoint).as_posix()] = hashlib.file_digest(
-                    file, "sha256"
-                ).hexdigest()
-    return sums
-
-
 def _read(checkpoint: Path, like: TrainState) -> tuple[Any, dict[str, Any]]:
     check_sums(checkpoint)
     arrays = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
@@ -244,7 +205,7 @@ def _read(checkpoint: Path, like: TrainState) -> tuple[Any, dict[str, Any]]:
                 ),
             )
     except Exception as error:
-        if (checkpoint / SUMS).exists():  # and is right: nothing is damaged
+        if has_sums(checkpoint):  # and they are right: nothing is damaged
             raise InputError(
                 f"{checkpoint} is whole, but cannot be read ({_reason(error)}); use the versions "
                 "of jax, optax and orbax that wrote it, or choose another --workdir"
