@@ -29,6 +29,8 @@ def get_config(dataset: str = "") -> ConfigDict:
     config.gan.optimizer.b1 = 0.5
     # The regression's gradients are λ times as large.
     config.optimizer.clip_norm = 30.0
+    # MSE would choose the regression, from before the discriminator.
+    config.best_checkpoint = "histogram_distance"
     # The adversarial phase comes last, and has to be learnt from too.
     config.optimizer.final_share = 0.3
     return config

@@ -1,25 +1,32 @@
 #!/usr/bin/env bash
 # Trains the three models on your own faces, compares them, and exports each.
 #
-#   ./launch/recipe.sh train-0.zip,train-1.zip validation.zip runs/faces
-#   STAGE_SECONDS=480 ./launch/recipe.sh train.zip validation.zip runs/faces --config.num_steps=20000
+#   ./launch/recipe.sh train-0.zip,train-1.zip validation.zip runs/faces 100000
+#   STAGE_SECONDS=480 HALF_SIZE=88 ./launch/recipe.sh train.zip validation.zip runs/faces 2500 \
+#       --config.batch_size=16 --config.gan.optimizer.learning_rate=4e-4
 #   VENV=no PYTHON=python3.12 ./launch/recipe.sh …      # installs nothing: all packages are there
 #
 # The arguments: images to train with, images to validate on (folders and zips, comma-separated), the
-# folder of what comes out; those behind them go to all three runs. Relative paths are relative to
-# the repository's root. With STAGE_SECONDS it ends after that time: what is being trained is saved,
-# the status is 0, the last line says whether all is done, and the same command goes on where it
-# stopped; so it does after SIGTERM and Ctrl-C. A compilation that is under way is finished first. An
+# folder of what comes out, and how many updates each model gets; flags behind them go to all runs,
+# those of config.gan to the GAN. Relative paths are relative to the repository's root. HALF_SIZE is
+# the percentage of these updates that see images at half the size, at a quarter of the cost; by
+# default none. With STAGE_SECONDS it ends after that time: what is being trained is saved, the
+# status is 0, the last line says whether all is done, and the same command goes on where it stopped;
+# so it does after SIGTERM and Ctrl-C. A compilation that is under way is finished first. An
 # evaluation or a report that was stopped is begun again: a stage has to be long enough for one.
 #
-# Budgets are equal: every run is one of `config.num_steps` updates of `config.batch_size` images. The
-# GAN's begins with a regression of its own, of 80% of these steps (`config.generator_pretrain_steps`),
-# and is not started from the ResNet's end: then its generator would have seen more images than the
-# others. No checkpoint is chosen: models are what they are after the last step, averaged. (The lowest
-# validation MSE would choose a GAN from before its adversarial phase.)
+# Budgets are equal: each model sees as many images as the others, at the same sizes. The GAN goes on
+# where the ResNet was after 80% of the updates, and has the last 20% for its adversarial phase, at a
+# fifth of the learning rate. A fourth run is the CNN's without damage to L, to learn what that is
+# worth on damaged inputs. Of each run the checkpoint that is best on validation is compared and
+# exported: by MSE, the GAN by the distance of its a*b* histogram to that of the originals.
 set -euo pipefail
 
 if [[ -n ${STAGE_SECONDS-} ]]; then
+    if ! [[ $STAGE_SECONDS =~ ^[1-9][0-9]*$ ]]; then
+        echo "colorjax: STAGE_SECONDS='$STAGE_SECONDS' is no number of seconds, such as 480" >&2
+        exit 2
+    fi
     exec timeout --foreground --preserve-status "$STAGE_SECONDS" \
         env -u STAGE_SECONDS bash "${BASH_SOURCE[0]}" "$@"
 fi
@@ -32,11 +39,23 @@ trap stop TERM INT
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
-(($# >= 3)) || fail "three arguments are needed: ./launch/recipe.sh TRAIN VALIDATION OUTPUT"
+(($# >= 4)) || fail "four arguments are needed: ./launch/recipe.sh TRAIN VALIDATION OUTPUT STEPS"
 data=(--config.dataset.path="$1" --config.dataset.validation_path="$2")
-output=$3
-shift 3
+output=$3 steps=$4 half=${HALF_SIZE:-0}
+shift 4
+[[ $steps =~ ^[1-9][0-9]+$ ]] || fail "STEPS is '$steps': give a number of updates, at least 10"
+[[ $half =~ ^[0-9]$|^[1-8][0-9]$|^90$ ]] ||
+    fail "HALF_SIZE='$half' is no percentage: give a whole number up to 90, such as 88"
+flags=() gan_flags=()
+for argument; do
+    case $argument in
+    --config.num_steps=*) fail "the number of updates is the fourth argument, not $argument" ;;
+    --config.gan.*) gan_flags+=("$argument") ;;
+    *) flags+=("$argument") ;;
+    esac
+done
 python=${PYTHON:-python3}
+has "$python" || fail "there is no '$python': set PYTHON to a Python of 3.11 or newer"
 if [[ ${VENV-} != no ]]; then
     # shellcheck disable=SC2119
     prepare_environment
@@ -86,15 +105,33 @@ part() {
     mv "$progress.part" "$progress"
 }
 
-runs=()
+# Trains $1, so many steps of which so many at half the size, by a config of this name.
+train() {
+    local run=$1 steps=$2 half=$3 config=$4 tenth=$(($2 < 10 ? 1 : $2 / 10))
+    shift 4
+    part colorjax.main --config="configs/$config.py:image_folder" --workdir="$output/$run" \
+        --stopped_status=75 "${data[@]}" --config.num_steps="$steps" \
+        --config.half_size_steps="$half" --config.checkpoint_every="$tenth" \
+        --config.eval_every="$tenth" "$@" ${flags[@]+"${flags[@]}"}
+}
+
+half=$((steps * half / 100))
+joins=$((8 * (steps / 10)))
+rest=$((half > joins ? half - joins : 0))
+train cnn "$steps" "$half" cnn
+# Of a run the last three checkpoints stay: of the ResNet's that at which the GAN begins.
+train resnet "$steps" "$half" resnet
+train gan $((steps - joins)) "$rest" gan --config.init_from="$output/resnet/checkpoints/$joins" \
+    --config.optimizer.learning_rate=2e-4 ${gan_flags[@]+"${gan_flags[@]}"}
+train cnn-undamaged "$steps" "$half" cnn --config.damage.probability=0
+
+best() { printf '%s\n' "${@/%//checkpoints/best}"; }
+mapfile -t three < <(best "$output"/{cnn,resnet,gan})
+mapfile -t without < <(best "$output/cnn-undamaged")
+part colorjax.cli evaluate "${three[@]}" --output "$output/comparison" --overwrite
+part colorjax.cli evaluate "${three[@]}" "${without[@]}" --damage \
+    --output "$output/comparison-damaged" --overwrite
 for model in cnn resnet gan; do
-    runs+=("$output/$model")
-    part colorjax.main --config="configs/$model.py:image_folder" --workdir="$output/$model" \
-        --stopped_status=75 "${data[@]}" "$@"
-done
-part colorjax.cli evaluate "${runs[@]}" --output "$output/comparison" --overwrite
-part colorjax.cli evaluate "${runs[@]}" --damage --output "$output/comparison-damaged" --overwrite
-for run in "${runs[@]}"; do
-    part colorjax.cli export "$run" --output "$run.safetensors"
+    part colorjax.cli export "$output/$model/checkpoints/best" --output "$output/$model.safetensors"
 done
 say "all is done: $output has the runs, comparison/, comparison-damaged/ and a file of each model"

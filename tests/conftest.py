@@ -43,3 +43,11 @@ def _forget_compiled():
 
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """See scripts.py."""
+    from scripts import make_checkout
+
+    return make_checkout(tmp_path)

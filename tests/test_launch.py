@@ -1,105 +1,15 @@
 """The launch scripts, with a Python and an nvidia-smi that only write down what they are asked."""
 
 import os
-import shlex
 import shutil
-import stat
 import subprocess
 import tomllib
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from scripts import NVIDIA_SMI, PYTHON, ROOT, modules, write_executable
 
-ROOT = Path(__file__).parents[1]
 with open(ROOT / "pyproject.toml", "rb") as file:
     PROJECT = tomllib.load(file)["project"]
-
-# Stands for the user's Python and, copied, for that of `.venv`.
-PYTHON = """#!/usr/bin/env bash
-# In one piece: several may write at once.
-printf '%s\\n' "$(printf '%q ' "$@")" >>"$CALLS"
-case "$1 $2" in
-"-c "*version_info\\[:2\\]*) echo "$FAKE_VERSION" ;;
-"-c "*ensurepip*) exit "${FAKE_ENSUREPIP_STATUS:-0}" ;;
-"-m venv")
-    rm -rf .venv
-    mkdir -p .venv/bin ".venv/lib/python$FAKE_VERSION"
-    cp "$0" .venv/bin/python
-    echo "command = $0 -m venv $PWD/.venv" >.venv/pyvenv.cfg
-    ;;
-"-m pip")
-    [[ -z ${FAKE_PIP_KILLS-} ]] || kill -INT 0
-    exit "${FAKE_PIP_STATUS:-0}"
-    ;;
-"-m ruff" | "-m mypy") ;;
-"-m "*) exit "${FAKE_STATUS:-0}" ;;
-esac
-"""
-# Nothing is ever installed on the machine that runs the tests.
-APT_GET = """#!/usr/bin/env bash
-printf '%q ' apt-get "$@" >>"$CALLS"
-echo >>"$CALLS"
-echo "what apt-get says"
-exit "${FAKE_APT_STATUS:-0}"
-"""
-NVIDIA_SMI = '#!/usr/bin/env bash\necho "GPU 0: NVIDIA of Some Kind (UUID: GPU-0)"\n'
-
-
-def write_executable(path: Path, text: str) -> None:
-    path.write_text(text)
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-
-
-class Checkout(NamedTuple):
-    """A copy of the scripts; `root` has a space in its name, and `bin` goes first in PATH."""
-
-    root: Path
-    bin: Path
-    calls: Path
-
-    def run(self, *command: str, cwd: Path | None = None, **environment: str):
-        """Returns the finished process and the list of the calls of Python that it made."""
-        self.calls.write_text("")
-        done = subprocess.run(
-            command,
-            cwd=cwd or self.root,
-            env={
-                "PATH": f"{self.bin}:{os.environ['PATH']}",
-                "CALLS": str(self.calls),
-                "FAKE_VERSION": "3.11",
-                **environment,
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            start_new_session=True,
-            check=False,
-        )
-        calls = [shlex.split(line) for line in self.calls.read_text().splitlines()]
-        return done, [call for call in calls if call[0] != "-c"]
-
-    def train(self, *arguments: str, **environment: str):
-        return self.run("./launch/train.sh", *arguments, **environment)
-
-
-@pytest.fixture
-def checkout(tmp_path) -> Checkout:
-    root, bin = tmp_path / "a checkout", tmp_path / "bin"
-    bin.mkdir()
-    shutil.copytree(ROOT / "launch", root / "launch")
-    shutil.copy(ROOT / "pyproject.toml", root)
-    write_executable(bin / "python3", PYTHON)
-    # One that is found on every machine, so that what is found does not depend on the machine.
-    write_executable(bin / "nvidia-smi", NVIDIA_SMI)
-    write_executable(bin / "apt-get", APT_GET)
-    for browser in ("chromium", "chromedriver"):
-        write_executable(bin / browser, "#!/bin/sh\nexit 9\n")
-    return Checkout(root, bin, tmp_path / "calls")
-
-
-def modules(calls: list[list[str]]) -> list[str]:
-    return [call[1] for call in calls]
 
 
 def refusal(done: subprocess.CompletedProcess) -> str:
@@ -428,90 +338,6 @@ def test_gpus_that_cannot_be_shared_equally_are_refused(checkout):
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "colorjax: 1 GPUs cannot be shared by 2 processes"
     assert "colorjax.main" not in modules(calls)
-
-
-RECIPE = ["./launch/recipe.sh", "a.zip,b c/", "v.zip", "runs/the faces"]
-MODELS = ["cnn", "resnet", "gan"]
-
-
-def recipe(checkout, *arguments, python=PYTHON, **environment):
-    """Runs it with a Python that is used as it is."""
-    write_executable(checkout.bin / "python3", python)
-    return checkout.run(*RECIPE, *arguments, VENV="no", **environment)
-
-
-def test_the_recipe_trains_the_three_alike_then_evaluates_and_exports_them(checkout):
-    done, calls = recipe(checkout, "--config.num_steps=5")
-    assert done.returncode == 0, done.stderr
-    assert modules(calls) == ["colorjax.main"] * 3 + ["colorjax.cli"] * 5
-    for model, call in zip(MODELS, calls[:3], strict=True):
-        assert call[2:] == [
-            f"--config=configs/{model}.py:image_folder",
-            f"--workdir=runs/the faces/{model}",
-            "--stopped_status=75",
-            "--config.dataset.path=a.zip,b c/",
-            "--config.dataset.validation_path=v.zip",
-            "--config.num_steps=5",
-        ]
-    plain, damaged, *exports = (call[2:] for call in calls[3:])
-    runs = [f"runs/the faces/{model}" for model in MODELS]
-    assert plain == ["evaluate", *runs, "--output", "runs/the faces/comparison", "--overwrite"]
-    assert damaged[:5] == ["evaluate", *runs, "--damage"]
-    assert exports == [["export", run, "--output", f"{run}.safetensors"] for run in runs]
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("colorjax: all is done: runs/the faces ")
-    # The same again has nothing to do; with other arguments all is done anew.
-    assert recipe(checkout, "--config.num_steps=5")[1] == []
-    assert modules(recipe(checkout, "--config.num_steps=6")[1])[0] == "colorjax.main"
-
-
-def test_the_recipe_s_own_environment_is_installed_unless_it_is_told_not_to(checkout):
-    done, calls = checkout.run(*RECIPE)
-    assert done.returncode == 0, done.stderr
-    assert modules(calls)[:3] == ["venv", "pip", "colorjax.main"]
-
-
-def test_the_recipe_goes_on_where_a_stage_ended(checkout):
-    """Stopped are the training of the ResNet, which saves, and the evaluation, which cannot."""
-    seen = []
-    for status, ending in (("75", "resnet.py"), ("143", "--damage"), ("0", "nothing")):
-        stops = PYTHON.replace("case", f'[[ "$*" != *{ending}* ]] || exit {status}\ncase', 1)
-        done, calls = recipe(checkout, python=stops)
-        assert done.returncode == 0, done.stderr
-        (line,) = done.stderr.splitlines()
-        assert line.startswith("colorjax: all is done") == (status == "0")
-        seen.append(len(calls))
-    # CNN, ResNet; ResNet, GAN, both evaluations; the second of them, three exports.
-    assert seen == [2, 4, 4]
-
-
-def test_a_stage_ends_by_sigterm_when_its_time_is_over(checkout):
-    trains = PYTHON.replace(
-        "case",
-        "trap 'kill $!; exit 75' TERM\n[[ $* != *gan.py* ]] || { sleep 60 & wait; }\ncase",
-        1,
-    )
-    done, calls = recipe(checkout, python=trains, STAGE_SECONDS="1")
-    assert done.returncode == 0, done.stderr
-    assert len(calls) == 3
-    (line,) = done.stderr.splitlines()
-    assert line == "colorjax: this stage is over, and not all is done: the same command goes on"
-    assert (
-        modules(recipe(checkout, STAGE_SECONDS="60")[1]) == ["colorjax.main"] + ["colorjax.cli"] * 5
-    )
-
-
-@pytest.mark.parametrize("status", [1, 2, 137])
-def test_a_part_of_the_recipe_that_fails_ends_it_with_its_status(checkout, status):
-    done, calls = recipe(checkout, FAKE_STATUS=str(status))
-    assert (done.returncode, len(calls)) == (status, 1)
-
-
-def test_the_recipe_needs_its_three_arguments(checkout):
-    done, calls = checkout.run(*RECIPE[:3])
-    assert (done.returncode, calls) == (2, [])
-    (line,) = done.stderr.splitlines()
-    assert "./launch/recipe.sh TRAIN VALIDATION OUTPUT" in line
 
 
 def test_a_requeued_job_is_one_that_was_stopped(checkout):
