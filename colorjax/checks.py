@@ -21,6 +21,11 @@ def check_config(config: ConfigDict) -> None:
             f"config.image_size={config.image_size} cannot be halved five times by the model; "
             f"set it to a multiple of {SIZE_MULTIPLE}"
         )
+    if config.half_size_steps > 0 and config.image_size % (2 * SIZE_MULTIPLE):
+        raise InputError(
+            f"config.half_size_steps={config.half_size_steps} cannot work with config.image_size="
+            f"{config.image_size}: its half is no multiple of {SIZE_MULTIPLE}; set it to 0"
+        )
     for key, fits, rule in (
         ("num_steps", lambda x: x >= 2, "at least 2"),
         ("log_every", lambda x: x >= 1, "at least 1"),
@@ -28,6 +33,7 @@ def check_config(config: ConfigDict) -> None:
         ("checkpoint_every", lambda x: x >= 1, "at least 1"),
         ("checkpoints_to_keep", lambda x: x >= 1, "at least 1"),
         ("generator_pretrain_steps", lambda x: x >= 0, "0 or more"),
+        ("half_size_steps", lambda x: x >= 0, "0 or more"),
         ("ema_decay", lambda x: 0 <= x < 1, "in [0, 1)"),
         ("model.width", lambda x: x > 0, "more than 0"),
         ("dataset.min_scale", lambda x: 0 < x <= 1, "in (0, 1]"),

@@ -51,18 +51,20 @@ def score(
     contenders: Sequence[Contender],
     batches_of: BatchesOf,
     advance: Callable[[int], None] = lambda images: None,
+    image_size: int = 0,
 ) -> Scores:
     """Evaluates contenders on the same images.
 
     Args:
-      contenders: their predictions are compared at the largest of their sizes; each predicts at
-        its own. One network under several names runs once.
+      contenders: each predicts at its own size. One network under several names runs once.
       batches_of: {"image": [N, H, W, 3] uint8 sRGB, "mask": [N] bool, False where padded}, and
         "number": [N], of the images in their data set, for those that see damaged L.
       advance: told how many images are done.
+      image_size: at which they are compared, in pixels; at least the largest of theirs.
     """
     # JAX sorts the keys of dicts.
-    scores = collect(_scored(contenders, batches_of, advance)).chosen(c.name for c in contenders)
+    scores = collect(_scored(contenders, batches_of, advance, image_size))
+    scores = scores.chosen(c.name for c in contenders)
     for c in contenders:
         if c.saturations:
             scores.sums[c.name]["saturations"] = np.array(c.saturations)
@@ -70,9 +72,14 @@ def score(
 
 
 def _scored(
-    contenders: Sequence[Contender], batches_of: BatchesOf, advance: Callable[[int], None]
+    contenders: Sequence[Contender],
+    batches_of: BatchesOf,
+    advance: Callable[[int], None],
+    image_size: int,
 ) -> Iterator[dict[str, Any]]:
     sizes = sorted({contender.image_size for contender in contenders})
+    if image_size > sizes[-1]:
+        sizes.append(image_size)
     figures, saturation = _compiled(eval_steps.figures_step), _compiled(eval_steps.saturation_step)
     # Placed once: each of these would be sent to the devices for every batch.
     factors = {

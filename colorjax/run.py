@@ -1,6 +1,6 @@
 """What a config stands for: models, optimizers, the initial state and the compiled steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from colorjax.errors import InputError
 from colorjax.models import build_discriminator, build_generator
 from colorjax.models.imagenet_weights import load_resnet50
 from colorjax.optimizers import build_optimizer
-from colorjax.runs import folder, located
+from colorjax.runs import folder, half_size_until, located
 from colorjax.state import (
     TrainState,
     Variables,
@@ -24,7 +24,7 @@ from colorjax.state import (
     init_variables,
     net_state,
 )
-from colorjax.steps import gan_step, judge_step, regression_step
+from colorjax.steps import at_half_size, gan_step, judge_step, regression_step
 from colorjax.weights import load_weights
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Any]]
@@ -43,6 +43,8 @@ class Run(NamedTuple):
         regression run.
       pretrain_step: (state, batch) -> (state, metrics), before that.
       adversarial_step: the same, from then on.
+      half_size_steps: each of these two on images of half the size.
+      half_size_until: the first update that sees images at their whole size, counted from 0.
       judge_step: (state, batch) -> how often the discriminator is right on each image.
     """
 
@@ -51,13 +53,16 @@ class Run(NamedTuple):
     adversarial_from: int
     pretrain_step: Step
     adversarial_step: Step | None
+    half_size_steps: Mapping[Step, Step]
+    half_size_until: int
     judge_step: Callable[[TrainState, Any], Any] | None
 
     def step_at(self, step: int) -> Step:
         """The compiled step for an update, counted from 0."""
-        if self.adversarial_step is None or step < self.adversarial_from:
-            return self.pretrain_step
-        return self.adversarial_step
+        compiled = self.pretrain_step
+        if self.adversarial_step is not None and step >= self.adversarial_from:
+            compiled = self.adversarial_step
+        return self.half_size_steps[compiled] if step < self.half_size_until else compiled
 
 
 def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainState]:
@@ -80,7 +85,7 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
     variables = init_variables(generator, g_rng, 1, image_size=config.image_size)
     if not resumes:
         variables = _with_weights(config, variables)
-    shared = {
+    shared: dict[str, Any] = {
         "generator": generator,
         "optimizer": optimizer,
         "ema_decay": config.ema_decay,
@@ -119,12 +124,19 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
             augment=augmentation,
             damage=shared["damage"],
         )
+    train_steps = [partial(regression_step, **shared, loss=loss)]
+    if adversarial_step is not None:
+        train_steps.append(adversarial_step)
+    compiled = [parallel.compile_train_step(step) for step in train_steps]
+    halved = [parallel.compile_train_step(at_half_size(step)) for step in train_steps]
     run = Run(
         name="gan" if "gan" in config else config.model.name,
         generator=build_generator(config.model),
         adversarial_from=adversarial_from,
-        pretrain_step=parallel.compile_train_step(partial(regression_step, **shared, loss=loss)),
-        adversarial_step=adversarial_step and parallel.compile_train_step(adversarial_step),
+        pretrain_step=compiled[0],
+        adversarial_step=compiled[1] if adversarial_step else None,
+        half_size_steps=dict(zip(compiled, halved, strict=True)),
+        half_size_until=half_size_until(config),
         judge_step=judging and parallel.compile_eval_step(judging),
     )
     state = create_train_state(step_rng, net_state(variables, optimizer), d_net)

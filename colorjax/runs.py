@@ -1,7 +1,7 @@
 """Finished (or still growing) runs, opened for evaluation."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from colorjax.workdir import best_step, read_rows
 
 # In a GAN's folder: the scores of its generator before the adversarial phase, and of that scaled.
 BEFORE = "regression.npz"
+# At half the size no run is trained for more than this: the model is meant for whole images.
+MAX_HALF_SIZE_SHARE = 0.9
 # What a model was that was trained before the key existed.
 MODEL_DEFAULTS = {"width": 1.0, "dtype": "float32", "skip_connections": True}
 
@@ -70,7 +72,7 @@ def load_run(path: Path, name: str) -> Run:
     step = checkpoint.newest_step(path) if step is None else step
     try:
         generator = build_generator(ConfigDict({**MODEL_DEFAULTS, **config["model"]}))
-        size = int(config["image_size"])
+        size = size_after(config, step or 0)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -87,12 +89,23 @@ def load_run(path: Path, name: str) -> Run:
     return Run(
         name=name,
         path=path,
-        config=config,
+        config={**config, "image_size": size},
         predict=model_predictor(generator),
         variables=variables,
         step=step,
         rows=read_rows(path / "metrics.jsonl"),
     )
+
+
+def half_size_until(config: Mapping[str, Any]) -> int:
+    """The first update that sees images at their whole size, counted from 0."""
+    steps = config.get("half_size_steps", 0)
+    return min(steps, int(MAX_HALF_SIZE_SHARE * config["num_steps"])) if steps else 0
+
+
+def size_after(config: Mapping[str, Any], steps: int) -> int:
+    """The side of the images, in pixels, that a run's model knows after so many updates."""
+    return int(config["image_size"]) // (2 if max(steps, 1) <= half_size_until(config) else 1)
 
 
 def folder(path: Path) -> Path:

@@ -16,7 +16,7 @@ from colorjax.evaluate import Contender
 from colorjax.inflight import InFlight, NonFiniteError
 from colorjax.progress import TrainingProgress
 from colorjax.run import Run, build_run
-from colorjax.runs import BEFORE
+from colorjax.runs import BEFORE, size_after
 from colorjax.state import Variables
 from colorjax.steps import model_predictor
 from colorjax.stopping import MESSAGE, Stopping, StopRequested
@@ -69,7 +69,7 @@ def _train_and_evaluate(
     run, state = build_run(config, resumes=checkpoint.any_saved(workdir))
     step = 0
 
-    read = {
+    read: dict[str, Any] = {
         "batch_size": config.batch_size,
         "image_size": config.image_size,
         **distributed.process(),
@@ -85,22 +85,26 @@ def _train_and_evaluate(
     )
     training, validation = (
         lambda split=split, **options: stopping.each(
-            pipeline.eval_batches(split, **read, **options)
+            pipeline.eval_batches(split, **{**read, **options})
         )
         for split in sources[:2]
     )
-    samples = pipeline.sample_images(sources.validation, SAMPLES, config.image_size)
     predict = model_predictor(run.generator)
     before = workdir / BEFORE  # what the adversarial phase has to beat
 
     def contender(variables: Variables, name: str = run.name) -> Contender:
-        return Contender(name, predict, variables, config.image_size)
+        return Contender(name, predict, variables, size_after(config, step))
 
     def with_scaled(model: Contender) -> tuple[Contender, Contender]:
-        return evaluate.scaled(model, SCALED, training(limit=evaluate.FIT_PREDICTIONS))
+        fit = training(limit=evaluate.FIT_PREDICTIONS, image_size=model.image_size)
+        return evaluate.scaled(model, SCALED, fit)
 
     def score(*contenders: Contender) -> scores.Scores:
-        return evaluate.score(contenders, lambda image_size: validation())
+        return evaluate.score(
+            contenders,
+            lambda size: validation(image_size=size),
+            image_size=config.image_size,
+        )
 
     # All processes know what the data are before the first of them writes.
     stopping.check()
@@ -138,11 +142,14 @@ def _train_and_evaluate(
             if writer.has(step, "validation"):
                 return  # by a run that was stopped meanwhile
             if run.judge_step is not None and step > run.adversarial_from:
-                judged = validation(limit=evaluate.FIT_IMAGES)
+                size = size_after(config, step)
+                judged = validation(limit=evaluate.FIT_IMAGES, image_size=size)
                 figures = figures | evaluate.means(run.judge_step, state, judged)
             writer.write(step, "validation", figures)
             progress.note(f"step {step}, validation: {tables.brief(figures)}")
             if distributed.is_first():
+                size = size_after(config, step)
+                samples = pipeline.sample_images(sources.validation, SAMPLES, size)
                 grid = pictures.sample_grid({run.name: predict}, state.ema, samples)
                 try:
                     pictures.save_image(grid, workdir / "samples" / f"{step:07d}.png")

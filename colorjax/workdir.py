@@ -19,6 +19,7 @@ FREE_KEYS = {
     "dataset.workers",
     "num_steps",
     "generator_pretrain_steps",
+    "half_size_steps",
     "log_every",
     "eval_every",
     "checkpoint_every",

@@ -23,6 +23,9 @@ def get(dataset: str) -> ConfigDict:
     config.accumulate_steps = 1
     # Side of the square images, in pixels: a multiple of 32.
     config.image_size = 64 if short else 128
+    # The first updates see images at half the size, each at some quarter of the cost; at most 90%
+    # of num_steps.
+    config.half_size_steps = 0
 
     config.dataset = ConfigDict()
     # procedural_faces, digiface1m, image_folder.

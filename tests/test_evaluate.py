@@ -217,8 +217,10 @@ def test_each_contender_sees_the_images_at_its_own_size_and_is_judged_at_the_lar
     found = scores.figures_of(both)
     assert sorted(set(sizes)) == [32, 64]
     assert found["32"] == pytest.approx(found["64"], rel=1e-6)
-    alone = evaluate.score([large], lambda size: _batches(by_size[size], 8))
-    assert found["64"] == pytest.approx(scores.figures_of(alone)["64"], rel=1e-6)
+    for alone, options in ((large, {}), (small, {"image_size": 64})):
+        score = evaluate.score([alone], lambda size: _batches(by_size[size], 8), **options)
+        figures = scores.figures_of(score)[alone.name]
+        assert found[alone.name] == pytest.approx(figures, rel=1e-6)
 
 
 def test_progress_counts_every_image_once(images):

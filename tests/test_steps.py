@@ -11,7 +11,7 @@ import optax
 import pytest
 import support
 import tiny
-from skimage import color
+from skimage import color, measure
 
 from colorjax import augment, steps
 from colorjax.losses import ADVERSARIAL, AdversarialLoss, adversarial_loss, regression_loss
@@ -458,3 +458,15 @@ def test_batch_norm_normalises_each_part_by_itself():
     chex.assert_trees_all_close(taken(state.generator, after.generator), mean, atol=1e-6)
     chex.assert_trees_all_close(after.generator.batch_stats, statistics, atol=1e-6)
     np.testing.assert_allclose(scalars["loss"], np.mean(losses), rtol=1e-5)
+
+
+def test_a_step_at_half_the_size_is_one_on_images_of_block_means():
+    """The same as scikit-image's means of 2×2 blocks, rounded to 8 bits: no step sees more."""
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+    means = measure.block_reduce(images.astype(np.float64), (1, 2, 2, 1), np.mean)
+    smaller = np.round(means).astype(np.uint8)
+    got = compiled(steps.at_half_size(tiny.gan_step()))(tiny.state(), batch(images))
+    expected = compiled(tiny.gan_step())(tiny.state(), batch(smaller))
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
+    _, whole = compiled(tiny.gan_step())(tiny.state(), batch(images))
+    assert abs(whole["loss"] - got[1]["loss"]) > 1e-3

@@ -13,11 +13,11 @@ import pytest
 import support
 from PIL import Image
 
-from colorjax import report, scores, train
+from colorjax import evaluate, report, scores, train
 from colorjax.data import pipeline
 from colorjax.errors import InputError
 from colorjax.run import build_run
-from colorjax.runs import load_run
+from colorjax.runs import half_size_until, load_run, size_after
 from colorjax.train import NonFiniteError, check_config, train_and_evaluate
 from colorjax.weights import export_weights
 
@@ -208,6 +208,42 @@ def test_a_gan_starts_with_exactly_the_averages_of_the_finished_regression(tmp_p
 
 
 @pytest.mark.slow
+def test_a_run_that_begins_at_half_the_size_is_what_it_says_before_and_after(tmp_path):
+    config = support.small_gan(
+        image_size=64, half_size_steps=3, generator_pretrain_steps=2, checkpoint_every=3
+    )
+    straight, workdir = tmp_path / "straight", tmp_path / "run"
+    support.train(config, straight)
+    half, whole = (load_run(straight / f"checkpoints/{step}", "gan") for step in (3, 6))
+    assert (half.config["image_size"], whole.config["image_size"]) == (32, 64)
+    widths = [Image.open(path).width for path in sorted((straight / "samples").iterdir())]
+    assert widths[0] < widths[1]
+    # What it paints at 32 is compared with the truth at 64.
+    source = pipeline.load_sources("image_folder", path=str(support.faces())).validation
+    score = evaluate.score(
+        [evaluate.Contender("gan", half.predict, half.variables, 32)],
+        lambda size: pipeline.eval_batches(source, batch_size=8, image_size=size),
+        image_size=64,
+    )
+    row = next(row for row in support.rows(straight) if row["step"] == 3 and "mse" in row)
+    assert row.items() >= scores.figures_of(score)["gan"].items()
+    # Across the change of size too, stop-and-go equals straight through.
+    support.copy_until(straight, 3, workdir)
+    support.train(config, workdir)
+    assert support.rows_but_rate(workdir) == support.rows_but_rate(straight)
+
+
+@pytest.mark.parametrize(("steps", "until"), [(0, 0), (1, 1), (5, 5), (10, 9), (99, 9)])
+def test_at_half_the_size_a_run_is_trained_for_nine_tenths_at_most(steps, until):
+    config = support.tiny_config("cnn", image_size=64, half_size_steps=steps, num_steps=10)
+    check_config(config)
+    assert half_size_until(config) == until
+    sizes = [size_after(config, taken) for taken in range(11)]
+    # Before the first update it knows nothing yet: what it comes from counts as what it will see.
+    assert sizes == ([32] * (until + 1) + [64] * (10 - until) if until else [64] * 11)
+
+
+@pytest.mark.slow
 def test_a_gan_that_starts_from_a_regression_compares_itself_with_that_regression(tmp_path):
     regression = support.trained("cnn")
     results = support.train(support.small_gan(init_from=str(regression)), tmp_path / "run")
@@ -295,6 +331,8 @@ def test_encoder_weights_are_for_a_resnet_of_full_width(tmp_path):
         ("checkpoint_every", 0, ["checkpoint_every=0", "at least 1"]),
         ("checkpoints_to_keep", 0, ["checkpoints_to_keep=0", "at least 1"]),
         ("generator_pretrain_steps", -1, ["generator_pretrain_steps=-1", "0 or more"]),
+        ("half_size_steps", -1, ["half_size_steps=-1", "0 or more"]),
+        ("half_size_steps", 1, ["half_size_steps=1", "image_size=32", "multiple of 32"]),
         ("ema_decay", 1.0, ["ema_decay=1.0", "[0, 1)"]),
         ("model__width", 0.0, ["model.width=0.0", "more than 0"]),
         ("dataset__min_scale", 0.0, ["dataset.min_scale=0.0", "(0, 1]"]),
