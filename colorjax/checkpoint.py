@@ -39,6 +39,7 @@ class Checkpoints:
         directory: str | os.PathLike[str],
         max_to_keep: int | None = None,
         best: Callable[[Sequence[int]], int | None] = lambda steps: None,
+        keep: int = 0,
         note: Callable[[str], None] = print,
     ) -> None:
         """Opens the folder, and makes it if it is not there.
@@ -47,10 +48,12 @@ class Checkpoints:
           directory: of these checkpoints alone; nobody else may be writing there.
           max_to_keep: the newest so many are kept; by default all.
           best: chooses one of the steps whose checkpoint is kept beside the newest.
+          keep: the step of one that is kept too.
           note: shows a line: a checkpoint is damaged, or could not be saved.
         """
         self._directory = Path(directory).absolute()
         self._max_to_keep, self._best, self._note = max_to_keep, best, note
+        self._keep = keep
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._saving: Future[None] | None = None
         if distributed.is_first():
@@ -119,7 +122,7 @@ class Checkpoints:
     def _prune(self) -> None:
         steps = saved_steps(self._directory)
         if self._max_to_keep is not None:
-            for step in set(steps[: -self._max_to_keep]) - {self._best(steps)}:
+            for step in set(steps[: -self._max_to_keep]) - {self._best(steps), self._keep}:
                 # Renamed first, so that none is ever half there.
                 shutil.rmtree(
                     (self._directory / str(step)).rename(self._directory / f"{step}.part"),

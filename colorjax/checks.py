@@ -34,6 +34,7 @@ def check_config(config: ConfigDict) -> None:
         ("checkpoints_to_keep", lambda x: x >= 1, "at least 1"),
         ("generator_pretrain_steps", lambda x: x >= 0, "0 or more"),
         ("half_size_steps", lambda x: x >= 0, "0 or more"),
+        ("keep_checkpoint", lambda x: x >= 0, "0 or more"),
         ("ema_decay", lambda x: 0 <= x < 1, "in [0, 1)"),
         ("model.width", lambda x: x > 0, "more than 0"),
         ("dataset.min_scale", lambda x: 0 < x <= 1, "in (0, 1]"),

@@ -71,7 +71,7 @@ def evaluate_runs(
     def batches(source: Source, limit: int, image_size: int) -> Iterator[dict[str, np.ndarray]]:
         return pipeline.eval_batches(source, image_size=image_size, limit=limit, **read)
 
-    models = [Contender(r.name, r.predict, r.variables, r.config["image_size"]) for r in runs]
+    models = [Contender(r.name, r.predict, r.variables, r.image_size) for r in runs]
     scaled = []
     for i, run in enumerate(runs):
         if run.is_regression:
@@ -86,6 +86,7 @@ def evaluate_runs(
                 [*models, *scaled, *constants],
                 lambda image_size: batches(images, count, image_size),
                 lambda done: _repeat(advance, done),
+                size,
             )
 
     scores, undamaged = score("Evaluating"), None
@@ -96,7 +97,7 @@ def evaluate_runs(
             for contenders in (models, scaled, constants)
         )
         scores, undamaged = score("Evaluating on damaged inputs"), scores
-    sizes = {run.name: run.config["image_size"] for run in runs}
+    sizes = {run.name: run.image_size for run in runs}
     about: dict[str, Any] = {
         "runs": ", ".join(f"{run.name} (step {run.step})" for run in runs),
         "data": data,

@@ -86,7 +86,7 @@ class Colorizer:
         return cls(
             run.predict,
             run.variables,
-            run.config["image_size"],
+            run.image_size,
             batch_size,
             parallel.one_device(device),
         )

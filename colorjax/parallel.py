@@ -42,18 +42,18 @@ def _started_together(step: Any) -> Callable[..., Any]:
     The call then finds the program in the cache of compiled ones.
 
     Args:
-      step: a pmapped function, always called with the same shapes.
+      step: a pmapped function.
     """
     if jax.process_count() == 1 or jax.default_backend() != "cpu":
         return step
-    compiled = False
+    compiled = set()
 
     def call(*arguments: Any) -> Any:
-        nonlocal compiled
-        if not compiled:
+        shapes = tuple(x.shape for x in jax.tree.leaves(arguments))
+        if shapes not in compiled:
             step.lower(*arguments).compile()
             distributed.wait_for_all()
-            compiled = True
+            compiled.add(shapes)
         return step(*arguments)
 
     return call

@@ -15,7 +15,7 @@ from colorjax.errors import InputError
 from colorjax.models import build_discriminator, build_generator
 from colorjax.models.imagenet_weights import load_resnet50
 from colorjax.optimizers import build_optimizer
-from colorjax.runs import folder, half_size_until, located
+from colorjax.runs import folder, located
 from colorjax.state import (
     TrainState,
     Variables,
@@ -43,7 +43,7 @@ class Run(NamedTuple):
         regression run.
       pretrain_step: (state, batch) -> (state, metrics), before that.
       adversarial_step: the same, from then on.
-      half_size_steps: each of these two on images of half the size.
+      halved: each of these two on images of half the size.
       half_size_until: the first update that sees images at their whole size, counted from 0.
       judge_step: (state, batch) -> how often the discriminator is right on each image.
     """
@@ -53,7 +53,7 @@ class Run(NamedTuple):
     adversarial_from: int
     pretrain_step: Step
     adversarial_step: Step | None
-    half_size_steps: Mapping[Step, Step]
+    halved: Mapping[Step, Step]
     half_size_until: int
     judge_step: Callable[[TrainState, Any], Any] | None
 
@@ -62,7 +62,7 @@ class Run(NamedTuple):
         compiled = self.pretrain_step
         if self.adversarial_step is not None and step >= self.adversarial_from:
             compiled = self.adversarial_step
-        return self.half_size_steps[compiled] if step < self.half_size_until else compiled
+        return self.halved[compiled] if step < self.half_size_until else compiled
 
 
 def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainState]:
@@ -135,8 +135,8 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
         adversarial_from=adversarial_from,
         pretrain_step=compiled[0],
         adversarial_step=compiled[1] if adversarial_step else None,
-        half_size_steps=dict(zip(compiled, halved, strict=True)),
-        half_size_until=half_size_until(config),
+        halved=dict(zip(compiled, halved, strict=True)),
+        half_size_until=config.half_size_steps,
         judge_step=judging and parallel.compile_eval_step(judging),
     )
     state = create_train_state(step_rng, net_state(variables, optimizer), d_net)

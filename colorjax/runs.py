@@ -18,8 +18,6 @@ from colorjax.workdir import best_step, read_rows
 
 # In a GAN's folder: the scores of its generator before the adversarial phase, and of that scaled.
 BEFORE = "regression.npz"
-# At half the size no run is trained for more than this: the model is meant for whole images.
-MAX_HALF_SIZE_SHARE = 0.9
 # What a model was that was trained before the key existed.
 MODEL_DEFAULTS = {"width": 1.0, "dtype": "float32", "skip_connections": True}
 
@@ -31,6 +29,8 @@ class Run(NamedTuple):
       name: in tables and pictures.
       path: its folder, or the file of its weights.
       config: what config.json holds.
+      image_size: side of the images that the model knows, in pixels: half that of the config if
+        the checkpoint is from when images were seen at half the size.
       predict: see `steps.Predictor`.
       variables: the averaged generator's, replicated.
       step: of the checkpoint.
@@ -40,6 +40,7 @@ class Run(NamedTuple):
     name: str
     path: Path
     config: dict[str, Any]
+    image_size: int
     predict: Predictor
     variables: Variables
     step: int | None
@@ -54,7 +55,7 @@ class Run(NamedTuple):
 def load_run(path: Path, name: str) -> Run:
     """Opens a checkpoint of a run.
 
-    Of its config only the model and the size of its images are needed, so that a run stays usable
+    Of its config only the model and the sizes of its images are needed, so that a run stays usable
     when keys come and go.
 
     Args:
@@ -89,7 +90,8 @@ def load_run(path: Path, name: str) -> Run:
     return Run(
         name=name,
         path=path,
-        config={**config, "image_size": size},
+        config=config,
+        image_size=size,
         predict=model_predictor(generator),
         variables=variables,
         step=step,
@@ -97,15 +99,11 @@ def load_run(path: Path, name: str) -> Run:
     )
 
 
-def half_size_until(config: Mapping[str, Any]) -> int:
-    """The first update that sees images at their whole size, counted from 0."""
-    steps = config.get("half_size_steps", 0)
-    return min(steps, int(MAX_HALF_SIZE_SHARE * config["num_steps"])) if steps else 0
-
-
 def size_after(config: Mapping[str, Any], steps: int) -> int:
     """The side of the images, in pixels, that a run's model knows after so many updates."""
-    return int(config["image_size"]) // (2 if max(steps, 1) <= half_size_until(config) else 1)
+    # What it starts from counts as what the first update sees.
+    is_half = max(steps, 1) <= config.get("half_size_steps", 0)
+    return int(config["image_size"]) // (2 if is_half else 1)
 
 
 def folder(path: Path) -> Path:

@@ -115,6 +115,7 @@ def _train_and_evaluate(
             workdir / "checkpoints",
             config.checkpoints_to_keep,
             best=lambda steps: best_step(writer.rows, steps, config.best_checkpoint),
+            keep=config.keep_checkpoint,
             note=progress.note,
         ) as checkpoints,
     ):
@@ -141,14 +142,13 @@ def _train_and_evaluate(
             """Writes down an evaluation after this step, and what the model paints."""
             if writer.has(step, "validation"):
                 return  # by a run that was stopped meanwhile
+            size = size_after(config, step)
             if run.judge_step is not None and step > run.adversarial_from:
-                size = size_after(config, step)
                 judged = validation(limit=evaluate.FIT_IMAGES, image_size=size)
                 figures = figures | evaluate.means(run.judge_step, state, judged)
             writer.write(step, "validation", figures)
             progress.note(f"step {step}, validation: {tables.brief(figures)}")
             if distributed.is_first():
-                size = size_after(config, step)
                 samples = pipeline.sample_images(sources.validation, SAMPLES, size)
                 grid = pictures.sample_grid({run.name: predict}, state.ema, samples)
                 try:
@@ -173,6 +173,11 @@ def _train_and_evaluate(
             progress.restart_clock(step)
 
         regression: scores.Scores | None = None
+        if step < config.half_size_steps < config.num_steps:
+            progress.note(
+                f"Until step {config.half_size_steps} images are seen at half the size; a step "
+                "after it takes some four times as long, which the time left does not know before."
+            )
         in_flight = InFlight()
         compiled = set()
         progress.restart_clock(step)
@@ -199,7 +204,8 @@ def _train_and_evaluate(
                 step += 1
                 in_flight.add(step, metrics, batch, position)
                 is_last = step == config.num_steps
-                saves = is_last or step % config.checkpoint_every == 0
+                saves = is_last or not step % config.checkpoint_every
+                saves = saves or step == config.keep_checkpoint
                 if saves or step % config.eval_every == 0 or step % config.log_every == 0:
                     log()
                 evaluate_now()

@@ -59,7 +59,7 @@ def export_weights(run: Run, path: Path, card: str, dtype: str = "float16") -> N
     metadata = {
         "format": "colorjax 1",
         "version": colorjax.__version__,
-        "config": json.dumps(_public(run.config)),
+        "config": json.dumps({**_public(run.config), "image_size": run.image_size}),
         "step": str(run.step),
         "card": card,
     }
@@ -87,7 +87,7 @@ def model_card(run: Run, addition: Path | None = None) -> str:
       InputError: the addition cannot be read.
     """
     config = run.config
-    model, size = config["model"], config["image_size"]
+    model, size = config["model"], run.image_size
     table = run.path / "report" / "results.md"
     lines = [
         f"# {model['name']}, width {model['width']:g}: colours grey faces",
@@ -133,6 +133,7 @@ def load_weights(path: Path, name: str) -> Run:
         path=path,
         name=name,
         config=config,
+        image_size=size,
         predict=model_predictor(generator),
         variables=parallel.replicate(variables),
         step=step,

@@ -19,16 +19,18 @@ FREE_KEYS = {
     "dataset.workers",
     "num_steps",
     "generator_pretrain_steps",
-    "half_size_steps",
     "log_every",
     "eval_every",
     "checkpoint_every",
     "checkpoints_to_keep",
     "best_checkpoint",
+    "keep_checkpoint",
     "deterministic",
     "tensorboard",
     "command",
 }
+# What a run was that was begun before the key existed.
+DEFAULTS = {"half_size_steps": 0}
 # Where things lie says nothing about what they are: the data set's key does.
 PLACE_KEYS = {"dataset.path", "dataset.validation_path", "dataset.cache_dir", "dataset.variant"}
 
@@ -121,6 +123,7 @@ def _cannot_write(workdir: Path, error: OSError) -> InputError:
 
 
 def _compare(theirs: dict[str, Any], mine: dict[str, Any], workdir: Path) -> None:
+    theirs, mine = DEFAULTS | theirs, DEFAULTS | mine
     keys = sorted((theirs.keys() | mine.keys()) - FREE_KEYS - PLACE_KEYS)
     differ = [key for key in keys if theirs.get(key) != mine.get(key)]
     if differ:

@@ -23,8 +23,7 @@ def get(dataset: str) -> ConfigDict:
     config.accumulate_steps = 1
     # Side of the square images, in pixels: a multiple of 32.
     config.image_size = 64 if short else 128
-    # The first updates see images at half the size, each at some quarter of the cost; at most 90%
-    # of num_steps.
+    # The first updates see images at half the size, each at some quarter of the cost.
     config.half_size_steps = 0
 
     config.dataset = ConfigDict()
@@ -106,6 +105,8 @@ def get(dataset: str) -> ConfigDict:
     config.checkpoints_to_keep = 3
     # But the one whose validation figure of this name is the lowest; empty: no such exception.
     config.best_checkpoint = "mse"
+    # And that of this update, for another run to start from; 0: no such exception.
+    config.keep_checkpoint = 0
     # Kernels on GPUs that give the same bits each time, which may be slower.
     config.deterministic = False
     # Whether metrics go to TensorBoard too (extra `tensorboard`).

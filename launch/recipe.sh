@@ -16,10 +16,10 @@
 # evaluation or a report that was stopped is begun again: a stage has to be long enough for one.
 #
 # Budgets are equal: each model sees as many images as the others, at the same sizes. The GAN goes on
-# where the ResNet was after 80% of the updates, and has the last 20% for its adversarial phase, at a
-# fifth of the learning rate. A fourth run is the CNN's without damage to L, to learn what that is
-# worth on damaged inputs. Of each run the checkpoint that is best on validation is compared and
-# exported: by MSE, the GAN by the distance of its a*b* histogram to that of the originals.
+# where the ResNet was after 80% of the updates, and has the last 20% for its adversarial phase, its
+# generator at a learning rate of 2e-4. A fourth run is the CNN's without damage to L, to learn what
+# damage is worth on damaged inputs. Of each run the checkpoint that is best on validation is compared
+# and exported: by MSE, the GAN by the distance of its a*b* histogram to that of the originals.
 set -euo pipefail
 
 if [[ -n ${STAGE_SECONDS-} ]]; then
@@ -50,16 +50,28 @@ flags=() gan_flags=()
 for argument; do
     case $argument in
     --config.num_steps=*) fail "the number of updates is the fourth argument, not $argument" ;;
+    --config.half_size_steps=*) fail "HALF_SIZE, in percent, stands for $argument" ;;
+    --config.init_from=* | --config.keep_checkpoint=*) fail "${argument%%=*} is the recipe's own" ;;
     --config.gan.*) gan_flags+=("$argument") ;;
     *) flags+=("$argument") ;;
     esac
 done
+half=$((steps * half / 100))
+joins=$((steps * 8 / 10))
+# Else what the GAN begins with would be compared at a size that it does not know.
+((half != joins)) || fail "HALF_SIZE ends where the GAN begins, at 80%: give less or more"
+asked=$(printf '%q ' "${data[@]}" "$steps" "$half" ${flags[@]+"${flags[@]}"} \
+    ${gan_flags[@]+"${gan_flags[@]}"})
+if [[ -f $output/arguments && $(<"$output/arguments") != "$asked" ]]; then
+    fail "$output holds runs of other arguments ($(<"$output/arguments")): give another folder"
+fi
 python=${PYTHON:-python3}
-has "$python" || fail "there is no '$python': set PYTHON to a Python of 3.11 or newer"
 if [[ ${VENV-} != no ]]; then
     # shellcheck disable=SC2119
     prepare_environment
     python=.venv/bin/python
+elif ! has "$python"; then
+    fail "there is no '$python': set PYTHON to a Python of 3.11 or newer"
 fi
 
 end_stage() {
@@ -67,8 +79,7 @@ end_stage() {
     exit 0
 }
 
-# The parts that are done, in their order: one that was asked for otherwise, or comes after such a
-# one, is done anew.
+# The parts that are done, in their order.
 progress=$output/progress
 wanted=''
 
@@ -100,36 +111,32 @@ part() {
     75 | 143) end_stage ;;
     *) exit "$status" ;;
     esac
-    mkdir -p "$output"
     printf %s "$wanted" >"$progress.part"
     mv "$progress.part" "$progress"
 }
 
-# Trains $1, so many steps of which so many at half the size, by a config of this name.
+# Trains the run $1, so many updates of which so many at half the size, by a config of this name.
 train() {
-    local run=$1 steps=$2 half=$3 config=$4 tenth=$(($2 < 10 ? 1 : $2 / 10))
+    local run=$1 steps=$2 half=$3 config=$4 every=$(($2 < 10 ? 1 : $2 < 20000 ? $2 / 10 : 2000))
     shift 4
     part colorjax.main --config="configs/$config.py:image_folder" --workdir="$output/$run" \
-        --stopped_status=75 "${data[@]}" --config.num_steps="$steps" \
-        --config.half_size_steps="$half" --config.checkpoint_every="$tenth" \
-        --config.eval_every="$tenth" "$@" ${flags[@]+"${flags[@]}"}
+        --stopped_status=75 "${data[@]}" --config.checkpoint_every="$every" \
+        --config.eval_every="$every" ${flags[@]+"${flags[@]}"} --config.num_steps="$steps" \
+        --config.half_size_steps="$half" "$@"
 }
 
-half=$((steps * half / 100))
-joins=$((8 * (steps / 10)))
-rest=$((half > joins ? half - joins : 0))
+mkdir -p "$output"
+printf '%s\n' "$asked" >"$output/arguments"
 train cnn "$steps" "$half" cnn
-# Of a run the last three checkpoints stay: of the ResNet's that at which the GAN begins.
-train resnet "$steps" "$half" resnet
-train gan $((steps - joins)) "$rest" gan --config.init_from="$output/resnet/checkpoints/$joins" \
+train resnet "$steps" "$half" resnet --config.keep_checkpoint="$joins"
+train gan $((steps - joins)) $((half > joins ? half - joins : 0)) gan \
+    --config.init_from="$output/resnet/checkpoints/$joins" \
     --config.optimizer.learning_rate=2e-4 ${gan_flags[@]+"${gan_flags[@]}"}
 train cnn-undamaged "$steps" "$half" cnn --config.damage.probability=0
 
-best() { printf '%s\n' "${@/%//checkpoints/best}"; }
-mapfile -t three < <(best "$output"/{cnn,resnet,gan})
-mapfile -t without < <(best "$output/cnn-undamaged")
+three=("$output"/{cnn,resnet,gan}/checkpoints/best)
 part colorjax.cli evaluate "${three[@]}" --output "$output/comparison" --overwrite
-part colorjax.cli evaluate "${three[@]}" "${without[@]}" --damage \
+part colorjax.cli evaluate "${three[@]}" "$output/cnn-undamaged/checkpoints/best" --damage \
     --output "$output/comparison-damaged" --overwrite
 for model in cnn resnet gan; do
     part colorjax.cli export "$output/$model/checkpoints/best" --output "$output/$model.safetensors"

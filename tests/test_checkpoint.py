@@ -197,18 +197,22 @@ def test_a_full_disk_is_noted_and_the_checkpoint_before_stays(tmp_path):
     assert _restored(tmp_path) == (9, [])
 
 
-def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path):
+def test_the_best_checkpoint_and_a_chosen_one_are_kept_beside_the_newest(tmp_path):
     figures = {1: 3.0, 2: 1.0, 3: 2.0, 5: 1.5}  # step 4 has none
 
     def best(steps):
         return min((step for step in steps if step in figures), key=figures.get, default=None)
 
     left = []
-    with Checkpoints(tmp_path, max_to_keep=1, best=best) as checkpoints:
+    with Checkpoints(tmp_path / "two", max_to_keep=1, best=best, keep=1) as checkpoints:
+        for step in range(1, 6):
+            checkpoints.save(step, _state(step), {"step": step})
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["1", "2", "5"]
+    with Checkpoints(tmp_path / "one", max_to_keep=1, best=best) as checkpoints:
         for step in range(1, 6):
             checkpoints.save(step, _state(step), {"step": step})
             checkpoints.wait()
-            left.append(sorted(int(path.name) for path in tmp_path.iterdir()))
+            left.append(sorted(int(path.name) for path in (tmp_path / "one").iterdir()))
     assert left == [[1], [2], [2, 3], [2, 4], [2, 5]]
 
 

@@ -3,7 +3,7 @@
 import pytest
 from scripts import PYTHON, modules, write_executable
 
-RECIPE = ["./launch/recipe.sh", "a.zip,b c/", "v.zip", "runs/the faces", "50"]
+RECIPE = ["./launch/recipe.sh", "a.zip,b c/", "v.zip", "runs/the faces", "55"]
 MODELS = ["cnn", "resnet", "gan"]
 RUNS = [*MODELS, "cnn-undamaged"]
 
@@ -20,24 +20,27 @@ def test_the_recipe_trains_the_three_alike_then_evaluates_and_exports_them(check
     assert done.returncode == 0, done.stderr
     assert modules(calls) == ["colorjax.main"] * 4 + ["colorjax.cli"] * 5
     for run, call in zip(RUNS, calls[:4], strict=True):
-        assert call[2:7] == [
+        # The GAN goes on where the ResNet was after 44 of its 55 updates.
+        every, steps, half = ("1", "11", "4") if run == "gan" else ("5", "55", "48")
+        assert call[2:12] == [
             f"--config=configs/{run.removesuffix('-undamaged')}.py:image_folder",
             f"--workdir=runs/the faces/{run}",
             "--stopped_status=75",
             "--config.dataset.path=a.zip,b c/",
             "--config.dataset.validation_path=v.zip",
+            f"--config.checkpoint_every={every}",
+            f"--config.eval_every={every}",
+            flags[0],
+            # Behind what is given: the last counts.
+            f"--config.num_steps={steps}",
+            f"--config.half_size_steps={half}",
         ]
-        # The GAN goes on where the ResNet was after 40 of its 50 updates.
-        steps, half = ("10", "4") if run == "gan" else ("50", "44")
-        assert f"--config.num_steps={steps}" in call
-        assert f"--config.half_size_steps={half}" in call
         starts = [argument for argument in call if "init_from" in argument]
-        checkpoint = "runs/the faces/resnet/checkpoints/40"
+        checkpoint = "runs/the faces/resnet/checkpoints/44"
         assert starts == ([f"--config.init_from={checkpoint}"] if run == "gan" else [])
         assert (flags[1] in call) == (run == "gan")
         assert ("--config.damage.probability=0" in call) == (run == "cnn-undamaged")
-        assert call[-1] == flags[0]
-    assert "--config.checkpoint_every=5" in calls[1], "40 must be a checkpoint"
+        assert ("--config.keep_checkpoint=44" in call) == (run == "resnet")
     plain, damaged, *exports = (call[2:] for call in calls[4:])
     *runs, undamaged = (f"runs/the faces/{run}/checkpoints/best" for run in RUNS)
     assert plain == ["evaluate", *runs, "--output", "runs/the faces/comparison", "--overwrite"]
@@ -48,9 +51,12 @@ def test_the_recipe_trains_the_three_alike_then_evaluates_and_exports_them(check
     ]
     (line,) = done.stderr.splitlines()
     assert line.startswith("colorjax: all is done: runs/the faces ")
-    # The same again has nothing to do; with other arguments all is done anew.
+    # The same again has nothing to do; other arguments need another folder.
     assert recipe(checkout, *flags, HALF_SIZE="88")[1] == []
-    assert modules(recipe(checkout, *flags)[1])[0] == "colorjax.main"
+    done, calls = recipe(checkout, *flags)
+    assert (done.returncode, calls) == (2, [])
+    (line,) = done.stderr.splitlines()
+    assert "runs/the faces holds runs of other arguments" in line
 
 
 def test_the_recipe_s_own_environment_is_installed_unless_it_is_told_not_to(checkout):
@@ -101,10 +107,13 @@ def test_a_part_of_the_recipe_that_fails_ends_it_with_its_status(checkout, statu
         ([*RECIPE[:4], "9"], {}, "STEPS is '9'"),
         ([*RECIPE[:4], "many"], {}, "STEPS is 'many'"),
         ([*RECIPE, "--config.num_steps=5"], {}, "the fourth argument"),
+        ([*RECIPE, "--config.half_size_steps=5"], {}, "HALF_SIZE"),
+        ([*RECIPE, "--config.init_from=a"], {}, "config.init_from is the recipe's own"),
+        (RECIPE, {"HALF_SIZE": "80"}, "at 80%"),
         (RECIPE, {"HALF_SIZE": "91"}, "HALF_SIZE='91'"),
         (RECIPE, {"HALF_SIZE": "088"}, "HALF_SIZE='088'"),
         (RECIPE, {"STAGE_SECONDS": "8m"}, "STAGE_SECONDS='8m'"),
-        (RECIPE, {"PYTHON": "no-such-python"}, "no 'no-such-python'"),
+        (RECIPE, {"PYTHON": "no-such-python", "VENV": "no"}, "no 'no-such-python'"),
     ],
 )
 def test_the_recipe_refuses_in_one_line_what_cannot_work(checkout, arguments, environment, said):

@@ -461,7 +461,7 @@ def test_batch_norm_normalises_each_part_by_itself():
 
 
 def test_a_step_at_half_the_size_is_one_on_images_of_block_means():
-    """The same as scikit-image's means of 2×2 blocks, rounded to 8 bits: no step sees more."""
+    """Of scikit-image's, rounded to 8 bits."""
     images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
     means = measure.block_reduce(images.astype(np.float64), (1, 2, 2, 1), np.mean)
     smaller = np.round(means).astype(np.uint8)

@@ -75,6 +75,14 @@ def test_another_run_is_refused_by_the_name_of_the_key(tmp_path, key, value):
     assert (tmp_path / "config.json").read_bytes() == before
 
 
+def test_a_run_from_before_the_key_existed_goes_on_as_what_it_was(tmp_path):
+    claim(tmp_path, CONFIG, "faces/1")
+    claim(tmp_path, CONFIG | {"half_size_steps": 0}, "faces/1")
+    claim(tmp_path, CONFIG, "faces/1")
+    with pytest.raises(InputError, match=r"half_size_steps \(0 there, 1 now\)"):
+        claim(tmp_path, CONFIG | {"half_size_steps": 1}, "faces/1")
+
+
 def test_all_keys_that_differ_are_named_the_data_among_them(tmp_path):
     claim(tmp_path, CONFIG, "faces/1")
     with pytest.raises(InputError, match=r"data \(.*model\.name \(.*seed \(") as error:
