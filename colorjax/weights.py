@@ -70,6 +70,30 @@ def export_weights(run: Run, path: Path, card: str, dtype: str = "float16") -> N
         raise InputError(f"cannot write {path} ({error}); choose another --output") from error
 
 
+def interpolate(run: Run, other: Run, share: float) -> Run:
+    """A network between two: network interpolation (Wang et al. 2018, arXiv:1809.00219).
+
+    Parameters and statistics are averaged, which works where one of the two was started from the
+    other, as a GAN from its regression: between them lies what is more colourful than the one and
+    errs less than the other.
+
+    Args:
+      run: see `runs.load_run`.
+      other: of the same model.
+      share: of the run, in [0, 1]; the rest is the other's.
+
+    Raises:
+      InputError: the models differ; the first parameter that does is named.
+    """
+    for kind in ("params", "batch_stats"):
+        check_like(other.variables[kind], run.variables[kind], str(other.path))
+    variables = jax.tree.map(
+        lambda x, y: share * x + (1.0 - share) * y, run.variables, other.variables
+    )
+    config = {**run.config, "interpolated": {"share": share, "with": other.name}}
+    return run._replace(variables=variables, config=config)
+
+
 def _public(config: Any) -> Any:
     if not isinstance(config, dict):
         return config
@@ -80,7 +104,7 @@ def model_card(run: Run, addition: Path | None = None) -> str:
     """A model card in Markdown: what the run says of its model, data, lengths and figures.
 
     Args:
-      run: of a folder; its report's figures are taken if they are of the same checkpoint.
+      run: of a folder; its report's figures are taken if they are of the same network.
       addition: Markdown to go below the title.
 
     Raises:
@@ -97,12 +121,16 @@ def model_card(run: Run, addition: Path | None = None) -> str:
         f"steps of {config.get('batch_size')} images, loss {config.get('loss')}"
         + (f", adversarial loss {config['gan']['loss']}" if "gan" in config else ""),
     ]
+    if "interpolated" in config:
+        share, other = config["interpolated"]["share"], config["interpolated"]["with"]
+        lines.append(f"- interpolated: {share:g} of that network, {1 - share:g} of `{other}`")
     try:
         added = [] if addition is None else [addition.read_text()]
         report = table.read_text() if table.exists() else ""
     except OSError as error:
         raise InputError(f"cannot read the card ({error})") from error
-    texts = [*added, *([report] if f"- step: {run.step}\n" in report else [])]
+    reported = f"- step: {run.step}\n" in report and "interpolated" not in config
+    texts = [*added, *([report] if reported else [])]
     # The commands at the end of a report name folders of whoever trained it.
     texts = [text.split("\n```sh\n")[0].strip() for text in texts]
     return "\n".join([*lines, *(f"\n{text}" for text in texts)]) + "\n"

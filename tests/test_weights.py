@@ -13,7 +13,14 @@ from safetensors.numpy import load_file, save_file
 from colorjax import cli, weights
 from colorjax.errors import InputError
 from colorjax.runs import load_run
-from colorjax.weights import export_weights, load_weights, model_card, open_model, read_metadata
+from colorjax.weights import (
+    export_weights,
+    interpolate,
+    load_weights,
+    model_card,
+    open_model,
+    read_metadata,
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +90,39 @@ def test_the_card_of_an_earlier_checkpoint_has_not_the_figures_of_the_last():
     card = model_card(load_run(support.trained("cnn") / "checkpoints" / "2", "cnn"))
     assert "2 of 6 steps of 8 images" in card
     assert "MSE" not in card
+
+
+def test_between_two_networks_every_parameter_and_statistic_lies_between(run, tmp_path):
+    earlier, output = support.trained("cnn") / "checkpoints" / "2", tmp_path / "between.safetensors"
+    command = ["export", str(run.path), "--output", str(output), "--dtype", "float32"]
+    assert cli.main([*command, "--interpolate", str(earlier), "--share", "0.25"]) == 0
+    between, other = load_weights(output, "between"), load_run(earlier, "cnn")
+    expected = jax.tree.map(
+        lambda x, y: np.float64(x) / 4 + np.float64(y) * 3 / 4, run.variables, other.variables
+    )
+    chex.assert_trees_all_close(jax.device_get(between.variables), expected, rtol=1e-5, atol=1e-7)
+    for share, end in ((1.0, run), (0.0, other)):
+        found = interpolate(run, other, share).variables
+        chex.assert_trees_all_equal(jax.device_get(found), jax.device_get(end.variables))
+    # Of neither network are the figures this one's.
+    card = read_metadata(output)["card"]
+    assert "0.25 of that network, 0.75 of `cnn`" in card
+    assert "MSE" not in card
+
+
+def test_nothing_lies_between_different_models(run, tmp_path, capsys):
+    wider = run._replace(variables=jax.tree.map(lambda x: np.repeat(x, 2, -1), run.variables))
+    with pytest.raises(InputError, match=r"bn0/bn/bias has shape \(4,\), this model wants \(2,\)"):
+        interpolate(run, wider, 0.5)
+    output = tmp_path / "a.safetensors"
+    command = ["export", str(run.path), "--output", str(output), "--share"]
+    for arguments, said in (
+        (["1.5", "--interpolate", str(run.path)], "'1.5' is not in [0, 1]"),
+        (["0.5"], "name that with --interpolate"),
+    ):
+        assert cli.main([*command, *arguments]) == 2
+        assert said in capsys.readouterr().err
+    assert not output.exists()
 
 
 def test_loading_a_file_needs_no_checkpoint_library(exported):
