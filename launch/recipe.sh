@@ -2,7 +2,7 @@
 # Trains the three models on your own faces, compares them, and exports each.
 #
 #   ./launch/recipe.sh train-0.zip,train-1.zip validation.zip runs/faces 100000
-#   STAGE_SECONDS=480 HALF_SIZE=88 ./launch/recipe.sh train.zip validation.zip runs/faces 2500 \
+#   STAGE_SECONDS=480 HALF_SIZE=100 ./launch/recipe.sh train.zip validation.zip runs/faces 2500 \
 #       --config.batch_size=16 --config.gan.optimizer.learning_rate=4e-4
 #   VENV=no PYTHON=python3.12 ./launch/recipe.sh …      # installs nothing: all packages are there
 #
@@ -19,7 +19,8 @@
 # where the ResNet was after 80% of the updates, and has the last 20% for its adversarial phase, its
 # generator at a learning rate of 2e-4. A fourth run is the CNN's without damage to L, to learn what
 # damage is worth on damaged inputs. Of each run the checkpoint that is best on validation is compared
-# and exported: by MSE, the GAN by the distance of its a*b* histogram to that of the originals.
+# and exported: by MSE, the GAN by the distance of its a*b* histogram to that of the originals; and so
+# is the network half way between the ResNet's and the GAN's.
 set -euo pipefail
 
 if [[ -n ${STAGE_SECONDS-} ]]; then
@@ -44,8 +45,8 @@ data=(--config.dataset.path="$1" --config.dataset.validation_path="$2")
 output=$3 steps=$4 half=${HALF_SIZE:-0}
 shift 4
 [[ $steps =~ ^[1-9][0-9]+$ ]] || fail "STEPS is '$steps': give a number of updates, at least 10"
-[[ $half =~ ^[0-9]$|^[1-8][0-9]$|^90$ ]] ||
-    fail "HALF_SIZE='$half' is no percentage: give a whole number up to 90, such as 88"
+[[ $half =~ ^[0-9]$|^[1-9][0-9]$|^100$ ]] ||
+    fail "HALF_SIZE='$half' is no percentage: give a whole number from 0 to 100"
 flags=() gan_flags=()
 for argument; do
     case $argument in
@@ -134,11 +135,13 @@ train gan $((steps - joins)) $((half > joins ? half - joins : 0)) gan \
     --config.optimizer.learning_rate=2e-4 ${gan_flags[@]+"${gan_flags[@]}"}
 train cnn-undamaged "$steps" "$half" cnn --config.damage.probability=0
 
-three=("$output"/{cnn,resnet,gan}/checkpoints/best)
-part colorjax.cli evaluate "${three[@]}" --output "$output/comparison" --overwrite
-part colorjax.cli evaluate "${three[@]}" "$output/cnn-undamaged/checkpoints/best" --damage \
-    --output "$output/comparison-damaged" --overwrite
 for model in cnn resnet gan; do
     part colorjax.cli export "$output/$model/checkpoints/best" --output "$output/$model.safetensors"
 done
+part colorjax.cli export "$output/gan/checkpoints/best" --output "$output/between.safetensors" \
+    --interpolate "$output/resnet/checkpoints/best"
+models=("$output"/{cnn,resnet,gan}/checkpoints/best "$output/between.safetensors")
+part colorjax.cli evaluate "${models[@]}" --output "$output/comparison" --overwrite
+part colorjax.cli evaluate "${models[@]}" "$output/cnn-undamaged/checkpoints/best" --damage \
+    --output "$output/comparison-damaged" --overwrite
 say "all is done: $output has the runs, comparison/, comparison-damaged/ and a file of each model"

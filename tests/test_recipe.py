@@ -18,7 +18,7 @@ def test_the_recipe_trains_the_three_alike_then_evaluates_and_exports_them(check
     flags = ["--config.batch_size=5", "--config.gan.width=0.5"]
     done, calls = recipe(checkout, *flags, HALF_SIZE="88")
     assert done.returncode == 0, done.stderr
-    assert modules(calls) == ["colorjax.main"] * 4 + ["colorjax.cli"] * 5
+    assert modules(calls) == ["colorjax.main"] * 4 + ["colorjax.cli"] * 6
     for run, call in zip(RUNS, calls[:4], strict=True):
         # The GAN goes on where the ResNet was after 44 of its 55 updates.
         every, steps, half = ("1", "11", "4") if run == "gan" else ("5", "55", "48")
@@ -41,10 +41,13 @@ def test_the_recipe_trains_the_three_alike_then_evaluates_and_exports_them(check
         assert (flags[1] in call) == (run == "gan")
         assert ("--config.damage.probability=0" in call) == (run == "cnn-undamaged")
         assert ("--config.keep_checkpoint=44" in call) == (run == "resnet")
-    plain, damaged, *exports = (call[2:] for call in calls[4:])
+    *exports, between, plain, damaged = (call[2:] for call in calls[4:])
     *runs, undamaged = (f"runs/the faces/{run}/checkpoints/best" for run in RUNS)
-    assert plain == ["evaluate", *runs, "--output", "runs/the faces/comparison", "--overwrite"]
-    assert damaged[:6] == ["evaluate", *runs, undamaged, "--damage"]
+    file = "runs/the faces/between.safetensors"
+    assert between == ["export", runs[2], "--output", file, "--interpolate", runs[1]]
+    models = [*runs, file]
+    assert plain == ["evaluate", *models, "--output", "runs/the faces/comparison", "--overwrite"]
+    assert damaged[:7] == ["evaluate", *models, undamaged, "--damage"]
     assert exports == [
         ["export", run, "--output", f"runs/the faces/{model}.safetensors"]
         for run, model in zip(runs, MODELS, strict=True)
@@ -75,8 +78,8 @@ def test_the_recipe_goes_on_where_a_stage_ended(checkout):
         (line,) = done.stderr.splitlines()
         assert line.startswith("colorjax: all is done") == (status == "0")
         seen.append(len(calls))
-    # CNN, ResNet; ResNet, GAN, CNN, both evaluations; the second of them, three exports.
-    assert seen == [2, 5, 4]
+    # CNN, ResNet; ResNet, GAN, CNN, four exports, both evaluations; the second of them.
+    assert seen == [2, 9, 1]
 
 
 def test_a_stage_ends_by_sigterm_when_its_time_is_over(checkout):
@@ -85,13 +88,13 @@ def test_a_stage_ends_by_sigterm_when_its_time_is_over(checkout):
         "trap 'kill $!; exit 75' TERM\n[[ $* != *gan.py* ]] || { sleep 60 & wait; }\ncase",
         1,
     )
-    done, calls = recipe(checkout, python=trains, STAGE_SECONDS="1")
+    done, calls = recipe(checkout, python=trains, STAGE_SECONDS="3")
     assert done.returncode == 0, done.stderr
     assert len(calls) == 3
     (line,) = done.stderr.splitlines()
     assert line == "colorjax: this stage is over, and not all is done: the same command goes on"
     rest = recipe(checkout, STAGE_SECONDS="60")[1]
-    assert modules(rest) == ["colorjax.main"] * 2 + ["colorjax.cli"] * 5
+    assert modules(rest) == ["colorjax.main"] * 2 + ["colorjax.cli"] * 6
 
 
 @pytest.mark.parametrize("status", [1, 2, 137])
@@ -110,7 +113,7 @@ def test_a_part_of_the_recipe_that_fails_ends_it_with_its_status(checkout, statu
         ([*RECIPE, "--config.half_size_steps=5"], {}, "HALF_SIZE"),
         ([*RECIPE, "--config.init_from=a"], {}, "config.init_from is the recipe's own"),
         (RECIPE, {"HALF_SIZE": "80"}, "at 80%"),
-        (RECIPE, {"HALF_SIZE": "91"}, "HALF_SIZE='91'"),
+        (RECIPE, {"HALF_SIZE": "101"}, "HALF_SIZE='101'"),
         (RECIPE, {"HALF_SIZE": "088"}, "HALF_SIZE='088'"),
         (RECIPE, {"STAGE_SECONDS": "8m"}, "STAGE_SECONDS='8m'"),
         (RECIPE, {"PYTHON": "no-such-python", "VENV": "no"}, "no 'no-such-python'"),
