@@ -146,11 +146,11 @@ def _images(dataset: str | None, run: Run) -> tuple[Source, str]:
     if dataset is None or dataset == own:
         sources = _own_data(run)
         return sources.validation, f"{sources.key}, validation split"
-    if dataset in pipeline.BUILDERS and dataset != "image_folder":
+    if dataset in pipeline.DATASETS and dataset != "image_folder":
         sources = pipeline.load_sources(dataset)
         return sources.validation, f"{sources.key}, validation split"
     if not any(os.path.exists(path) for path in (dataset, *dataset.split(","))):
-        known = ", ".join(sorted(set(pipeline.BUILDERS) - {"image_folder"}))
+        known = ", ".join(sorted(set(pipeline.DATASETS) - {"image_folder"}))
         raise InputError(f"--dataset {dataset} is neither a path nor a data set ({known})")
     # As a split of its own, so that no image is held out.
     sources = pipeline.load_sources("image_folder", path=dataset, validation_path=dataset)

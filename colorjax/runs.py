@@ -1,7 +1,7 @@
 """Finished (or still growing) runs, opened for evaluation."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,8 +174,8 @@ def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
         if resolved.count(path) > 1:
             raise InputError(f"{path} is given twice; give each run once")
     choices = [
-        [_short(path, _without_dataset) for path in resolved],
-        [_short(path, str) for path in resolved],
+        [_short(path, shorten=True) for path in resolved],
+        [_short(path, shorten=False) for path in resolved],
         [str(path) for path in resolved],
     ]
     for names in choices:
@@ -184,15 +184,10 @@ def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
     return choices[-1]
 
 
-def _short(path: Path, shorten: Callable[[str], str]) -> str:
-    """A run's folder, and which of its checkpoints, if one is named."""
-    name = shorten(folder(path).name)
-    return name if folder(path) == path else f"{name} {path.name}"
-
-
-def _without_dataset(name: str) -> str:
-    from colorjax.data.pipeline import BUILDERS  # it takes long to import
-
-    for dataset in BUILDERS:
+def _short(path: Path, shorten: bool) -> str:
+    """A run's folder, shortened by the name of its data set, and the checkpoint if one is given."""
+    name = folder(path).name
+    if shorten and (folder(path) / "config.json").exists():
+        dataset = read_config(folder(path)).get("dataset", {}).get("name", "")
         name = name.removesuffix(f"-{dataset}")
-    return name
+    return name if folder(path) == path else f"{name} {path.name}"

@@ -1,5 +1,6 @@
 """Generators as files: exported from runs, loaded without a checkpoint library or foreign code."""
 
+import importlib.resources
 import json
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from colorjax.state import check_like
 from colorjax.steps import model_predictor
 
 SUFFIX = ".safetensors"
-FOLDER = Path(__file__).parent / "assets" / "models"
 # Of the models in it the one that is used where none is named.
 DEFAULT_MODEL = "faces"
 DTYPES = ("float16", "float32")
@@ -191,7 +191,8 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def packaged() -> dict[str, Path]:
     """The models that come with colorjax, by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob(f"*{SUFFIX}"))}
+    folder = Path(str(importlib.resources.files("colorjax") / "assets/models"))
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
 def open_model(model: str) -> Run:

@@ -23,7 +23,7 @@ CONFIGS = sorted(
     path.stem for path in Path(common.__file__).parent.glob("*.py") if path.stem != "common"
 )
 # "" chooses the procedural faces.
-DATASETS = ["", *sorted(set(pipeline.BUILDERS) - {common.PROCEDURAL})]
+DATASETS = ["", *sorted(set(pipeline.DATASETS) - {common.PROCEDURAL})]
 NUM_STEPS, PRETRAIN_STEPS = 60, 20
 CONTRACT = {
     "num_steps",

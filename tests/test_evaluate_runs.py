@@ -334,6 +334,11 @@ def test_a_checkpoint_that_is_not_there_is_refused(tmp_path):
 
 
 def test_names_are_those_of_the_folders_unless_they_are_not_enough(tmp_path):
+    for run in ("gan-procedural_faces", "b/cnn-image_folder", "gan-image_folder"):
+        (tmp_path / run).mkdir(parents=True)
+        config = {"dataset": {"name": run.rpartition("-")[2]}}
+        (tmp_path / run / "config.json").write_text(json.dumps(config))
+
     def names(*folders):
         return runs.run_names([tmp_path / folder for folder in folders], ["truth"])
 

@@ -3,9 +3,20 @@
 import cv2
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from colorjax.data import pipeline, preparing, procedural_faces
 from colorjax.errors import InputError
+
+# Mean RGB of six faces.
+MEANS = [
+    [67.7, 53.3, 33.8],
+    [145.3, 112.6, 93.2],
+    [137.0, 123.9, 98.6],
+    [125.8, 110.2, 79.3],
+    [97.5, 73.4, 57.3],
+    [117.5, 79.5, 67.1],
+]
 
 
 @pytest.fixture
@@ -48,15 +59,29 @@ def test_building_twice_gives_the_same_bytes(small, tmp_path):
         assert (folders[0] / file).read_bytes() == (folders[1] / file).read_bytes()
 
 
-def test_another_renderer_prepares_other_data(small, tmp_path, monkeypatch):
+def test_another_version_prepares_other_data(small, tmp_path, monkeypatch):
     before = pipeline.load_sources("procedural_faces", cache_dir=tmp_path).key
-    monkeypatch.setattr(procedural_faces, "_renderer_digest", lambda: "another")
+    builder = procedural_faces.ProceduralFaces
+    assert before == f"procedural_faces/{builder.VERSION}"
+    monkeypatch.setattr(builder, "VERSION", tfds.core.Version("99.0.0"))
     monkeypatch.setattr(
         procedural_faces, "render_face", lambda *_: np.full((112, 112, 3), 7, np.uint8)
     )
     after = pipeline.load_sources("procedural_faces", cache_dir=tmp_path)
     assert after.key != before
     assert (pipeline.decode(after.train[0]["image"]) == 7).all()
+
+
+def test_a_renderer_that_draws_other_faces_has_another_version():
+    faces = [procedural_faces.render_face(0, subject, 1, 64) for subject in range(6)]
+    means = np.round([face.mean(axis=(0, 1)) for face in faces], 1)
+    np.testing.assert_allclose(
+        means,
+        MEANS,
+        atol=0.2,
+        err_msg="The renderer draws other faces: raise ProceduralFaces.VERSION, so that runs on "
+        "earlier faces are refused, then put these means here.",
+    )
 
 
 def test_a_tenth_of_the_subjects_is_held_out_from_all_over_the_range():

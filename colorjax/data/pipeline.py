@@ -1,6 +1,5 @@
 """From prepared faces to batches: random access, deterministic for any number of processes."""
 
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,12 +14,11 @@ from colorjax.data.images import centre_square, decode, resize
 from colorjax.data.records import Records, Source
 from colorjax.errors import InputError
 
-# A data set is one line here: its module in colorjax.data, the TFDS builder there, and what of
-# config.dataset only this builder takes.
-BUILDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "digiface1m": ("digiface", "Digiface1m", ("variant",)),
-    "image_folder": ("image_folder", "ImageFolder", ("min_chroma",)),
-    "procedural_faces": ("procedural_faces", "ProceduralFaces", ()),
+# Each data set, with the keys of config.dataset that only its builder takes.
+DATASETS: dict[str, tuple[str, ...]] = {
+    "digiface1m": ("variant",),
+    "image_folder": ("min_chroma",),
+    "procedural_faces": (),
 }
 
 
@@ -48,24 +46,23 @@ def load_sources(
     """Opens a data set; prepares it first if that has not been done.
 
     Args:
-      name: one of BUILDERS.
+      name: one of DATASETS.
       path: folders and zips, comma-separated, for `image_folder`.
       validation_path: likewise, for validation; without it, people of `path` are held out.
       cache_dir: where data are prepared; by default `default_cache_dir()`.
-      options: what only some builders take (see BUILDERS); the others do without.
+      options: what only some builders take (see DATASETS); the others do without.
 
     Raises:
       InputError: an unknown name; paths that hold no usable images; a folder that cannot be
         written.
     """
-    if name not in BUILDERS:
-        raise InputError(f"unknown data set {name!r}; choose one of {', '.join(sorted(BUILDERS))}")
-    # TFDS takes its time to import: only when it is needed.
+    if name not in DATASETS:
+        raise InputError(f"unknown data set {name!r}; choose one of {', '.join(sorted(DATASETS))}")
+    # Importing TFDS takes seconds.
     from colorjax.data.preparing import prepare, quiet_tfds
 
-    module, builder_name, keys = BUILDERS[name]
-    builder_class = getattr(importlib.import_module(f"colorjax.data.{module}"), builder_name)
-    options = {key: value for key, value in options.items() if key in keys}
+    builder_class = _builder_class(name)
+    options = {key: value for key, value in options.items() if key in DATASETS[name]}
     data_dir = Path(cache_dir or default_cache_dir()).expanduser()
     with quiet_tfds():
         builder = prepare(
@@ -96,6 +93,21 @@ def open_prepared(key: str, cache_dir: str | os.PathLike[str] | None = None) -> 
         if not is_prepared(builder):
             return None
     return _opened(builder, key)
+
+
+def _builder_class(name: str) -> Any:
+    """The TFDS builder of one of DATASETS, imported only when it is needed."""
+    if name == "digiface1m":
+        from colorjax.data.digiface import Digiface1m
+
+        return Digiface1m
+    if name == "image_folder":
+        from colorjax.data.image_folder import ImageFolder
+
+        return ImageFolder
+    from colorjax.data.procedural_faces import ProceduralFaces
+
+    return ProceduralFaces
 
 
 def _opened(builder: Any, key: str) -> Sources:
