@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from colorjax.inference import Colorizer
+    from colorjax.colorize.colorizer import Colorizer
 
 __all__ = ["Colorizer"]
 __version__ = "0.1.0"
@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Imports what users call when it is first used: JAX takes a second."""
     if name == "Colorizer":
-        from colorjax.inference import Colorizer
+        from colorjax.colorize.colorizer import Colorizer
 
         return Colorizer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

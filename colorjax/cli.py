@@ -1,21 +1,17 @@
 """The `colorjax` command: `colorjax COMMAND --help` says what each does, with an example."""
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import colorjax
-from colorjax.cli_data import add_damages, add_prepare
-from colorjax.cli_models import add_colorize, add_evaluate, add_export, add_models
-from colorjax.errors import InputError, exit_status
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are InputError: one line, as all wrong input."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} ({self.prog} --help shows how it is used)")
+from colorjax.commands.colorize import add_colorize
+from colorjax.commands.evaluate import add_evaluate
+from colorjax.commands.export import add_export
+from colorjax.commands.models import add_models
+from colorjax.commands.prepare import add_prepare
+from colorjax.terminal.arguments import Parser
+from colorjax.terminal.errors import exit_status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +37,6 @@ COMMANDS: tuple[Callable[[Any], None], ...] = (
     add_colorize,
     add_models,
     add_prepare,
-    add_damages,
     add_evaluate,
     add_export,
 )

@@ -1,7 +1,9 @@
 """Files that are whole or not there."""
 
 import contextlib
+import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,3 +27,16 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with replaced(path) as beside:
         beside.write_text(text)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes other processes of this host wait; makes the folder. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Waiting for the process that prepares {folder}.", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

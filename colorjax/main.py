@@ -7,11 +7,12 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from colorjax import distributed, parallel, tables
-from colorjax.errors import EndedError, InputError, exit_status
-from colorjax.inflight import NonFiniteError
-from colorjax.stopping import StopRequested
-from colorjax.train import train_and_evaluate
+from colorjax.parallel import devices, processes
+from colorjax.parallel.stopping import StopRequested
+from colorjax.report import tables
+from colorjax.terminal.errors import EndedError, InputError, exit_status
+from colorjax.training.inflight import NonFiniteError
+from colorjax.training.train import train_and_evaluate
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="As configs/gan.py:image_folder.")
 WORKDIR = flags.DEFINE_string(
@@ -26,27 +27,27 @@ STOPPED_STATUS = flags.DEFINE_integer("stopped_status", 0, "The exit status afte
 
 def main() -> int:
     """Parses the flags and trains. Returns the exit status."""
-    return exit_status(train, f"stopped; {distributed.GO_ON}")
+    return exit_status(train, f"stopped; {processes.GO_ON}")
 
 
 def train() -> None:
     """Trains what the flags say, with the other processes if there are any; prints the table."""
     config = parse_flags()
-    parallel.configure(config.deterministic)
+    devices.configure(config.deterministic)
     name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).name.split(".")[0]
     workdir = Path(WORKDIR.value or f"runs/{name}-{config.dataset.name}")
     command = shlex.join(["python", "-m", "colorjax.main", *sys.argv[1:]])
-    processes = COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value
-    with distributed.started(*processes, detect=DISTRIBUTED.value):
+    given = COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value
+    with processes.started(*given, detect=DISTRIBUTED.value):
         try:
             results = train_and_evaluate(config, workdir, command)
         except NonFiniteError:
-            distributed.wait_for_all()  # the first may still be saving
+            processes.wait_for_all()  # the first may still be saving
             raise
         except StopRequested as stopped:
-            distributed.wait_for_all()
+            processes.wait_for_all()
             raise EndedError(str(stopped), STOPPED_STATUS.value) from None
-        if distributed.is_first():
+        if processes.is_first():
             print(tables.results_table(results))
             shown = workdir / "report", workdir / "samples"
             print("The report is in {}, sample grids in {}.".format(*shown))

@@ -16,9 +16,10 @@ import numpy as np
 import optax
 import tiny
 
-from colorjax import augment, distributed, parallel
-from colorjax.checkpoint import Checkpoints
-from colorjax.inflight import InFlight
+from colorjax.parallel import devices, processes
+from colorjax.runs.checkpoint import Checkpoints
+from colorjax.training import augment
+from colorjax.training.inflight import InFlight
 
 BATCH = 8
 HALF = 25
@@ -26,9 +27,9 @@ HALF = 25
 
 def main() -> None:
     folder, name, coordinator, count, index = sys.argv[1:]
-    parallel.configure()
+    devices.configure()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    with distributed.started(
+    with processes.started(
         coordinator if count != "1" else None,
         int(count) if count != "1" else None,
         int(index) if count != "1" else None,
@@ -36,25 +37,25 @@ def main() -> None:
     ):
         results = {}
         optimizers = {"optimizer": optax.adam(1e-3), "discriminator_optimizer": optax.adam(1e-3)}
-        step = parallel.compile_train_step(
+        step = devices.compile_train_step(
             tiny.gan_step(
                 **optimizers,
                 augment=partial(augment.translate_and_cut, max_shift=0.125, cut=0.25),
             )
         )
         # Adam would make much of the rounding of gradients near zero.
-        plain = parallel.compile_train_step(
+        plain = devices.compile_train_step(
             tiny.gan_step(augment=partial(augment.translate_and_cut, max_shift=0.125, cut=0.25))
         )
-        results["one"] = jax.device_get(trained(plain, parallel.replicate(tiny.state()), 0, 1))
+        results["one"] = jax.device_get(trained(plain, devices.replicate(tiny.state()), 0, 1))
         with jax.enable_x64(True):
-            start = parallel.replicate(tiny.state(dtype=np.float64, **optimizers))
-            like = parallel.replicate(tiny.state(dtype=np.float64, **optimizers))
+            start = devices.replicate(tiny.state(dtype=np.float64, **optimizers))
+            like = devices.replicate(tiny.state(dtype=np.float64, **optimizers))
             half = trained(step, start, 0, HALF)
             with Checkpoints(Path(folder) / name) as checkpoints:
                 checkpoints.save(HALF, half, {"name": name})
             results["fifty"] = jax.device_get(trained(step, half, HALF, 2 * HALF))
-            others = distributed.from_first(
+            others = processes.from_first(
                 lambda: sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
             )
             for other in others:
@@ -64,7 +65,7 @@ def main() -> None:
                 at, state, position = found
                 assert (at, position) == (HALF, {"name": other})
                 results[f"from {other}"] = jax.device_get(trained(step, state, HALF, 2 * HALF))
-        if distributed.is_first():
+        if processes.is_first():
             leaves = {
                 f"{key}/{jax.tree_util.keystr(path)}": leaf
                 for key, state in results.items()
@@ -76,10 +77,10 @@ def main() -> None:
 def trained(step, state, first, last):
     """The state after updates first … last - 1, of which each has the same global batch."""
     in_flight = InFlight()
-    index, count = distributed.process().values()
+    index, count = processes.process().values()
     for number in range(first, last):
         # As the pipeline reads it.
-        batch = parallel.shard({"image": tiny.images(BATCH, number)[index::count]})
+        batch = devices.shard({"image": tiny.images(BATCH, number)[index::count]})
         state, metrics = step(state, batch)
         in_flight.add(number + 1, metrics, batch, None)
     in_flight.settle()

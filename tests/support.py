@@ -16,11 +16,12 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
-from colorjax import checkpoint, pictures, plots
 from colorjax.damage import DAMAGES
-from colorjax.data.face_renderer import render_face
-from colorjax.run import build_run
-from colorjax.train import train_and_evaluate
+from colorjax.data.procedural.renderer import render_face
+from colorjax.report import grids, plots
+from colorjax.runs import checkpoint
+from colorjax.training.setup import build_run
+from colorjax.training.train import train_and_evaluate
 
 ROOT = Path(__file__).parents[1]
 NUM_STEPS = 6
@@ -120,7 +121,7 @@ def quick_compilation():
 @contextlib.contextmanager
 def blank_plots():
     """Spares the time that it takes to render plots; they are drawn, and saved as one pixel."""
-    pixel = pictures.png(Image.new("RGB", (1, 1)))
+    pixel = grids.png(Image.new("RGB", (1, 1)))
     with unittest.mock.patch.object(plots, "_png", return_value=pixel):
         yield
 

@@ -12,12 +12,13 @@ from PIL import Image
 from skimage.filters import gaussian
 from support import quick_compilation
 
-from colorjax import cli, run
+from colorjax import cli
 from colorjax import damage as damages
 from colorjax.damage import DAMAGES, EVALUATED, damage, damage_evaluated, jpeg_luminance
-from colorjax.data.face_renderer import render_face
-from colorjax.errors import InputError
+from colorjax.data.procedural.renderer import render_face
 from colorjax.lab import rgb_to_lab
+from colorjax.terminal.errors import InputError
+from colorjax.training import setup
 from configs import common
 
 SIZE = 64
@@ -196,11 +197,11 @@ def test_halftone_has_two_tones_and_keeps_the_mean():
 def test_a_config_s_damage_is_what_it_says():
     config = common.get("").damage
     assert set(config) == {"probability", *DAMAGES}
-    assert run._damage(config) is None
+    assert setup._damage(config) is None
     config.jpeg = 0.5
     l = jnp.full((2, 16, 16, 1), 50.0) + jnp.arange(16.0).reshape(1, 16, 1, 1)
     config.probability = 1.0
-    assert float(abs(run._damage(config)(jax.random.split(jax.random.key(0)), l) - l).max()) > 0.1
+    assert float(abs(setup._damage(config)(jax.random.split(jax.random.key(0)), l) - l).max()) > 0.1
 
 
 @pytest.mark.parametrize("dataset", ["image_folder", "digiface1m"])
@@ -212,7 +213,7 @@ def test_the_long_recipes_damage_lightly_what_evaluation_damages(faces, dataset)
     light, heavy = (
         float(jnp.mean(abs(damaging(rngs, l) - l)))
         for damaging in (
-            jax.jit(run._damage(config)),
+            jax.jit(setup._damage(config)),
             jax.jit(lambda _, l: damage_evaluated(l, jnp.arange(40), 0.5)),
         )
     )

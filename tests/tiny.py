@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from colorjax import steps
-from colorjax.losses import adversarial_loss, regression_loss, weighted
-from colorjax.parallel import AXIS
-from colorjax.state import create_train_state, init_variables, net_state
+from colorjax.models.variables import init_variables
+from colorjax.parallel.devices import AXIS
+from colorjax.training import steps
+from colorjax.training.losses import adversarial_loss, regression_loss, weighted
+from colorjax.training.state import create_train_state, net_state
 
 IMAGE_SIZE = 32
 SGD = optax.sgd(0.5)

@@ -13,9 +13,8 @@ import cv2
 import grain
 import numpy as np
 
-from colorjax.cores import num_cores
-from colorjax.data.images import centre_square, decode_bgr, resize
 from colorjax.data.records import Source
+from colorjax.images.decode import centre_square, decode_bgr, num_cores, resize
 
 # Batches that are ready on the device while a step runs.
 AHEAD = 2

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from colorjax.cores import num_cores
 from colorjax.data.batches import Batch, BatchIterator, TrainBatches, default_workers
-from colorjax.data.images import centre_square, decode, resize
 from colorjax.data.records import Records, Source
-from colorjax.errors import InputError
+from colorjax.images.decode import centre_square, decode, num_cores, resize
+from colorjax.terminal.errors import InputError
 
 # Each data set, with the keys of config.dataset that only its builder takes.
 DATASETS: dict[str, tuple[str, ...]] = {
@@ -98,14 +97,14 @@ def open_prepared(key: str, cache_dir: str | os.PathLike[str] | None = None) -> 
 def _builder_class(name: str) -> Any:
     """The TFDS builder of one of DATASETS, imported only when it is needed."""
     if name == "digiface1m":
-        from colorjax.data.digiface import Digiface1m
+        from colorjax.data.digiface.builder import Digiface1m
 
         return Digiface1m
     if name == "image_folder":
-        from colorjax.data.image_folder import ImageFolder
+        from colorjax.data.image_folder.builder import ImageFolder
 
         return ImageFolder
-    from colorjax.data.procedural_faces import ProceduralFaces
+    from colorjax.data.procedural.builder import ProceduralFaces
 
     return ProceduralFaces
 

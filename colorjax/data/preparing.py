@@ -1,12 +1,10 @@
 """What every builder needs to prepare its data: a split by person, progress, all or nothing."""
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,7 +12,8 @@ import tensorflow_datasets as tfds
 from absl import logging
 from array_record.python.array_record_module import ArrayRecordReader
 
-from colorjax.errors import InputError
+from colorjax.files import locked
+from colorjax.terminal.errors import InputError
 
 
 def held_out(people: Iterable[str], share: float = 0.1) -> set[str]:
@@ -55,19 +54,6 @@ def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
         )
     except (OSError, RuntimeError, ValueError):  # a file is missing or cut short
         return False
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Makes other processes of this host wait; makes the folder. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"Waiting for the process that prepares {folder}.", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def prepare(

@@ -5,10 +5,10 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from colorjax.errors import InputError
 from colorjax.models.discriminator import Discriminator
 from colorjax.models.encoder_decoder import EncoderDecoder
 from colorjax.models.resnet import ResNetGenerator
+from colorjax.terminal.errors import InputError
 
 GENERATORS = {"encoder_decoder": EncoderDecoder, "resnet": ResNetGenerator}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

@@ -11,7 +11,7 @@ import flax
 import jax.numpy as jnp
 import numpy as np
 
-from colorjax.errors import InputError
+from colorjax.terminal.errors import InputError
 
 # Theirs are `layer1.0.downsample.0.weight` and the like.
 _THEIR_NAMES = {

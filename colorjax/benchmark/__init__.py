@@ -1,0 +1,1 @@
+"""How fast colorjax is: `python -m colorjax.benchmark`."""

@@ -1,0 +1,178 @@
+"""What `benchmark train` times, each in its own process: the device, our training, PyTorch's."""
+
+import importlib.metadata
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import repeat
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from colorjax import lab
+from colorjax.benchmark.flops import step_flops
+from colorjax.benchmark.measuring import random_images, resident_mib, seconds
+from colorjax.data import pipeline
+from colorjax.models.variables import model_predictor
+from colorjax.parallel import devices
+from colorjax.training.check_config import check_config
+from colorjax.training.inflight import InFlight
+from colorjax.training.setup import build_run
+
+LAB_SHAPE = (64, 128, 128, 3)
+PRODUCTS = 10
+PREDICTIONS = 10
+
+
+class Device:
+    """What the devices can do, apart from any model."""
+
+    def about(self) -> dict[str, Any]:
+        """What and when."""
+        device = devices.one_device()
+        return {
+            "date": datetime.now(UTC).date().isoformat(),
+            "device": f"{len(jax.local_devices())} × {device.device_kind}, {os.cpu_count()} CPUs",
+            "backend": jax.default_backend(),
+            "versions": ", ".join(
+                [
+                    f"Python {platform.python_version()}",
+                    *(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "flax")),
+                ]
+            ),
+        }
+
+    def peak(self, dtype: str) -> float:
+        """FLOP/s of a large matrix product on each of the devices at once."""
+        side = 1024 if jax.default_backend() == "cpu" else 8192
+        product = devices.compile_eval_step(lambda x, y: x @ y)
+        x = devices.replicate(jnp.ones((side, side), dtype))
+        y = devices.shard(np.ones((jax.local_device_count() * side, side))).astype(dtype)
+        jax.block_until_ready(product(x, y))
+        took = seconds(lambda: [product(x, y) for _ in range(PRODUCTS)])
+        return PRODUCTS * 2 * side**3 * jax.local_device_count() / took
+
+    def lab(self, rounds: int) -> list[dict[str, Any]]:
+        """Rows of megapixels/s, medians of turns; what we convert is on the device already."""
+        from skimage import color
+
+        rgb = np.random.default_rng(0).random(LAB_SHAPE)
+        return [
+            *_conversions("sRGB to Lab", color.rgb2lab, lab.rgb_to_lab, rgb, rounds),
+            *_conversions("Lab to sRGB", color.lab2rgb, lab.lab_to_rgb, color.rgb2lab(rgb), rounds),
+        ]
+
+
+def _conversions(
+    name: str, theirs: Any, ours: Any, pixels: np.ndarray, rounds: int
+) -> list[dict[str, Any]]:
+    single = pixels.astype(np.float32)
+    placed, converted = jax.device_put(single), jax.jit(ours)
+    jax.block_until_ready(converted(placed))
+    double = "scikit-image, float64"
+    ways = {
+        double: lambda: theirs(pixels),
+        "scikit-image, float32": lambda: theirs(single),
+        "colorjax, float32": lambda: converted(placed),
+    }
+    turns = [{way: seconds(convert) for way, convert in ways.items()} for _ in range(rounds)]
+    medians = {way: statistics.median(turn[way] for turn in turns) for way in ways}
+    return [
+        {
+            "conversion": name,
+            "by": way,
+            "megapixels/s": pixels[..., 0].size / 1e6 / median,
+            "times": medians[double] / median,
+        }
+        for way, median in medians.items()
+    ]
+
+
+class Trainer:
+    """Our training, its first step done.
+
+    Args:
+      cache: folder for compiled programs.
+      config: of a run; of a GAN the adversarial step is taken.
+
+    Raises:
+      InputError: numbers that cannot work.
+    """
+
+    def __init__(self, cache: str, config: ConfigDict) -> None:
+        devices.configure()
+        jax.config.update("jax_compilation_cache_dir", cache)
+        check_config(config)
+        self._config = config
+        self._run, self._state = build_run(config)
+        self._step = self._run.adversarial_step or self._run.pretrain_step
+        shape = config.batch_size, config.image_size, config.image_size, 3
+        self._kept = devices.shard({"image": random_images(*shape)})
+        self._files: Any = None
+        self.train(1)
+
+    def train(self, steps: int) -> float:
+        """Seconds a step, all on the same batch, which is on the devices."""
+        return self._train(steps, repeat(self._kept))
+
+    def train_from_files(self, steps: int) -> float:
+        """Seconds a step on batches of the data set, of which only the first was read before."""
+        if self._files is None:
+            options = self._config.dataset
+            self._files = pipeline.train_iterator(
+                pipeline.load_sources(options.name, path=options.path, min_chroma=0.0).train,
+                seed=0,
+                batch_size=self._config.batch_size,
+                image_size=self._config.image_size,
+                min_scale=options.min_scale,
+                flip=options.flip,
+                workers=options.workers,
+                place=devices.shard,
+            )
+        next(self._files)
+        took = self._train(steps, self._files)
+        self._files.close()
+        return took
+
+    def _train(self, steps: int, batches: Iterator[Any]) -> float:
+        """As train.py does: one step is on its way while the next is dispatched."""
+        in_flight = InFlight()
+        start = time.perf_counter()
+        for step in range(steps):
+            batch = next(batches)
+            self._state, metrics = self._step(self._state, batch)
+            in_flight.add(step, metrics, batch, None)
+        in_flight.settle()
+        return (time.perf_counter() - start) / steps
+
+    def predict(self, count: int) -> float:
+        """Median seconds from L of some images in the host's memory to a*b* there."""
+        predict = jax.jit(model_predictor(self._run.generator))
+        variables = jax.device_put(self._state.ema, devices.one_device())
+        l = random_images(count, self._config.image_size, self._config.image_size, 1) / 2.55
+        l = l.astype(np.float32)
+        jax.block_until_ready(predict(variables, l))
+        times = [seconds(lambda: np.asarray(predict(variables, l))) for _ in range(PREDICTIONS)]
+        return statistics.median(times)
+
+    def flops(self) -> int:
+        """Of a step."""
+        return step_flops(self._config)
+
+    def parameters(self) -> int:
+        """Of all networks."""
+        nets = [self._state.generator, self._state.discriminator]
+        return sum(leaf.size for net in nets if net for leaf in jax.tree.leaves(net.params))
+
+    def peak_mib(self) -> float:
+        """The most that was in use on a device; on a CPU the most that the process had."""
+        statistics = devices.one_device().memory_stats()
+        if not statistics or "peak_bytes_in_use" not in statistics:
+            return resident_mib()
+        return statistics["peak_bytes_in_use"] / 2**20

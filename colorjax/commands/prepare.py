@@ -1,0 +1,90 @@
+"""`colorjax prepare`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_prepare(commands: Any) -> None:
+    """`colorjax prepare`."""
+    parser = commands.add_parser(
+        "prepare",
+        help="download or render a data set and pack it for training",
+        description="Prepares a data set once; training then only reads it.",
+        epilog="for instance:\n"
+        "  colorjax prepare digiface1m --config 72 --parts 0-1999 --data_dir data "
+        "--accept_license\n"
+        "  python -m colorjax.main --config=configs/gan.py:digiface1m "
+        "--config.dataset.cache_dir=data",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", choices=["digiface1m", "image_folder", "procedural_faces"])
+    parser.add_argument(
+        "--data_dir",
+        help="where prepared data and downloads are kept; give it to training as "
+        "--config.dataset.cache_dir (by default the user's cache folder for both)",
+    )
+    digiface = parser.add_argument_group("digiface1m")
+    digiface.add_argument(
+        "--config", default="72", help="72 or 5 images a subject, or all (default: 72)"
+    )
+    digiface.add_argument(
+        "--parts",
+        default="",
+        help="zips, by their subjects: 0-1999,2000-3999 (default: all needed)",
+    )
+    digiface.add_argument(
+        "--max_subjects", type=int, default=0, metavar="N", help="only the first N subjects"
+    )
+    digiface.add_argument(
+        "--manual_dir", help="a folder with zips that you have; the others are downloaded"
+    )
+    digiface.add_argument("--mirror", metavar="URL", help="download from here instead")
+    digiface.add_argument(
+        "--accept_license",
+        action="store_true",
+        help="you accept the licence: non-commercial research only",
+    )
+    folder = parser.add_argument_group("image_folder")
+    folder.add_argument("--path", help="folders and zips, comma-separated")
+    folder.add_argument(
+        "--validation_path", help="the same for validation (default: a tenth of the people)"
+    )
+    folder.add_argument(
+        "--min_chroma",
+        type=float,
+        default=5.0,
+        help="leave out pictures with less colour, in Lab units; 0 keeps all (default: 5.0)",
+    )
+    parser.set_defaults(run=_run_prepare)
+
+
+def _run_prepare(options: argparse.Namespace) -> None:
+    from colorjax.data import pipeline
+
+    data_dir = Path(options.data_dir or pipeline.default_cache_dir()).expanduser()
+    if options.dataset == "digiface1m":
+        from colorjax.data.digiface.prepare import prepare_digiface
+        from colorjax.data.digiface.zips import URL
+
+        builder = prepare_digiface(
+            data_dir,
+            config=options.config,
+            parts=[part.strip() for part in options.parts.split(",") if part.strip()],
+            max_subjects=options.max_subjects,
+            manual_dir=Path(options.manual_dir).expanduser() if options.manual_dir else None,
+            mirror=options.mirror or URL,
+            accept_license=options.accept_license,
+        )
+        counts = {name: split.num_examples for name, split in builder.info.splits.items()}
+    else:
+        sources = pipeline.load_sources(
+            options.dataset,
+            path=options.path,
+            validation_path=options.validation_path,
+            cache_dir=data_dir,
+            min_chroma=options.min_chroma,
+        )
+        counts = {"train": len(sources.train), "validation": len(sources.validation)}
+    listed = ", ".join(f"{count} images for {name}" for name, count in sorted(counts.items()))
+    print(f"{options.dataset} is ready in {data_dir}: {listed}.")

@@ -1,0 +1,207 @@
+"""Figures of merit, per image: the caller drops padded images and takes means.
+
+Colours are Lab (a*b* in Lab units, not the network's) and in evaluation come from `displayed`:
+figures are computed on what a user gets. The leading axis of every result is the image.
+"""
+
+from collections.abc import Sequence
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+BIN_WIDTH = 10
+# Edges -110, -100, …, 110: every a*b* of sRGB lies within.
+NUM_BINS = 22
+# The AuC is the mean over the thresholds 0, 1, …, 150 (Zhang, Isola and Efros 2016).
+MAX_TAU = 150
+# Of an image without any error, whose PSNR is infinite: one wrong level in a picture of 256 × 256
+# gives 101.
+MAX_PSNR = 100.0
+# SSIM: Wang, Bovik, Sheikh and Simoncelli (2004).
+SIGMA = 1.5
+RADIUS = 5  # the Gaussian is cut off after 3.5 σ: a window of 11 × 11
+_C1, _C2 = 0.01**2, 0.03**2
+
+
+def mse(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
+    """Mean squared error of a* and b* over pixels and both channels.
+
+    Args:
+      ab: [N, H, W, 2] predictions.
+      ab_true: [N, H, W, 2] truths.
+
+    Returns:
+      [N] in squared Lab units.
+    """
+    _check_pair(ab, ab_true)
+    return jnp.mean((ab - ab_true) ** 2, axis=(1, 2, 3))
+
+
+def color_error(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
+    """Distance ‖Δ(a*, b*)‖₂ at each pixel: [N, H, W] of two [N, H, W, 2]."""
+    _check_pair(ab, ab_true)
+    return jnp.sqrt(jnp.sum((ab - ab_true) ** 2, axis=-1))
+
+
+def threshold_loss(
+    ab: jax.Array, ab_true: jax.Array, taus: Sequence[float] = (5.0, 10.0, 20.0)
+) -> jax.Array:
+    """Share of pixels whose `color_error` exceeds each τ.
+
+    Args:
+      ab: [N, H, W, 2] predictions.
+      ab_true: [N, H, W, 2] truths.
+      taus: T thresholds in Lab units.
+
+    Returns:
+      [N, T] in [0, 1].
+    """
+    error = color_error(ab, ab_true)
+    return jnp.stack([jnp.mean(error > tau, axis=(1, 2)) for tau in taus], axis=-1)
+
+
+def error_counts(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
+    """Counts the pixels of each image by the lowest whole threshold that `color_error` is within.
+
+    Args:
+      ab: [N, H, W, 2] predictions.
+      ab_true: [N, H, W, 2] truths.
+
+    Returns:
+      [N, 152] int32: pixels within τ but not τ - 1, for τ = 0, 1, …, 150; and those beyond.
+    """
+    lowest = jnp.ceil(jnp.minimum(color_error(ab, ab_true), MAX_TAU + 1.0)).astype(jnp.int32)
+    return _count(lowest.reshape(ab.shape[0], -1), MAX_TAU + 2)
+
+
+def pixel_auc(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
+    """Share of the thresholds 0, 1, …, 150 that each pixel's `color_error` is within.
+
+    Its mean over an image, times 100, is the AuC of Zhang, Isola and Efros, "Colorful image
+    colorization" (2016).
+
+    Args:
+      ab: [N, H, W, 2] predictions.
+      ab_true: [N, H, W, 2] truths.
+
+    Returns:
+      [N, H, W] in [0, 1].
+    """
+    lowest = jnp.ceil(jnp.minimum(color_error(ab, ab_true), MAX_TAU + 1.0))
+    return (MAX_TAU + 1.0 - lowest) / (MAX_TAU + 1.0)
+
+
+def psnr(rgb: jax.Array, rgb_true: jax.Array) -> jax.Array:
+    """Peak signal-to-noise ratio [N] in dB of [N, H, W, 3] sRGB in [0, 1]; at most MAX_PSNR."""
+    chex.assert_equal_shape([rgb, rgb_true])
+    error = jnp.mean((rgb - rgb_true) ** 2, axis=(1, 2, 3))
+    return -10.0 * jnp.log10(jnp.maximum(error, 10.0 ** (-MAX_PSNR / 10.0)))
+
+
+def colorfulness(rgb: jax.Array) -> jax.Array:
+    """Colourfulness of Hasler and Süsstrunk, "Measuring colourfulness in natural images" (2003).
+
+    Their M⁽³⁾: with rg = R - G and yb = (R + G) / 2 - B, both signed and on the scale 0..255:
+    sqrt(var rg + var yb) + 0.3 sqrt(mean(rg)² + mean(yb)²).
+
+    Args:
+      rgb: [N, H, W, 3] sRGB in [0, 1].
+
+    Returns:
+      [N]: 0 for grey, 15 for "slightly", 59 for "quite", 109 for "extremely" colourful.
+    """
+    chex.assert_shape(rgb, (None, None, None, 3))
+    red, green, blue = 255.0 * rgb[..., 0], 255.0 * rgb[..., 1], 255.0 * rgb[..., 2]
+    opponents = jnp.stack([red - green, 0.5 * (red + green) - blue], axis=-1)
+    variance = jnp.sum(jnp.var(opponents, axis=(1, 2)), axis=-1)
+    mean = jnp.sqrt(jnp.sum(jnp.mean(opponents, axis=(1, 2)) ** 2, axis=-1))
+    return jnp.sqrt(variance) + 0.3 * mean
+
+
+def ab_histogram(ab: jax.Array, width: int = BIN_WIDTH) -> jax.Array:
+    """Counts the colours of each image in square bins.
+
+    Args:
+      ab: [N, H, W, 2] a*b*; outside [-110, 110) they count in the outermost bins.
+      width: of the bins, in Lab units; divides 110.
+
+    Returns:
+      [N, 22, 22] int32 pixels (for a width of 10), a* by b*. Histograms add: sum those of the
+      images to be compared.
+    """
+    side = NUM_BINS * BIN_WIDTH // width
+    return _count(_color_bins(ab, width), side**2).reshape(-1, side, side)
+
+
+def sums_by_color(values: jax.Array, ab: jax.Array) -> jax.Array:
+    """Sums of values [N, H, W] in each image's bins of 10 × 10 by their colours [N, H, W, 2].
+
+    Returns:
+      [N, 484], in the order of the flattened `ab_histogram`.
+    """
+    chex.assert_shape(values, ab.shape[:-1])
+    flat = values.reshape(values.shape[0], -1)
+    return jax.vmap(lambda index, value: jnp.zeros(NUM_BINS**2, value.dtype).at[index].add(value))(
+        _color_bins(ab, BIN_WIDTH), flat
+    )
+
+
+def _color_bins(ab: jax.Array, width: int) -> jax.Array:
+    """[N, H * W] number of each pixel's bin, a* before b*."""
+    chex.assert_shape(ab, (None, None, None, 2))
+    side = NUM_BINS * BIN_WIDTH // width
+    # Clipped as floats, because what casting a huge float to an integer gives is undefined.
+    bins = jnp.clip(jnp.floor(ab / width) + side // 2, 0, side - 1).astype(jnp.int32)
+    return (bins[..., 0] * side + bins[..., 1]).reshape(ab.shape[0], -1)
+
+
+def _count(index: jax.Array, length: int) -> jax.Array:
+    """How often each of 0, …, length - 1 stands in each row of [N, M]: [N, length] int32."""
+    return jax.vmap(lambda row: jnp.zeros(length, jnp.int32).at[row].add(1))(index)
+
+
+def _check_pair(ab: jax.Array, ab_true: jax.Array) -> None:
+    chex.assert_shape([ab, ab_true], (None, None, None, 2))
+    chex.assert_equal_shape([ab, ab_true])
+
+
+def ssim(rgb: jax.Array, rgb_true: jax.Array) -> jax.Array:
+    """SSIM, averaged over the channels and over all windows that lie within the image.
+
+    That is scikit-image's `structural_similarity` with gaussian_weights=True, sigma=1.5,
+    use_sample_covariance=False, data_range=1 and channel_axis=-1: the settings of the paper.
+
+    Args:
+      rgb: [N, H, W, C] in [0, 1]; sides of at least 11.
+      rgb_true: [N, H, W, C] likewise.
+
+    Returns:
+      [N] in [-1, 1]; 1 for equal images.
+    """
+    chex.assert_rank([rgb, rgb_true], 4)
+    chex.assert_equal_shape([rgb, rgb_true])
+    rows, columns = (_windows(side, rgb.dtype) for side in rgb.shape[1:3])
+
+    def blur(x: jax.Array) -> jax.Array:
+        # Products with two band matrices: on a CPU several times faster than a convolution.
+        x = jnp.einsum("ih,nhwc->niwc", rows, x, precision="highest")
+        return jnp.einsum("jw,niwc->nijc", columns, x, precision="highest")
+
+    mean, mean_true = blur(rgb), blur(rgb_true)
+    variances = blur(rgb**2 + rgb_true**2) - mean**2 - mean_true**2
+    covariance = blur(rgb * rgb_true) - mean * mean_true
+    luminance = (2.0 * mean * mean_true + _C1) / (mean**2 + mean_true**2 + _C1)
+    return jnp.mean(luminance * (2.0 * covariance + _C2) / (variances + _C2), axis=(1, 2, 3))
+
+
+def _windows(side: int, dtype: jnp.dtype) -> np.ndarray:
+    """[side - 10, side]: row i holds the weights of the window that begins at pixel i."""
+    if side <= 2 * RADIUS:
+        raise ValueError(f"SSIM needs images of at least {2 * RADIUS + 1} pixels, not {side}")
+    weights = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
+    matrix = np.zeros((side - 2 * RADIUS, side))
+    for i in range(len(matrix)):
+        matrix[i, i : i + len(weights)] = weights / weights.sum()
+    return matrix.astype(dtype)

@@ -1,0 +1,216 @@
+"""Image files in folders and zips: finding them and reading them."""
+
+import contextlib
+import hashlib
+import os
+import posixpath
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from colorjax.images.training import SUFFIXES
+from colorjax.terminal.errors import InputError
+
+
+class Root(Protocol):
+    """A folder or a zip with its candidates: relative names with "/", always in one order."""
+
+    path: Path
+
+    @property
+    def names(self) -> Iterator[str] | list[str]:
+        """The candidates' names."""
+
+    def digest(self, name: str) -> str:
+        """A text that differs when the contents of the file differ."""
+
+    def reader(self) -> contextlib.AbstractContextManager[Callable[[str], bytes]]:
+        """Gives the function that reads a file; it raises one of READ_ERRORS."""
+
+
+class Folder:
+    """A folder and all folders below it, through links too.
+
+    It is walked anew each time, so that only the names of the folders on the way are in memory.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @property
+    def names(self) -> Iterator[str]:
+        return self._walk("", set())
+
+    def _walk(self, prefix: str, seen: set[tuple[int, int]]) -> Iterator[str]:
+        try:
+            status = os.stat(self.path / prefix)
+            names = sorted(os.listdir(self.path / prefix))
+        except OSError:
+            if not prefix:
+                raise
+            return  # may not be read
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+            return
+        seen.add((status.st_dev, status.st_ino))
+        for name in filter(is_visible, names):
+            path = os.path.join(self.path, prefix, name)
+            if is_candidate(name) and os.path.isfile(path):
+                yield prefix + name
+            elif os.path.isdir(path):
+                yield from self._walk(f"{prefix}{name}/", seen)
+
+    def digest(self, name: str) -> str:
+        try:
+            with open(os.path.join(self.path, name), "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return "unreadable"
+
+    def looks(self, name: str) -> tuple[int, int, int, int, int]:
+        """What changes whenever the file is written to: device, inode, size, mtime and ctime."""
+        try:
+            status = os.stat(os.path.join(self.path, name))
+        except OSError:
+            return (0, 0, 0, 0, 0)
+        times = status.st_mtime_ns, status.st_ctime_ns
+        return status.st_dev, status.st_ino, status.st_size, *times
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[Callable[[str], bytes]]:
+        def read(name: str) -> bytes:
+            file = self.path / name
+            if (size := file.stat().st_size) > MAX_BYTES:
+                raise ValueError(f"{size} bytes are too many for an image")
+            return file.read_bytes()
+
+        yield read
+
+
+def is_visible(name: str) -> bool:
+    """Whether no part of a path is hidden, or one of macOS's doubles."""
+    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def is_candidate(name: str) -> bool:
+    """Whether a path looks like an image."""
+    return name.lower().endswith(SUFFIXES) and is_visible(name)
+
+
+def split_paths(paths: str) -> tuple[Path, ...]:
+    """Takes a comma-separated list apart; leaves out empty entries and repetitions."""
+    # A path that exists may contain a comma.
+    names = [paths] if os.path.exists(paths) else paths.split(",")
+    found = (Path(name.strip()).expanduser() for name in names if name.strip())
+    return tuple({path.resolve(): path for path in found}.values())
+
+
+def open_root(path: Path) -> Root:
+    """Finds the candidates of a folder or a zip.
+
+    Raises:
+      InputError: the path is not there, is neither folder nor zip, is a broken zip, holds no
+        candidate, or holds a member that no zip of images holds (see `Zip`).
+    """
+    try:
+        root: Root = Folder(path) if path.is_dir() else Zip(path, is_candidate)
+        empty = next(iter(root.names), None) is None
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; check the path") from error
+    except zipfile.BadZipFile as error:
+        if path.suffix.lower() == ".zip" or path.read_bytes()[:2] == b"PK":
+            raise InputError(f"{path} is a broken zip ({error}); copy it anew") from error
+        raise InputError(f"{path} is neither a folder nor a zip; give one of these") from error
+    except (OSError, NotImplementedError) as error:
+        raise InputError(f"{path} cannot be read ({error}); check the path") from error
+    if empty:
+        raise InputError(f"{path} holds no image ({' '.join(SUFFIXES)}); give a path that does")
+    return root
+
+
+# A member, or a whole archive, that unpacks to more than BOMB_BYTES and to more than BOMB_RATIO
+# times what it takes up is a bomb: no image format packs faces so tightly.
+BOMB_BYTES = 64 << 20
+
+
+BOMB_RATIO = 200
+
+
+MAX_BYTES = 512 << 20
+
+
+class Zip:
+    """The members of a zip with names a caller wants; read in place.
+
+    Attributes:
+      path: the file.
+      names: of the wanted members, with "/", sorted.
+
+    Raises:
+      zipfile.BadZipFile: the file is no zip, or a broken one.
+      InputError: a member's name leads out of the zip; it is a link, or a decompression bomb.
+    """
+
+    def __init__(self, path: Path, wanted: Callable[[str], bool]):
+        self.path = path
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+        for member in members:
+            self._check(member)
+        self._check_size("it", sum(m.file_size for m in members), path.stat().st_size)
+        # Some Windows programs write "\\" into names, others begin them with "./".
+        named = ((posixpath.normpath(m.filename.replace("\\", "/")), m) for m in members)
+        self._members = {name: member for name, member in named if wanted(name)}
+        self.names = sorted(self._members)
+
+    def _check(self, member: zipfile.ZipInfo) -> None:
+        name = member.orig_filename
+        parts = name.replace("\\", "/").split("/")
+        if parts[0] == "" or parts[0][1:2] == ":" or ".." in parts:
+            self._refuse(f"a member whose name leads out of the zip, {name!r}")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            self._refuse(f"a link, {name!r}")
+        if member.file_size > MAX_BYTES:
+            self._refuse(f"a member of {member.file_size >> 20} MiB, {name!r}")
+        self._check_size(repr(name), member.file_size, member.compress_size)
+
+    def _check_size(self, what: str, size: int, packed: int) -> None:
+        if size > BOMB_BYTES and size > BOMB_RATIO * packed:
+            self._refuse(f"a decompression bomb: {what} unpacks from {packed} bytes to {size}")
+
+    def _refuse(self, what: str) -> None:
+        raise InputError(f"{self.path} holds {what}; take it out of the zip")
+
+    def digest(self, name: str) -> str:
+        """A text that differs when the contents of the member differ."""
+        return f"{self._members[name].file_size} {self._members[name].CRC:08x}"
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[Callable[[str], bytes]]:
+        """Gives the function that reads a member and checks its sum."""
+        with zipfile.ZipFile(self.path) as archive:
+            yield lambda name: archive.read(self._members[name])
+
+
+def is_whole(path: Path, advance: Callable[[int], None] = lambda size: None) -> str | None:
+    """Reads every member of a zip and compares its sum.
+
+    Args:
+      path: the file.
+      advance: told the bytes of the archive that have been read.
+
+    Returns:
+      None, or what is broken.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    while file.read(1 << 20):
+                        pass
+                advance(member.compress_size)
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        return str(error) or type(error).__name__
+    return None

@@ -1,0 +1,66 @@
+"""A network's variables, and networks as functions of L in Lab units."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from colorjax.lab import AB_SCALE, L_SCALE
+from colorjax.terminal.errors import InputError
+
+Variables = dict[str, Any]
+
+
+def init_variables(module: nn.Module, rng: jax.Array, *channels: int, image_size: int) -> Variables:
+    """Initial {"params", "batch_stats"} of a module.
+
+    Args:
+      module: what to initialise.
+      rng: a key.
+      *channels: of each of the module's inputs [N, image_size, image_size, channels].
+      image_size: in pixels.
+    """
+    # Compiling this takes far longer than running it: on a CPU XLA need not try hard (4 s for 10).
+    options = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
+    inputs = [jnp.zeros((1, image_size, image_size, count)) for count in channels]
+    variables = jax.jit(module.init, compiler_options=options)(rng, *inputs)
+    return {"batch_stats": {}, **variables}
+
+
+def check_like(tree: Any, like: Any, source: str) -> None:
+    """Compares names and shapes of two trees of arrays.
+
+    Raises:
+      InputError: names the first parameter that is missing, extra, or of another shape.
+    """
+    shapes, wanted = _shapes(tree), _shapes(like)
+    for name in [*wanted, *(name for name in shapes if name not in wanted)]:
+        if shapes.get(name) != wanted.get(name):
+            raise InputError(
+                f"{source}: {name} has shape {shapes.get(name, 'none (it is missing)')}, "
+                f"this model wants {wanted.get(name, 'no such parameter')}"
+            )
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }
+
+
+# (variables, l [N, H, W, 1] in [0, 100]) -> a*b* [N, H, W, 2] in Lab units.
+Predictor = Callable[[Variables, jax.Array], jax.Array]
+
+
+def model_predictor(generator: nn.Module) -> Predictor:
+    """A generator with {"params", "batch_stats"} as a predictor in Lab units."""
+
+    def predict(variables: Variables, l: jax.Array) -> jax.Array:
+        ab: Any = generator.apply(variables, l / L_SCALE - 1.0)
+        return AB_SCALE * ab
+
+    return predict

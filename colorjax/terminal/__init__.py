@@ -1,0 +1,1 @@
+"""What is said to a person in a terminal: errors, progress, arguments."""

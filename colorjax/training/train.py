@@ -1,0 +1,309 @@
+"""Training, readable top to bottom: data, state, the loop, the report."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from colorjax.data import pipeline
+from colorjax.evaluation import evaluate, scores
+from colorjax.evaluation.evaluate import Contender
+from colorjax.models.variables import Variables, model_predictor
+from colorjax.parallel import devices, processes
+from colorjax.parallel.stopping import MESSAGE, Stopping, StopRequested
+from colorjax.report import grids, report, tables
+from colorjax.runs import checkpoint
+from colorjax.runs.trained_model import BEFORE, size_after
+from colorjax.runs.workdir import MetricsWriter, best_step, claimed
+from colorjax.terminal.errors import EndedError
+from colorjax.terminal.progress import TrainingProgress
+from colorjax.training.check_config import check_config
+from colorjax.training.inflight import InFlight, NonFiniteError
+from colorjax.training.setup import Run, build_run
+
+SAMPLES = 8
+REGRESSION = "regression before the adversarial phase"
+SCALED = "scaled regression"
+
+
+def train_and_evaluate(
+    config: ConfigDict, workdir: Path, command: str = ""
+) -> dict[str, scores.Figures]:
+    """Trains what the config says, from the workdir's newest checkpoint if there is one.
+
+    Leaves in the workdir: config.json, metrics.jsonl, checkpoints/, samples/ and report/; of a
+    batch whose loss or gradients are not finite, nonfinite/. All processes call it, the first
+    alone touches the workdir.
+
+    Args:
+      config: see configs/common.py.
+      workdir: the folder of the run.
+      command: by which this was asked for; the report shows it.
+
+    Returns:
+      Figures on the validation split, by model and baseline.
+
+    Raises:
+      InputError: something in the config cannot work, or the workdir holds another run.
+      NonFiniteError: a loss or a gradient is not finite. What came before it is saved.
+      StopRequested: SIGTERM came. What was done is saved.
+      EndedError: the last checkpoint could not be saved.
+    """
+    with Stopping() as stopping:
+        return _train_and_evaluate(config, workdir, command, stopping)
+
+
+def _train_and_evaluate(
+    config: ConfigDict, workdir: Path, command: str, stopping: Stopping
+) -> dict[str, scores.Figures]:
+    check_config(config)
+    sources = pipeline.load_sources(
+        config.dataset.name,
+        path=config.dataset.path,
+        validation_path=config.dataset.validation_path,
+        cache_dir=config.dataset.cache_dir or None,
+        variant=config.dataset.variant,
+        min_chroma=config.dataset.min_chroma,
+    )
+    run, state = build_run(config, resumes=checkpoint.any_saved(workdir))
+    step = 0
+
+    read: dict[str, Any] = {
+        "batch_size": config.batch_size,
+        "image_size": config.image_size,
+        **processes.process(),
+    }
+    batches = pipeline.train_iterator(
+        sources.train,
+        seed=config.seed,
+        min_scale=config.dataset.min_scale,
+        flip=config.dataset.flip,
+        workers=config.dataset.workers,
+        place=devices.shard,
+        **read,
+    )
+    training, validation = (
+        lambda split=split, **options: stopping.each(
+            pipeline.eval_batches(split, **{**read, **options})
+        )
+        for split in sources[:2]
+    )
+    predict = model_predictor(run.generator)
+    before = workdir / BEFORE  # what the adversarial phase has to beat
+
+    def contender(variables: Variables, name: str = run.name) -> Contender:
+        return Contender(name, predict, variables, size_after(config, step))
+
+    def with_scaled(model: Contender) -> tuple[Contender, Contender]:
+        fit = training(limit=evaluate.FIT_PREDICTIONS, image_size=model.image_size)
+        return evaluate.scaled(model, SCALED, fit)
+
+    def score(*contenders: Contender) -> scores.Scores:
+        return evaluate.score(
+            contenders,
+            lambda size: validation(image_size=size),
+            image_size=config.image_size,
+        )
+
+    # All processes know what the data are before the first of them writes.
+    stopping.check()
+    with (
+        claimed(workdir, {**config.to_dict(), "command": command}, sources.key),
+        TrainingProgress(config.num_steps, config.batch_size) as progress,
+        checkpoint.Checkpoints(
+            workdir / "checkpoints",
+            config.checkpoints_to_keep,
+            best=lambda steps: best_step(writer.rows, steps, config.best_checkpoint),
+            keep=config.keep_checkpoint,
+            note=progress.note,
+        ) as checkpoints,
+    ):
+        stopping.at_once = False  # a checkpoint may be renamed
+        restored = checkpoints.restore(state)
+        stopping.check()
+        if restored is not None:
+            step, state, position = restored
+            batches.set_state(position["batches"])
+            run = _going_on(run, step, position["adversarial_from"])
+            progress.note(f"Going on from step {step} of {workdir}.")
+        writer = MetricsWriter(workdir, step, config.tensorboard, progress.note)
+
+        def position_now() -> dict[str, Any]:
+            return {"batches": batches.get_state(), "adversarial_from": run.adversarial_from}
+
+        def log() -> None:
+            if in_flight:
+                figures = in_flight.means()
+                figures["images_per_second"] = progress.show(step, figures)
+                writer.write(step, "train", figures)
+
+        def show(figures: scores.Figures) -> None:
+            """Writes down an evaluation after this step, and what the model paints."""
+            if writer.has(step, "validation"):
+                return  # by a run that was stopped meanwhile
+            size = size_after(config, step)
+            if run.judge_step is not None and step > run.adversarial_from:
+                judged = validation(limit=evaluate.FIT_IMAGES, image_size=size)
+                figures = figures | evaluate.means(run.judge_step, state, judged)
+            writer.write(step, "validation", figures)
+            progress.note(f"step {step}, validation: {tables.brief(figures)}")
+            if processes.is_first():
+                samples = pipeline.sample_images(sources.validation, SAMPLES, size)
+                grid = grids.sample_grid({run.name: predict}, state.ema, samples)
+                try:
+                    grids.save_image(grid, workdir / "samples" / f"{step:07d}.png")
+                except OSError as error:
+                    progress.note(f"Cannot write the samples ({error}); training goes on.")
+            processes.wait_for_all()
+
+        def save_before(regression: scores.Scores) -> None:
+            if processes.is_first():
+                try:
+                    scores.save(regression, before)
+                except OSError as error:
+                    progress.note(f"Cannot write {before} ({error}); training goes on.")
+
+        def evaluate_now() -> None:
+            """Unless more than this is evaluated here: at the end, and before the discriminator."""
+            if step % config.eval_every or step in (0, config.num_steps, run.adversarial_from):
+                return
+            if not writer.has(step, "validation"):
+                show(scores.figures_of(score(contender(state.ema)))[run.name])
+            progress.restart_clock(step)
+
+        regression: scores.Scores | None = None
+        if step < config.half_size_steps < config.num_steps:
+            progress.note(
+                f"Until step {config.half_size_steps} images are seen at half the size; a step "
+                "after it takes some four times as long, which the time left does not know before."
+            )
+        in_flight = InFlight()
+        compiled = set()
+        progress.restart_clock(step)
+        try:
+            evaluate_now()
+            while step < config.num_steps:
+                if step == run.adversarial_from:
+                    in_flight.settle()
+                    regression = score(*with_scaled(contender(state.ema, REGRESSION)))
+                    save_before(regression)
+                    results = scores.figures_of(regression)
+                    if step and step % config.eval_every == 0:
+                        show(results[REGRESSION])
+                    for name, figures in results.items():
+                        writer.write(step, f"validation, {name}", figures)
+                        progress.note(f"step {step}, {name}: {tables.brief(figures)}")
+                    progress.restart_clock(step)
+                position = position_now()
+                batch = next(batches)
+                train_step = run.step_at(step)
+                # Dispatched, not awaited: while it runs, the next batch is read.
+                with jax.transfer_guard("disallow"):
+                    state, metrics = train_step(state, batch)
+                step += 1
+                in_flight.add(step, metrics, batch, position)
+                is_last = step == config.num_steps
+                saves = is_last or not step % config.checkpoint_every
+                saves = saves or step == config.keep_checkpoint
+                if saves or step % config.eval_every == 0 or step % config.log_every == 0:
+                    log()
+                evaluate_now()
+                if saves:
+                    # Last: every line of metrics.jsonl up to here is written, but for those that
+                    # are written before the next step or after the last one, when it is restored
+                    # too.
+                    checkpoints.save(step, state, position_now())
+                if train_step not in compiled:
+                    compiled.add(train_step)
+                    in_flight.settle()
+                    progress.note(f"step {step}: compiled and done in {progress.seconds():.1f} s")
+                    progress.restart_clock(step)
+                if stopping.asked:
+                    log()
+                    raise StopRequested(MESSAGE)
+        except StopRequested:
+            if step:
+                checkpoints.save(step, state, position_now())
+                progress.note(f"Stopping after step {step}.")
+            raise
+        except NonFiniteError as error:
+            state = state.replace(step=devices.replicate(jnp.int32(error.step - 1)))
+            checkpoints.save(error.step - 1, state, error.position)
+            try:
+                error.write_batch(workdir / "nonfinite")
+            except OSError as cause:
+                progress.note(f"Cannot write the batch that did it ({cause}).")
+            raise
+        batches.close()
+
+        progress.note("Evaluating the model and the baselines.")
+        constants = evaluate.constant_baselines(
+            training(limit=evaluate.FIT_IMAGES), config.image_size
+        )
+        factor: dict[str, str] = {}
+        pairs: list[tuple[str, str]] = []
+        if run.adversarial_step is None:
+            model, scaled = with_scaled(contender(state.ema))
+            final = score(model, scaled, *constants)
+            factor = {f"factor of {SCALED}": f"{scaled.factor:.2f}"}
+        else:
+            model = contender(state.ema)
+            final = score(model, *constants)
+            # The first process's alone: it writes the report.
+            rivals = regression or scores.load(before)
+            if rivals is not None:
+                names = [run.name, *rivals.names, *(c.name for c in constants)]
+                final = final.merged(rivals).chosen(names)
+                pairs = [(run.name, rival) for rival in rivals.names]
+        show(scores.figures_of(final)[run.name])
+        found, files = report.build_report(
+            report.Material(
+                scores=final,
+                runs=[model],
+                pairs=pairs,
+                image=partial(pipeline.eval_image, sources.validation),
+                batch_size=config.batch_size,
+                about={
+                    "run": run.name,
+                    "step": step,
+                    "data": sources.key,
+                    "validation images": len(sources.validation),
+                    "image size": config.image_size,
+                    "baselines": f"fitted on {evaluate.FIT_IMAGES} training images at most, the "
+                    f"scaled regression's factor on {evaluate.FIT_PREDICTIONS}",
+                    **factor,
+                },
+                rows={run.name: writer.rows},
+                configs={run.name: config.to_dict()},
+                commands=[command] if command else [],
+            )
+        )
+        if processes.is_first():
+            try:
+                report.write_report(workdir / "report", files)
+            except OSError as error:
+                raise EndedError(
+                    f"cannot write the report ({error}); make room, and the same command writes it"
+                ) from error
+        if checkpoints.latest_step != step:
+            raise EndedError(
+                f"the last checkpoint of {workdir} could not be saved; make room there and give "
+                "the same command again"
+            )
+    return found["results"]
+
+
+def _going_on(run: Run, step: int, adversarial_from: int) -> Run:
+    """The run from a checkpoint on, when its lengths may have been changed since.
+
+    A discriminator that has begun to train goes on; one that has not does not begin in the past.
+    """
+    if run.adversarial_step is None:
+        return run
+    begun = adversarial_from < step
+    return run._replace(
+        adversarial_from=adversarial_from if begun else max(run.adversarial_from, step)
+    )

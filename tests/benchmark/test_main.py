@@ -1,0 +1,66 @@
+"""The benchmark's command: a table, the same as JSON, and what cannot be measured."""
+
+import importlib.util
+import json
+
+import pytest
+from support import faces, trained
+
+from colorjax.benchmark import __main__ as benchmark
+from colorjax.terminal.errors import InputError
+
+SMALL = ["--images", "8", "--rounds", "1", "--batch_size", "8", "--image_size", "16"]
+
+
+def test_data_are_measured_as_a_table_and_as_json(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # without PyTorch
+    output = tmp_path / "data.json"
+    options = ["--path", str(faces()), "--output", str(output), "--reads", "40", "--size", "50"]
+    benchmark.run(["data", *options, *SMALL])
+    written = json.loads(output.read_text())
+    plain, ours = written["results"]
+    assert plain["of plain decoding"] == 1
+    assert ours["images/s"] > 0
+    assert ours["of plain decoding"] == pytest.approx(ours["images/s"] / plain["images/s"])
+    assert written["about"]["images in the data set"] == 50
+    assert "MiB more after 40 images" in written["about"]
+    out = capsys.readouterr().out
+    assert "| colorjax, to the device | " in out
+    assert "cores: " in out
+
+
+@pytest.mark.slow
+def test_pytorchs_data_loader_reads_the_same_files(capsys):
+    pytest.importorskip("torch")
+    benchmark.run(["data", "--path", str(faces()), *SMALL])
+    assert "| PyTorch's DataLoader | " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_colouring_is_measured_part_by_part(capsys):
+    options = ["--images", "2", "--side", "64", "--rounds", "1"]
+    benchmark.run(["colorize", "--model", str(trained("cnn")), *options])
+    out = capsys.readouterr().out
+    for part in ("Pillow: decode and encode", "find faces", "full size", "the whole folder"):
+        assert f"| {part} | " in out
+    assert "photographs: 2 JPEGs of 64×64" in out
+    assert "one photograph from a fresh process, seconds: " in out
+
+
+def test_what_cannot_be_measured_is_refused(tmp_path):
+    with pytest.raises(InputError, match="--images must be at least 1, not 0"):
+        benchmark.run(["data", "--images", "0"])
+    with pytest.raises(InputError, match="WHAT"):
+        benchmark.run([])
+    with pytest.raises(InputError, match="does not exist"):
+        benchmark.run(["data", "--path", str(tmp_path / "nowhere")])
+
+
+def test_a_table_has_numbers_that_can_be_read():
+    rows = [{"": "a", "x": 1234.5, "y": 0.12345}, {"": "b", "x": 7.0, "y": 3}]
+    assert benchmark.table(rows).splitlines() == [
+        "|  | x | y |",
+        "|---|---:|---:|",
+        "| a | 1234 | 0.123 |",
+        "| b | 7 | 3 |",
+    ]

@@ -1,0 +1,109 @@
+"""`benchmark train`: what it prints, what it refuses, and the processes it starts."""
+
+import importlib.util
+import json
+import os
+
+import pytest
+from support import ROOT, environment, faces
+
+from colorjax.benchmark import __main__ as benchmark
+from colorjax.benchmark.remote import Remote
+from colorjax.terminal.errors import EndedError, InputError
+
+SMALL = ["--width", "0.0625", "--batch_size", "8", "--image_size", "32"]
+ONCE = ["--steps", "2", "--rounds", "2"]
+
+
+@pytest.fixture
+def quick_processes(monkeypatch):
+    """What they compile, they compile without the dear optimisations."""
+    monkeypatch.chdir(ROOT)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+
+
+def test_training_is_measured_as_tables_and_as_json(tmp_path, quick_processes, capsys):
+    output = tmp_path / "train.json"
+    options = ["--model", "encoder_decoder", "--output", str(output)]
+    benchmark.run(["train", *options, *SMALL, *ONCE, "--path", str(faces())])
+    written = json.loads(output.read_text())
+    training, other, *conversions = written["results"]
+    assert training["images/s"] == pytest.approx(8e3 / training["ms a step"])
+    assert training["least"] <= training["ms a step"] <= training["most"]
+    rate = training["GFLOP a step"] * 1e3 / training["ms a step"]
+    assert training["GFLOP/s"] == pytest.approx(rate)
+    assert 0 < training["of peak"] < 1
+    # Imports alone take longer than a tenth of a second, and need more than 50 MiB.
+    assert training["first step, s"] > 0.1
+    assert training["MiB"] > 50
+    assert other["share"] == pytest.approx(other["from files"] / training["images/s"])
+    assert {row["by"] for row in conversions} == {
+        "scikit-image, float64",
+        "scikit-image, float32",
+        "colorjax, float32",
+    }
+    out = capsys.readouterr().out
+    assert "| encoder_decoder | colorjax | " in out
+    assert "| Lab to sRGB | colorjax, float32 | " in out
+    assert "image_size: 32" in out
+
+
+@pytest.mark.slow
+def test_pytorch_takes_turns_with_as_many_parameters(tmp_path, quick_processes):
+    pytest.importorskip("torch")
+    output = tmp_path / "train.json"
+    # Compiling the GAN's takes PyTorch four minutes.
+    options = ["--model", "encoder_decoder", "--against", "pytorch", "--dtype", "bfloat16"]
+    benchmark.run(
+        ["train", *options, "--output", str(output), *SMALL, *ONCE, "--path", str(faces())]
+    )
+    ours, theirs, compiled, *_ = json.loads(output.read_text())["results"]
+    assert theirs["by"] == "PyTorch"
+    assert ours["parameters"] == theirs["parameters"] > 0
+    assert compiled["by"].startswith("PyTorch, torch.compile")
+
+
+def test_what_cannot_be_measured_is_refused(monkeypatch, quick_processes):
+    with pytest.raises(InputError, match="--steps must be at least 1, not 0"):
+        benchmark.run(["train", "--steps", "0"])
+    with pytest.raises(InputError, match="set it to a multiple of 8"):
+        benchmark.run(["train", "--model", "encoder_decoder", "--batch_size", "3"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="needs PyTorch"):
+        benchmark.run(["train", "--against", "pytorch"])
+
+
+class Counter:
+    """Counts in its process."""
+
+    def __init__(self, start: int):
+        if start < 0:
+            raise InputError("a count starts at 0")
+        self.count = start
+
+    def add(self, number: int) -> int:
+        self.count += number
+        return self.count
+
+    def fail(self) -> None:
+        raise RuntimeError("out of memory\nin two lines")
+
+    def vanish(self) -> None:
+        os._exit(7)
+
+
+def test_an_object_in_another_process_keeps_its_state():
+    with Remote(Counter, 3) as counter:
+        assert counter.call("add", 2) == 5
+        assert counter.call("add", 2) == 7
+        assert counter.seconds > 0
+
+
+def test_what_goes_wrong_in_another_process_is_one_line_here():
+    with pytest.raises(InputError, match="a count starts at 0"):
+        Remote(Counter, -1)
+    with Remote(Counter, 0) as counter, pytest.raises(EndedError, match="RuntimeError: out of m"):
+        counter.call("fail")
+    with Remote(Counter, 0) as counter, pytest.raises(EndedError, match="ended with status 7"):
+        counter.call("vanish")

@@ -1,0 +1,47 @@
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from colorjax.colorize.faces import Crop, face_crops, nearness, zoom
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    """[512, 512, 3] uint8, the face at about (225, 115), 100 pixels high."""
+    return data.astronaut()
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+def test_the_face_of_a_photograph_is_found_whatever_its_size(astronaut, scale):
+    picture = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    (crop,) = face_crops(picture)
+    centre = crop.x + crop.side / 2, crop.y + crop.side / 2
+    assert np.hypot(centre[0] / scale - 225, centre[1] / scale - 115) < 30
+    assert 100 < crop.side / scale < 250
+
+
+def test_a_face_crop_needs_no_crop(astronaut):
+    assert face_crops(np.ascontiguousarray(astronaut[25:205, 135:315])) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (23, 500), (300, 200)])
+def test_where_there_is_no_face_none_is_found(shape):
+    assert face_crops(np.full((*shape, 3), 128, np.uint8)) == []
+
+
+def test_zoom_makes_the_median_face_as_large_as_the_model_knows_it():
+    assert zoom([], (100, 300)) == 1
+    assert zoom([Crop(0, 0, 50)], (100, 300)) == 2
+    assert zoom([Crop(0, 0, side) for side in (10, 20, 90)], (200, 100)) == 5
+    assert zoom([Crop(0, 0, 200)], (100, 300)) == 1
+
+
+def test_nearness_is_one_at_faces_and_falls_to_nothing_far_away():
+    near = nearness([Crop(10, 40, 20), Crop(150, 40, 20)], (100, 200))
+    assert near.shape == (100, 200)
+    assert near[50, 20] == near[50, 11] == near[50, 160] == 1
+    assert near[50, 90] == near[99, 100] == 0
+    # At 1.25 sides from the centre, half way between 0.5 and 2.
+    assert near[50, 45] == pytest.approx(0.5, abs=0.03)
+    assert nearness([], (3, 4)).sum() == 0

@@ -1,0 +1,347 @@
+"""Figures of whole data sets, against loops over images in float64 by scikit-image."""
+
+import json
+import subprocess
+import sys
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import support
+from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from colorjax.data import pipeline
+from colorjax.data.procedural.renderer import render_face
+from colorjax.evaluation import evaluate, scores
+from colorjax.evaluation.evaluate import Contender
+from colorjax.parallel import devices
+
+SIZE = 32
+COUNT = 11
+# Warm shadows, cold lights; some colours lie outside sRGB, and have to be clipped.
+SLOPE, OFFSET = np.array([-0.7, -0.75]), np.array([45.0, 45.0])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_compilation():
+    with support.quick_compilation():
+        yield
+
+
+def _faces(size):
+    """[11, size, size, 3] uint8: faces of different people."""
+    return np.stack([pipeline.resize(render_face(1, i, 0, 64), size) for i in range(COUNT)])
+
+
+@pytest.fixture(scope="module")
+def images():
+    return _faces(SIZE)
+
+
+def _batches(images, batch_size):
+    for start in range(0, len(images), batch_size):
+        image = images[start : start + batch_size]
+        pad = batch_size - len(image)
+        # What the padding shows must not count, so it shows something.
+        filler = np.full((pad, *image.shape[1:]), (255, 0, 90), np.uint8)
+        yield {
+            "image": np.concatenate([image, filler]),
+            "mask": np.arange(batch_size) < len(image),
+            "number": np.arange(start, start + batch_size, dtype=np.int32),
+        }
+
+
+def _linear(variables, l):
+    slope, offset = (variables[key].reshape(1, 1, 1, 2) for key in ("slope", "offset"))
+    return l * slope + offset
+
+
+def _grey(variables, l):
+    return jnp.zeros((*l.shape[:-1], 2))
+
+
+def _contender(name="linear", predict=_linear, **fields):
+    table = {"slope": jnp.float32(SLOPE), "offset": jnp.float32(OFFSET)}
+    return Contender(name, predict, devices.replicate(table), **{"image_size": SIZE, **fields})
+
+
+def _score(images, batch_size, *contenders):
+    contenders = contenders or (_contender(),)
+    return evaluate.score(contenders, lambda size: _batches(images, batch_size))
+
+
+@pytest.fixture(scope="module")
+def scored(images):
+    return _score(images, 8)
+
+
+@pytest.fixture(scope="module")
+def figures(scored):
+    return scores.figures_of(scored)["linear"]
+
+
+def _colorfulness(rgb):
+    r, g, b = 255 * np.moveaxis(rgb, -1, 0)
+    rg, yb = r - g, (r + g) / 2 - b
+    return np.sqrt(rg.var() + yb.var()) + 0.3 * np.sqrt(rg.mean() ** 2 + yb.mean() ** 2)
+
+
+def _bins(labs):
+    return np.clip(np.floor(np.stack(labs)[..., 1:] / 10).astype(int) + 11, 0, 21)
+
+
+def _histogram(labs):
+    counts = np.zeros((22, 22))
+    for a, b in _bins(labs).reshape(-1, 2):
+        counts[a, b] += 1
+    return counts / counts.sum()
+
+
+def _reference(images, predict):
+    """The definitions, image by image, by scikit-image in float64."""
+    values = {
+        key: []
+        for key in ["mse", "5", "10", "20", "auc", "delta_e", "psnr", "ssim", "cf", "difference"]
+    }
+    shown_labs, true_labs, errors = [], [], []
+    for image in images:
+        rgb = image / 255
+        lab = rgb2lab(rgb)
+        predicted = np.concatenate([lab[..., :1], predict(lab[..., :1])], axis=-1)
+        with warnings.catch_warnings():  # of negative Z, outside of sRGB
+            warnings.simplefilter("ignore")
+            shown = np.round(np.clip(lab2rgb(predicted), 0, 1) * 255) / 255
+        shown_lab = rgb2lab(shown)
+        difference = shown_lab[..., 1:] - lab[..., 1:]
+        error = np.sqrt((difference**2).sum(-1))
+        values["mse"].append((difference**2).mean())
+        for tau in (5, 10, 20):
+            values[str(tau)].append((error > tau).mean())
+        values["auc"].append(100 * np.mean([(error <= tau).mean() for tau in range(151)]))
+        values["delta_e"].append(deltaE_ciede2000(shown_lab, lab).mean())
+        values["psnr"].append(
+            peak_signal_noise_ratio(image, np.round(255 * shown).astype(np.uint8))
+        )
+        values["ssim"].append(
+            structural_similarity(
+                rgb, shown, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+                data_range=1, channel_axis=-1,
+            )
+        )  # fmt: skip
+        values["cf"].append(_colorfulness(shown))
+        values["difference"].append(_colorfulness(shown) - _colorfulness(rgb))
+        shown_labs.append(shown_lab)
+        true_labs.append(lab)
+        errors.append(error)
+    frequency = _histogram(true_labs)
+    weights = 1 / frequency[tuple(np.moveaxis(_bins(true_labs), -1, 0))]
+    shares = [(weights * (np.stack(errors) <= tau)).sum() / weights.sum() for tau in range(151)]
+    return {
+        "mse": np.mean(values["mse"]),
+        "threshold_loss_5": np.mean(values["5"]),
+        "threshold_loss_10": np.mean(values["10"]),
+        "threshold_loss_20": np.mean(values["20"]),
+        "auc": np.mean(values["auc"]),
+        "rebalanced_auc": 100 * np.mean(shares),
+        "delta_e": np.mean(values["delta_e"]),
+        "psnr": np.mean(values["psnr"]),
+        "ssim": np.mean(values["ssim"]),
+        "colorfulness": np.mean(values["cf"]),
+        "delta_cf": abs(np.mean(values["difference"])),
+        "delta_cf_image": np.mean(np.abs(values["difference"])),
+        "histogram_distance": 0.5 * np.abs(_histogram(shown_labs) - frequency).sum(),
+    }
+
+
+def test_figures_equal_a_loop_in_float64(images, figures):
+    expected = _reference(images, lambda l: l * SLOPE + OFFSET)
+    assert list(figures) == list(scores.FIGURES) == list(expected)
+    # A pixel in some thousand rounds to another of the 8-bit values, or lies on the edge of a bin.
+    assert figures == pytest.approx(expected, rel=2e-3, abs=2e-3)
+    # The predictions are such that clipping matters, and that no figure is trivial.
+    assert 0.05 < figures["threshold_loss_20"] < 0.95
+    assert figures["delta_cf_image"] > figures["delta_cf"] + 0.1
+    assert abs(figures["rebalanced_auc"] - figures["auc"]) > 1
+
+
+def test_figures_of_the_truth_are_perfect(images):
+    """A predictor that knows the answer: the images are one, and its a*b* are given."""
+    one = np.repeat(images[:1], 8, axis=0)
+    ab = rgb2lab(images[0] / 255)[None, ..., 1:].astype(np.float32)
+
+    def truth(variables, l):
+        return jnp.broadcast_to(ab, (*l.shape[:-1], 2))
+
+    got = scores.figures_of(_score(one, 8, _contender("truth teller", truth)))["truth teller"]
+    perfect = {"auc": 100, "rebalanced_auc": 100, "psnr": 100, "ssim": 1}
+    perfect["colorfulness"] = _colorfulness(images[0] / 255)
+    assert got == pytest.approx(dict.fromkeys(got, 0) | perfect, rel=1e-4, abs=1e-3)
+
+
+def test_padding_and_the_size_of_batches_change_nothing(images, figures):
+    # 11 images: padded by 5 in the fixture, by 5 and by 13 here, over 8 devices each.
+    for batch_size in (16, 24):
+        again = scores.figures_of(_score(images, batch_size))["linear"]
+        assert again == pytest.approx(figures, rel=1e-5, abs=1e-5)
+
+
+def test_images_keep_their_order(images, scored):
+    expected = [_colorfulness(image / 255) for image in images]
+    truth = scored.images[scores.TRUTH]["colorfulness"]
+    np.testing.assert_allclose(truth, expected, rtol=1e-4)
+    backwards = _score(images[::-1], 16).images["linear"]["mse"]
+    np.testing.assert_allclose(backwards[::-1], scored.images["linear"]["mse"], rtol=1e-5)
+
+
+def test_contenders_do_not_influence_one_another_and_keep_their_order(images, figures):
+    both = scores.figures_of(_score(images, 8, _contender("z", _grey), _contender()))
+    assert list(both) == ["z", "linear"]
+    assert both["linear"] == pytest.approx(figures, rel=1e-5, abs=1e-5)
+    assert both["z"]["colorfulness"] == pytest.approx(0, abs=0.2)
+
+
+def test_each_contender_sees_the_images_at_its_own_size_and_is_judged_at_the_largest(images):
+    """What is predicted at 32 is enlarged: nothing changes for a model that paints one colour."""
+    sizes = []
+
+    def one_color(variables, l):
+        sizes.append(l.shape[1])
+        return jnp.zeros((*l.shape[:-1], 2)) + jnp.float32([12.0, 17.0]).reshape(1, 1, 1, 2)
+
+    small, large = (
+        _contender(str(size), lambda v, l: one_color(v, l), image_size=size) for size in (32, 64)
+    )
+    by_size = {32: images, 64: _faces(64)}
+    both = evaluate.score([small, large], lambda size: _batches(by_size[size], 8))
+    found = scores.figures_of(both)
+    assert sorted(set(sizes)) == [32, 64]
+    assert found["32"] == pytest.approx(found["64"], rel=1e-6)
+    for alone, options in ((large, {}), (small, {"image_size": 64})):
+        score = evaluate.score([alone], lambda size: _batches(by_size[size], 8), **options)
+        figures = scores.figures_of(score)[alone.name]
+        assert found[alone.name] == pytest.approx(figures, rel=1e-6)
+
+
+def test_progress_counts_every_image_once(images):
+    done = []
+    evaluate.score([_contender()], lambda size: _batches(images, 8), done.append)
+    assert done == [8, 3]
+
+
+ONE_DEVICE = """
+import json, sys
+import jax, numpy as np
+import test_evaluate
+from colorjax import scores
+assert jax.device_count() == 1
+images = np.load(sys.argv[1])
+print(json.dumps(scores.figures_of(test_evaluate._score(images, 11))["linear"]))
+"""
+
+
+def test_eight_devices_equal_one(tmp_path, images, figures):
+    np.save(tmp_path / "images.npy", images)
+    tests = str(support.ROOT / "tests")
+    environment = {**support.environment(), "JAX_NUM_CPU_DEVICES": "1"}
+    environment["PYTHONPATH"] += f":{tests}"
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_DEVICE, str(tmp_path / "images.npy")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert figures == pytest.approx(json.loads(done.stdout.splitlines()[-1]), rel=1e-5, abs=1e-5)
+
+
+def _pale(variables, l):
+    return 0.2 * _linear(variables, l)
+
+
+def test_the_scaled_regression_is_as_colourful_as_the_truth_on_the_fitting_images(images):
+    pale, scaled = evaluate.scaled(_contender("pale", _pale), "scaled", _batches(images, 8))
+    together = _score(images, 8, pale, scaled)
+    got = scores.figures_of(together)
+    truth = np.mean([_colorfulness(image / 255) for image in images])
+    assert got["scaled"]["colorfulness"] == pytest.approx(truth, rel=2e-3)
+    assert got["scaled"]["delta_cf"] < 2e-3 * truth
+    assert got["pale"]["colorfulness"] < 0.5 * truth
+    # The curve that scaling draws begins at grey, and passes through both.
+    assert pale.saturations[0] == 0
+    assert {1.0, scaled.factor} <= set(pale.saturations)
+    values = scores.statistics(together, np.ones((1, COUNT)))["pale"]
+    for factor, name in ((1.0, "pale"), (scaled.factor, "scaled")):
+        at = pale.saturations.index(factor)
+        bias, loss = values["curve_bias_cf"][0, at], values["curve_loss"][0, at]
+        assert truth + bias == pytest.approx(got[name]["colorfulness"], rel=1e-4)
+        assert loss == pytest.approx(got[name]["threshold_loss_10"], abs=1e-3)
+
+
+def test_predictions_are_those_that_are_evaluated_whatever_the_padding(images):
+    contender = _contender(factor=0.5)
+    l = rgb2lab(images / 255)[..., :1]
+    for batch_size in (8, 16):
+        found = evaluate.predictions(contender, images, range(COUNT), batch_size)
+        np.testing.assert_allclose(found, 0.5 * (l * SLOPE + OFFSET), atol=1e-3)
+
+
+def _negative(l, numbers):
+    return 100 - l
+
+
+def _by_number(l, numbers):
+    return l + 3.0 * numbers.reshape(-1, 1, 1, 1).astype(jnp.float32)
+
+
+def test_a_model_sees_damaged_l_and_is_compared_at_the_truth_s(images):
+    found = scores.figures_of(_score(images, 8, _contender(damage=_negative)))["linear"]
+    expected = _reference(images, lambda l: (100 - l) * SLOPE + OFFSET)
+    assert found == pytest.approx(expected, rel=2e-3, abs=2e-3)
+
+
+def test_damage_follows_the_image_s_number_whatever_the_batches(images):
+    contender = _contender(damage=_by_number)
+    l = rgb2lab(images / 255)[..., :1] + 3.0 * np.arange(COUNT).reshape(-1, 1, 1, 1)
+    for chosen in (list(range(COUNT)), [9, 2]):
+        found = evaluate.predictions(contender, images[chosen], chosen, 8)
+        np.testing.assert_allclose(found, l[chosen] * SLOPE + OFFSET, atol=1e-3)
+    small, large = (
+        scores.figures_of(_score(images, size, contender))["linear"] for size in (8, 16)
+    )
+    assert small == pytest.approx(large, rel=1e-5, abs=1e-5)
+
+
+def test_damaged_and_undamaged_are_not_taken_for_one_another(images, figures):
+    """They are one network with the same variables, in one pass."""
+    found = scores.figures_of(_score(images, 8, _contender(), _contender("d", damage=_negative)))
+    assert found["linear"] == pytest.approx(figures, rel=1e-5, abs=1e-5)
+    assert abs(found["d"]["mse"] - figures["mse"]) > 1
+
+
+def test_the_baselines_are_the_means_of_the_fitting_images(images):
+    baselines = evaluate.constant_baselines(_batches(images, 8), SIZE)
+    names = ["grey", "mean colour", "mean colour for each lightness"]
+    assert [baseline.name for baseline in baselines] == names
+    grey, mean, by_lightness = (
+        evaluate.predictions(b, images, range(COUNT), 16) for b in baselines
+    )
+    lab = rgb2lab(images / 255.0)
+    np.testing.assert_array_equal(grey, 0)
+    expected = np.broadcast_to(lab[..., 1:].mean((0, 1, 2)), mean.shape)
+    np.testing.assert_allclose(mean, expected, atol=1e-3)
+    # The mean of a lightness that is common.
+    at = np.abs(lab[..., 0] - 50) < 0.49
+    of_level = lab[np.round(lab[..., 0]) == 50][:, 1:]
+    np.testing.assert_allclose(by_lightness[at][0], of_level.mean(0), atol=0.02)
+
+
+def test_on_faces_each_baseline_beats_the_one_before_it(images):
+    found = _score(images, 8, *evaluate.constant_baselines(_batches(images, 8), SIZE))
+    grey, mean, lightness = scores.figures_of(found).values()
+    assert grey["mse"] > 1.05 * mean["mse"] > 1.05 * lightness["mse"]
+    assert grey["delta_e"] > mean["delta_e"]
+    assert grey["auc"] < mean["auc"]
+    assert grey["colorfulness"] < 0.2

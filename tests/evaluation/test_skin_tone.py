@@ -1,0 +1,99 @@
+"""Skin is found in faces and not beside them; tones have their bounds and follow melanin."""
+
+import jax
+import numpy as np
+import pytest
+from skimage.color import rgb2lab
+
+from colorjax.data.procedural.palette import skin_albedo
+from colorjax.data.procedural.renderer import render_face
+from colorjax.evaluation import skin_tone
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """[24, 48, 48, 3] float sRGB."""
+    images = np.stack([render_face(1, person, 0, 48) for person in range(24)])
+    return images.astype(np.float32) / 255
+
+
+def test_skin_is_found_in_faces_and_only_within_the_ellipse(faces):
+    mask, share = map(np.asarray, skin_tone.skin_mask(faces))
+    assert np.mean(share >= skin_tone.MIN_SHARE) > 0.9
+    assert np.median(share) > 0.4
+    assert not mask[:, :5].any()
+    assert not mask[:, :, :8].any()
+    np.testing.assert_array_equal(mask[:, :, ::-1].shape, mask.shape)
+
+
+@pytest.mark.parametrize(
+    "color", [(0.5, 0.5, 0.5), (0.1, 0.3, 0.9), (0.1, 0.7, 0.2), (0, 0, 0), (1, 1, 1), (1, 0, 0)]
+)
+def test_what_is_not_skin_is_not_found(color):
+    image = np.zeros((1, 32, 32, 3), np.float32) + np.float32(color)
+    mask, share = skin_tone.skin_mask(image)
+    assert not np.any(mask)
+    assert share[0] == 0
+
+
+def test_the_share_is_of_the_ellipse():
+    image = np.zeros((1, 64, 64, 3), np.float32) + np.float32([0.8, 0.6, 0.5])
+    mask, share = skin_tone.skin_mask(image)
+    assert share[0] == 1
+    area = np.pi * skin_tone.HALF_HEIGHT * skin_tone.HALF_WIDTH
+    assert np.mean(mask) == pytest.approx(area, rel=0.02)
+
+
+def test_means_are_over_the_mask_and_zero_without_one():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 4, 4, 2)).astype(np.float32)
+    mask = rng.random((2, 4, 4)) < 0.5
+    mask[1] = False
+    mean = skin_tone.mean_over(mask, values)
+    np.testing.assert_allclose(mean[0], values[0][mask[0]].mean(0), rtol=1e-5)
+    np.testing.assert_array_equal(mean[1], 0)
+
+
+@pytest.mark.parametrize(
+    ("angle", "tone"),
+    [
+        (80, "very light"),
+        (55.1, "very light"),
+        (54.9, "light"),
+        (41.1, "light"),
+        (40.9, "intermediate"),
+        (28.1, "intermediate"),
+        (27.9, "tan"),
+        (10.1, "tan"),
+        (9.9, "brown"),
+        (-29.9, "brown"),
+        (-30.1, "dark"),
+        (-90, "dark"),
+    ],
+)
+def test_tones_have_the_bounds_of_the_literature(angle, tone):
+    assert skin_tone.tone_of(np.array([angle]), np.array([0.5])) == [tone]
+    assert skin_tone.tone_of(np.array([angle]), np.array([0.05])) == [skin_tone.NO_SKIN]
+
+
+def test_the_angle_is_that_of_chardon():
+    assert skin_tone.typology_angle(np.array([70.0]), np.array([20.0])) == pytest.approx([45])
+    assert skin_tone.typology_angle(np.array([50.0]), np.array([15.0])) == pytest.approx([0])
+    assert skin_tone.typology_angle(np.array([30.0]), np.array([20.0])) == pytest.approx([-45])
+
+
+def test_more_melanin_gives_a_darker_tone():
+    linear = np.stack([skin_albedo(melanin, 0.05) for melanin in (0.02, 0.05, 0.1, 0.2, 0.4)])
+    srgb = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+    lab = rgb2lab(np.clip(srgb, 0, 1))
+    angle = skin_tone.typology_angle(lab[:, 0], lab[:, 2])
+    assert np.all(np.diff(angle) < 0)
+    tones = skin_tone.tone_of(angle, np.ones(len(angle)))
+    assert len(set(tones)) >= 3
+
+
+def test_an_image_is_judged_alone(faces):
+    together = skin_tone.skin_mask(faces)
+    alone = jax.tree.map(lambda x: x[0], skin_tone.skin_mask(faces[3:4]))
+    np.testing.assert_array_equal(together[0][3], alone[0])
+    np.testing.assert_allclose(together[1][3], alone[1])

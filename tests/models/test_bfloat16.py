@@ -1,0 +1,81 @@
+"""Computing in bfloat16: what stays float32, and that as much is learnt."""
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support import quick_compilation, small_gan, tiny_config
+
+from colorjax.data.procedural.renderer import render_face
+from colorjax.parallel import devices
+from colorjax.training.setup import build_run
+
+
+def adversarial(config):
+    """Its discriminator is there from the first step on."""
+    config.generator_pretrain_steps = 0
+    return config
+
+
+def batch(size):
+    """Eight faces, on the devices."""
+    images = np.stack([render_face(0, person, 0, size) for person in range(8)])
+    return devices.shard({"image": images})
+
+
+def built(config):
+    with quick_compilation():
+        run, state = build_run(config)
+    return run.adversarial_step or run.pretrain_step, state
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The step of a GAN in bfloat16, and its state."""
+    return built(adversarial(small_gan(model__dtype="bfloat16")))
+
+
+def test_state_and_losses_are_float32(small):
+    step, state = small
+    state, metrics = jax.eval_shape(step, state, batch(32))
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves((state, metrics))}
+    assert dtypes == {jnp.dtype(name) for name in ("float32", "int32", "uint32")}
+
+
+def equations(jaxpr):
+    """All of them, those within others too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            yield from equations(inner)
+
+
+def test_convolutions_alone_and_what_lies_between_are_bfloat16(small):
+    """Powers of Lab, losses, statistics, moments and sums over devices are float32."""
+    step, state = small
+    found = {}
+    for equation in equations(jax.make_jaxpr(step)(state, batch(32)).jaxpr):
+        types = {v.aval.dtype.name for v in equation.invars if hasattr(v.aval, "dtype")}
+        found.setdefault(equation.primitive.name, set()).update(types)
+    assert found["conv_general_dilated"] == {"bfloat16"}
+    for name in ("exp", "log", "log1p", "abs", "sqrt", "rsqrt", "psum", "psum_invariant"):
+        assert "bfloat16" not in found.get(name, ()), name
+    assert {"exp", "log", "log1p", "abs", "sqrt", "rsqrt"} <= set(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["cnn", "resnet", "gan"])
+def test_bfloat16_learns_as_well_as_float32(model):
+    """To know eight faces by heart: the regression's loss after 60 steps."""
+    last = {}
+    for dtype in ("float32", "bfloat16"):
+        config = tiny_config(model, num_steps=60, model__width=1 / 8, model__dtype=dtype)
+        step, state = built(adversarial(config))
+        losses = []
+        for _ in range(60):
+            state, metrics = step(state, batch(32))
+            losses.append(float(metrics["loss"]))
+        last[dtype] = np.mean(losses[-5:])
+        assert last[dtype] < 0.7 * losses[0]
+    assert last["bfloat16"] == pytest.approx(last["float32"], rel=0.05)

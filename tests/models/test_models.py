@@ -1,0 +1,462 @@
+"""The models: their shapes, and their layers beside `lax`, NumPy and linear algebra."""
+
+import types
+
+import chex
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl.testing import parameterized
+from jax import lax
+from ml_collections import ConfigDict
+
+from colorjax import models
+from colorjax.models import layers
+from colorjax.models.discriminator import Discriminator
+from colorjax.models.encoder_decoder import EncoderDecoder
+from colorjax.models.resnet import ResNet50, ResNetGenerator
+from colorjax.terminal.errors import InputError
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+WIDTH = 1 / 16
+GENERATORS = pytest.mark.parametrize("generator", [EncoderDecoder, ResNetGenerator])
+
+
+@pytest.fixture(autouse=True)
+def _full_precision():
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+def normal(shape, seed=0, dtype=np.float32):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def shapes(model, *inputs):
+    return jax.eval_shape(model.init, jax.random.key(0), *inputs)
+
+
+def drawn(model, *inputs):
+    """Variables as they start, but drawn by NumPy: initialising takes seconds to compile."""
+    rng = np.random.default_rng(1)
+
+    def draw(path, leaf):
+        name = path[-1].key
+        if name in ("scale", "var") or name.endswith("sigma"):
+            return np.ones(leaf.shape, leaf.dtype)
+        if name in ("bias", "mean"):
+            return np.zeros(leaf.shape, leaf.dtype)
+        fan_in = np.prod(leaf.shape[:-1])
+        return (rng.normal(size=leaf.shape) * np.sqrt(2 / fan_in)).astype(leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes(model, *inputs))
+
+
+def assert_close(result, expected, tolerance=1e-5):
+    """To a tolerance of the largest value: sums are in another order."""
+    chex.assert_equal_shape([result, expected])
+    largest = float(np.abs(expected).max())
+    np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance * largest)
+
+
+def assert_same_function_and_gradients(ours, reference, x, kernel):
+    """Values, and the gradients by input and kernel for the same cotangent."""
+
+    def values_and_gradients(function):
+        y, vjp = jax.vjp(function, x, kernel)
+        return y, *vjp(jnp.asarray(normal(y.shape, seed=7)))
+
+    results, expected = (
+        jax.jit(values_and_gradients, static_argnums=0)(f) for f in (ours, reference)
+    )
+    for a, b in zip(results, expected, strict=True):
+        assert_close(a, b)
+
+
+def conv_transpose(x, kernel):
+    return lax.conv_transpose(x, kernel, (2, 2), "SAME", dimension_numbers=NHWC)
+
+
+def lax_conv(strides, pad):
+    def conv(x, kernel):
+        return lax.conv_general_dilated(
+            x, kernel, (strides, strides), ((pad, pad), (pad, pad)), dimension_numbers=NHWC
+        )
+
+    return conv
+
+
+def conv_of(module):
+    return lambda x, kernel: module.apply({"params": {"kernel": kernel}}, x)
+
+
+DECONVOLUTIONS = (((2, 4, 4, 8), 16), ((1, 1, 1, 3), 2), ((3, 5, 7, 4), 6), ((2, 9, 2, 5), 1))
+
+
+class DeconvolveTest(chex.TestCase):
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.parameters(*DECONVOLUTIONS)
+    def test_deconvolve_equals_conv_transpose(self, shape, features):
+        x, kernel = normal(shape), normal((4, 4, shape[-1], features), seed=1)
+        assert_close(self.variant(layers.deconvolve)(x, kernel), conv_transpose(x, kernel))
+
+
+@pytest.mark.parametrize(("shape", "features"), DECONVOLUTIONS)
+def test_deconvolve_has_the_gradients_of_conv_transpose(shape, features):
+    x, kernel = normal(shape), normal((4, 4, shape[-1], features), seed=1)
+    assert_same_function_and_gradients(layers.deconvolve, conv_transpose, x, kernel)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 3), (4, 1)])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_conv_on_a_tiny_map_equals_lax(size, kernel_size):
+    """Where `Conv` multiplies matrices instead."""
+    conv = conv_of(layers.Conv(6, kernel_size))
+    x, kernel = normal((3, *size, 5)), normal((kernel_size, kernel_size, 5, 6), seed=1)
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(conv)(x, kernel))
+    assert_same_function_and_gradients(conv, lax_conv(1, kernel_size // 2), x, kernel)
+
+
+@pytest.mark.parametrize("size", [(8, 12), (2, 2)])
+@pytest.mark.parametrize(
+    ("kernel_size", "strides", "pad"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (4, 2, 1), (7, 2, 3)]
+)
+def test_conv_pads_symmetrically(size, kernel_size, strides, pad):
+    conv = conv_of(layers.Conv(6, kernel_size, strides))
+    x, kernel = normal((2, *size, 5)), normal((kernel_size, kernel_size, 5, 6), seed=1)
+    assert jax.eval_shape(conv, x, kernel).shape == (2, size[0] // strides, size[1] // strides, 6)
+    assert_same_function_and_gradients(conv, lax_conv(strides, pad), x, kernel)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 12, 3), (1, 7, 2, 1), (2, 1, 1, 2)])
+def test_max_pool_equals_flax(shape):
+    def flax_max_pool(x):
+        return flax.linen.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+    x = normal(shape)
+    y, pullback = jax.vjp(layers.max_pool, x)
+    expected, expected_pullback = jax.vjp(flax_max_pool, x)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_allclose(pullback(y)[0], expected_pullback(y)[0], rtol=1e-6)
+
+
+def test_deconvolve_equals_its_definition():
+    """Each input value adds the kernel, times itself, at twice its place; one pixel is cut off."""
+    x, kernel = normal((2, 3, 2, 4), dtype=np.float64), normal((4, 4, 4, 3), 1, np.float64)
+    # `lax.conv_transpose` does not flip the kernel, the definition by scattering does.
+    flipped = kernel[::-1, ::-1]
+    canvas = np.zeros((2, 2 * 3 + 2, 2 * 2 + 2, 3))
+    for n, i, j in np.ndindex(2, 3, 2):
+        canvas[n, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.tensordot(x[n, i, j], flipped, (0, 2))
+    result = layers.deconvolve(x.astype(np.float32), kernel.astype(np.float32))
+    np.testing.assert_allclose(result, canvas[:, 1:-1, 1:-1], rtol=0, atol=1e-5)
+
+
+def test_resnet50_has_the_published_number_of_parameters():
+    params = shapes(ResNet50(), jnp.zeros((1, 128, 128, 3)))["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 23_508_032
+
+
+def test_resnet50_maps_128_to_4_by_4_by_2048():
+    model, x = ResNet50(), jnp.zeros((2, 128, 128, 3))
+    maps = jax.eval_shape(model.apply, shapes(model, x), x)
+    expected = [(64, 64), (32, 256), (16, 512), (8, 1024), (4, 2048)]
+    chex.assert_shape(maps, [(2, size, size, channels) for size, channels in expected])
+
+
+def test_resnet50_starts_with_every_block_adding_nothing():
+    """The last scale of each block is zero. Compiled is only what the test looks at."""
+    model = ResNet50(WIDTH)
+
+    @jax.jit
+    def scales(key):
+        params = model.init(key, jnp.zeros((1, 32, 32, 3)))["params"]
+        return {
+            name: block["bn3"]["bn"]["scale"] for name, block in params.items() if "layer" in name
+        }
+
+    found = scales(jax.random.key(0))
+    assert len(found) == 16
+    assert not any(scale.any() for scale in found.values())
+
+
+@GENERATORS
+@pytest.mark.parametrize("skip_connections", [True, False])
+def test_generators_start_from_grey(generator, skip_connections):
+    model = generator(width=WIDTH, skip_connections=skip_connections)
+    l = normal((2, 32, 64, 1))
+    variables = drawn(model, l)
+    apply = jax.jit(model.apply)
+    assert apply(variables, l).any()
+    last_layer = jax.jit(lambda key: model.init(key, l)["params"]["decoder"]["ab"])
+    variables["params"]["decoder"]["ab"] = last_layer(jax.random.key(0))
+    ab = apply(variables, l)
+    chex.assert_shape(ab, (2, 32, 64, 2))
+    np.testing.assert_array_equal(ab, np.zeros_like(ab))
+
+
+@GENERATORS
+@pytest.mark.parametrize("skip_connections", [True, False])
+@pytest.mark.parametrize("size", [32, 64, 96, 128])
+@pytest.mark.parametrize("train", [True, False])
+def test_generators_keep_the_size_at_full_width(generator, skip_connections, size, train):
+    model = generator(skip_connections=skip_connections)
+    l = jnp.zeros((2, size, size, 1))
+
+    def apply(variables):
+        return model.apply(variables, l, train=train, mutable=["batch_stats"])
+
+    variables = shapes(model, l)
+    ab, updated = jax.eval_shape(apply, variables)
+    chex.assert_shape(ab, (2, size, size, 2))
+    chex.assert_trees_all_equal_shapes_and_dtypes(updated["batch_stats"], variables["batch_stats"])
+
+
+@GENERATORS
+def test_skip_connections_add_parameters(generator):
+    l = jnp.zeros((1, 32, 32, 1))
+    with_skips, without = (
+        sum(leaf.size for leaf in jax.tree.leaves(shapes(generator(WIDTH, skips), l)))
+        for skips in (True, False)
+    )
+    assert with_skips > without
+
+
+@GENERATORS
+def test_width_multiplies_every_channel_count(generator):
+    """Of whatever is neither the image's nor the skips' own channels."""
+
+    def kernels(width):
+        params = shapes(generator(width, skip_connections=False), jnp.zeros((1, 32, 32, 1)))
+        flat = flax.traverse_util.flatten_dict(params["params"], sep="/")
+        return {name: leaf.shape for name, leaf in flat.items() if name.endswith("kernel")}
+
+    full, half = kernels(1.0), kernels(0.5)
+    for name, (*size, channels, features) in full.items():
+        halved = [n if n in (1, 2, 3) else n // 2 for n in (channels, features)]
+        assert half[name] == (*size, *halved), name
+
+
+def generator_cases():
+    l = jnp.zeros((2, 32, 32, 1))
+    ab = jnp.zeros((2, 32, 32, 2))
+    return {
+        "encoder_decoder": (EncoderDecoder(WIDTH, dtype=jnp.bfloat16), (l,)),
+        "resnet": (ResNetGenerator(WIDTH, dtype=jnp.bfloat16), (l,)),
+        "discriminator": (Discriminator(WIDTH, dtype=jnp.bfloat16), (l, ab)),
+    }
+
+
+@pytest.mark.parametrize("name", ["encoder_decoder", "resnet", "discriminator"])
+def test_bfloat16_is_the_type_of_the_computation_alone(name):
+    model, inputs = generator_cases()[name]
+    variables = shapes(model, *inputs)
+
+    def apply(variables):
+        return model.apply(variables, *inputs, train=True, mutable=["batch_stats"])
+
+    output, updated = jax.eval_shape(apply, variables)
+    chex.assert_type(jax.tree.leaves((variables, output, updated)), jnp.float32)
+    convolutions = [
+        line
+        for line in str(jax.make_jaxpr(apply)(variables)).splitlines()
+        if "conv_general_dilated" in line or "dot_general" in line
+    ]
+    # The power iteration stays in float32; every convolution is in bfloat16.
+    assert any("bf16" in line for line in convolutions)
+
+
+def test_statistics_synchronised_over_an_axis_are_those_of_the_whole_batch():
+    x = normal((8, 2, 4, 4, 3)) + np.arange(8, dtype=np.float32).reshape(8, 1, 1, 1, 1)
+
+    def apply(x, axis_name):
+        module = layers.BatchNorm(train=True, axis_name=axis_name)
+        variables = {
+            "params": {"bn": {"scale": jnp.full(3, 1.5), "bias": jnp.full(3, 0.2)}},
+            "batch_stats": {"bn": {"mean": jnp.zeros(3), "var": jnp.ones(3)}},
+        }
+        return module.apply(variables, x, mutable=["batch_stats"])
+
+    y, updated = jax.vmap(lambda x: apply(x, "batch"), axis_name="batch")(x)
+    expected, expected_updated = apply(x.reshape(16, 4, 4, 3), None)
+    np.testing.assert_allclose(y.reshape(expected.shape), expected, atol=1e-5)
+    for i in range(8):
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda leaf, i=i: leaf[i], updated), expected_updated, atol=1e-6
+        )
+    batch_mean = x.mean((0, 1, 2, 3))
+    np.testing.assert_allclose(
+        expected_updated["batch_stats"]["bn"]["mean"], 0.1 * batch_mean, rtol=1e-5
+    )
+
+
+@GENERATORS
+def test_generators_synchronise_every_normalisation(generator):
+    model, l = generator(WIDTH, axis_name="batch"), jnp.zeros((2, 32, 32, 1))
+    axes = {}
+
+    def note_axis(next_fun, args, kwargs, context):
+        if isinstance(context.module, flax.linen.BatchNorm):
+            axes[context.module.path] = context.module.axis_name
+        return next_fun(*args, **kwargs)
+
+    with flax.linen.intercept_methods(note_axis):
+        batch_stats = shapes(model, l)["batch_stats"]
+    assert len(axes) == len(jax.tree.leaves(batch_stats)) // 2
+    assert set(axes.values()) == {"batch"}
+
+
+def discriminator_inputs(size=32, batch=2, seed=0):
+    lab = normal((batch, size, size, 3), seed)
+    return lab[..., :1], lab[..., 1:]
+
+
+@pytest.mark.parametrize("spectral_norm", [True, False])
+@pytest.mark.parametrize("size", [(32, 32), (64, 96)])
+def test_the_discriminator_scores_patches(spectral_norm, size):
+    model = Discriminator(WIDTH, spectral_norm)
+    inputs = jnp.zeros((3, *size, 1)), jnp.zeros((3, *size, 2))
+    logits = jax.eval_shape(model.apply, shapes(model, *inputs), *inputs)
+    chex.assert_shape(logits, (3, size[0] // 16, size[1] // 16, 1))
+
+
+def test_a_logit_sees_its_patch_alone():
+    """Of 128×128, the far corners are outside the first logit's receptive field."""
+    model = Discriminator(WIDTH)
+    l, ab = discriminator_inputs(128, batch=1)
+    variables = drawn(model, l, ab)
+
+    @jax.jit
+    def logits(l, ab):
+        return model.apply(variables, l, ab)[0, ..., 0]
+
+    for change in ("l", "ab"):
+        moved_l, moved_ab = l.copy(), ab.copy()
+        (moved_l if change == "l" else moved_ab)[:, 96:, 96:] += 1
+        difference = np.abs(logits(moved_l, moved_ab) - logits(l, ab))
+        assert difference[-1, -1] > 0
+        np.testing.assert_array_equal(difference[:4, :4], 0)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_a_score_does_not_depend_on_the_other_images(train):
+    model = Discriminator(WIDTH)
+    l, ab = discriminator_inputs(batch=4)
+    variables = drawn(model, l, ab)
+
+    @jax.jit
+    def logits(l, ab):
+        return model.apply(variables, l, ab, train=train, mutable=["batch_stats"])[0]
+
+    together = logits(l, ab)
+    for i in range(4):
+        np.testing.assert_allclose(logits(l[i : i + 1], ab[i : i + 1])[0], together[i], atol=1e-5)
+
+
+def test_spectral_normalisation_brings_every_kernel_to_a_largest_singular_value_of_one():
+    """Of the kernel as it is used, and starting from one far from it."""
+    model = Discriminator(WIDTH)
+    l, ab = discriminator_inputs()
+    variables = drawn(model, l, ab)
+    params = jax.tree.map(lambda p: 5 * p, variables["params"])
+
+    @jax.jit
+    def step(batch_stats):
+        _, updated = model.apply(
+            {"params": params, "batch_stats": batch_stats}, l, ab, train=True, mutable="batch_stats"
+        )
+        return updated["batch_stats"]
+
+    batch_stats = variables["batch_stats"]
+    for _ in range(50):
+        batch_stats = step(batch_stats)
+    used = kernels_as_used(model, {"params": params, "batch_stats": batch_stats}, l, ab)
+    assert set(used) == {"conv0", "conv1", "conv2", "conv3", "logits"}
+    for name, kernel in used.items():
+        singular = np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]), compute_uv=False)
+        np.testing.assert_allclose(singular[0], 1, rtol=0.02, err_msg=name)
+
+
+def kernels_as_used(model, variables, l, ab):
+    """The kernels that reach the convolutions, by the names of the layers."""
+
+    @jax.jit
+    def run(variables):
+        used = {}
+
+        def note_kernel(next_fun, args, kwargs, context):
+            params = context.module.variables.get("params", {})
+            if "kernel" in params:
+                used[context.module.name] = params["kernel"]
+            return next_fun(*args, **kwargs)
+
+        with flax.linen.intercept_methods(note_kernel):
+            model.apply(variables, l, ab)
+        return used
+
+    return jax.tree.map(np.asarray, run(variables))
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_the_power_iteration_moves_in_training_alone(train):
+    model = Discriminator(WIDTH)
+    inputs = discriminator_inputs()
+    variables = drawn(model, *inputs)
+
+    @jax.jit
+    def updated(variables):
+        return model.apply(variables, *inputs, train=train, mutable=["batch_stats"])[1]
+
+    same = jax.tree.map(np.array_equal, updated(variables)["batch_stats"], variables["batch_stats"])
+    assert all(jax.tree.leaves(same)) is not train
+
+
+def test_without_spectral_normalisation_there_are_no_statistics():
+    variables = shapes(Discriminator(WIDTH, spectral_norm=False), *discriminator_inputs())
+    assert set(variables) == {"params"}
+
+
+def model_config(**changes):
+    return {
+        "name": "resnet",
+        "width": WIDTH,
+        "dtype": "float32",
+        "skip_connections": True,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("make", [ConfigDict, lambda d: types.SimpleNamespace(**d)])
+@pytest.mark.parametrize("name", sorted(models.GENERATORS))
+def test_a_generator_is_built_from_its_config(make, name):
+    config = make(model_config(name=name, dtype="bfloat16", skip_connections=False))
+    model = models.build_generator(config, axis_name="batch")
+    assert model == models.GENERATORS[name](
+        width=WIDTH, skip_connections=False, axis_name="batch", dtype=jnp.bfloat16
+    )
+
+
+def test_a_discriminator_is_built_from_its_config():
+    config = ConfigDict({"width": 0.5, "spectral_norm": False})
+    model = models.build_discriminator(config, "bfloat16")
+    assert model == Discriminator(width=0.5, spectral_norm=False, dtype=jnp.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "vgg"}, r"config\.model\.name='vgg': known are encoder_decoder, resnet$"),
+        ({"dtype": "float16"}, r"config\.model\.dtype='float16': known are float32, bfloat16$"),
+    ],
+)
+def test_an_unknown_name_or_dtype_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        models.build_generator(ConfigDict(model_config(**changes)))
+
+
+def test_an_unknown_dtype_of_the_discriminator_is_refused():
+    config = ConfigDict({"width": 1.0, "spectral_norm": True})
+    with pytest.raises(InputError, match="'half': known are float32, bfloat16"):
+        models.build_discriminator(config, "half")

@@ -1,0 +1,274 @@
+"""Checkpoints: what is saved comes back, and what does not fit is named."""
+
+import resource
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from colorjax.models.variables import check_like
+from colorjax.parallel import devices
+from colorjax.runs.checkpoint import Checkpoints, restore_generator
+from colorjax.terminal.errors import InputError
+from colorjax.training.state import create_train_state, net_state
+
+POSITION = {"next_index": 17, "nested": {"list": [1, 2], "text": "Zürich"}}
+
+
+def _variables(seed, features=3):
+    rng = np.random.default_rng(seed)
+    return {
+        "params": {
+            "conv": {"kernel": jnp.asarray(rng.normal(size=(2, features)), jnp.float32)},
+            "out": {"bias": jnp.asarray(rng.normal(size=features), jnp.float32)},
+        },
+        "batch_stats": {"bn": {"mean": jnp.asarray(rng.normal(size=features), jnp.float32)}},
+    }
+
+
+def _state(seed, discriminator=True):
+    """A state of which no two leaves are equal, as after some updates."""
+    optimizer = optax.adamw(1e-3)
+    d_net = net_state(_variables(seed + 1), optimizer) if discriminator else None
+    state = create_train_state(jax.random.key(seed), net_state(_variables(seed), optimizer), d_net)
+    rng = np.random.default_rng(seed)
+    # As if updated: moments and averages that differ from the initial ones.
+    state = jax.tree.map(lambda x: (x + rng.integers(1, 9)).astype(x.dtype), state)
+    return devices.replicate(state)
+
+
+def _assert_equal(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("discriminator", [False, True])
+def test_state_and_position_come_back_as_they_were_saved_on_all_devices(tmp_path, discriminator):
+    state = _state(1, discriminator)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.latest_step is None
+        checkpoints.save(7, state, POSITION)
+    like = _state(2, discriminator)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.latest_step == 7
+        _, restored, position = checkpoints.restore(like)
+    _assert_equal(restored, state)
+    assert position == POSITION
+    for x in jax.tree.leaves(restored):
+        assert len(x.sharding.device_set) == jax.local_device_count()
+
+
+def test_the_state_may_be_donated_once_save_returns(tmp_path):
+    state = _state(1)
+    expected = jax.device_get(state)
+    overwrite = jax.jit(lambda x: jax.tree.map(jnp.zeros_like, x), donate_argnums=0)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(1, state, POSITION)
+        jax.block_until_ready(overwrite(state))
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        _assert_equal(checkpoints.restore(_state(2))[1], expected)
+
+
+def test_the_newest_checkpoints_are_kept_and_the_newest_is_restored(tmp_path):
+    with Checkpoints(tmp_path / "checkpoints", max_to_keep=2) as checkpoints:
+        for step in (2, 4, 10):
+            checkpoints.save(step, _state(step), {"step": step})
+        assert checkpoints.latest_step == 10
+    names = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
+    assert names == ["10", "4"]
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        _, restored, position = checkpoints.restore(_state(0))
+    _assert_equal(restored, _state(10))
+    assert position == {"step": 10}
+
+
+def test_saving_a_step_again_changes_nothing(tmp_path):
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(3, _state(3), POSITION)
+        checkpoints.save(3, _state(4), {})
+        _, restored, position = checkpoints.restore(_state(0))
+    _assert_equal(restored, _state(3))
+    assert position == POSITION
+
+
+def test_a_checkpoint_that_a_killed_run_wrote_half_of_is_not_taken_for_one(tmp_path):
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(3, _state(3), POSITION)
+    half = tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp"
+    (half / "state").mkdir(parents=True)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.latest_step == 3
+        _assert_equal(checkpoints.restore(_state(0))[1], _state(3))
+        checkpoints.save(6, _state(6), POSITION)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.latest_step == 6
+
+
+def _two_checkpoints(folder):
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(3, _state(3), {"step": 3})
+        checkpoints.save(6, _state(6), {"step": 6})
+    return [path for path in sorted((folder / "6").rglob("*")) if path.is_file()]
+
+
+def _restored(folder):
+    notes = []
+    with Checkpoints(folder, note=notes.append) as checkpoints:
+        step, state, position = checkpoints.restore(_state(0))
+    _assert_equal(state, _state(step))
+    assert position == {"step": step}
+    return step, notes
+
+
+def _flip(path, rng):
+    data = bytearray(path.read_bytes())
+    data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+    path.write_bytes(data)
+
+
+def _truncate(path, rng):
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def _remove(path, rng):
+    path.unlink()
+
+
+def test_whatever_file_of_the_newest_checkpoint_is_damaged_the_one_before_is_used(tmp_path, capfd):
+    """Orbax would restore other numbers from some, and fill pages about others."""
+    files = _two_checkpoints(tmp_path / "sound")
+    assert len(files) > 8
+    rng = np.random.default_rng(0)
+    for number, file in enumerate(files):
+        name = file.relative_to(tmp_path / "sound")
+        for damage in (_flip, _truncate, _remove):
+            shutil.copytree(tmp_path / "sound", folder := tmp_path / f"{number}{damage.__name__}")
+            damage(folder / name, rng)
+            if name.name == "sha256.json" and damage is _remove:
+                assert _restored(folder) == (6, [])  # as an earlier version left it
+                continue
+            step, (note,) = _restored(folder)
+            assert step == 3
+            assert note.startswith("The checkpoint of step 6 is damaged (")
+            assert "\n" not in note
+            assert name.name in note or name.name == "sha256.json"
+            assert not (folder / "6").exists()
+            # The step can be saved again, and what was there is not lost.
+            assert (folder / "6.damaged").is_dir()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_if_all_checkpoints_are_damaged_nothing_is_made_of_them(tmp_path):
+    for file in [*_two_checkpoints(tmp_path), tmp_path / "3" / "position" / "metadata"]:
+        file.write_bytes(b"")
+    with (
+        Checkpoints(tmp_path, note=lambda line: None) as checkpoints,
+        pytest.raises(InputError, match=r"every checkpoint in .* is damaged; choose another"),
+    ):
+        checkpoints.restore(_state(0))
+
+
+# Of callbacks of TensorStore's into the event loop that orbax has closed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_is_noted_and_the_checkpoint_before_stays(tmp_path):
+    """As if it were full: no file may grow beyond what the small ones need."""
+    notes = []
+    with Checkpoints(tmp_path, note=notes.append) as checkpoints:
+        checkpoints.save(3, _state(3), {"step": 3})
+        checkpoints.wait()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+        try:
+            checkpoints.save(6, _state(6), {"step": 6})
+            checkpoints.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        (note,) = notes
+        assert note.startswith("Saving step 6 failed (")
+        assert note.endswith("training goes on, step 3 is kept.")
+        assert [path.name for path in tmp_path.iterdir()] == ["3"]
+        # With room again, it goes on as before.
+        checkpoints.save(9, _state(9), {"step": 9})
+    assert _restored(tmp_path) == (9, [])
+
+
+def test_the_best_checkpoint_and_a_chosen_one_are_kept_beside_the_newest(tmp_path):
+    figures = {1: 3.0, 2: 1.0, 3: 2.0, 5: 1.5}  # step 4 has none
+
+    def best(steps):
+        return min((step for step in steps if step in figures), key=figures.get, default=None)
+
+    left = []
+    with Checkpoints(tmp_path / "two", max_to_keep=1, best=best, keep=1) as checkpoints:
+        for step in range(1, 6):
+            checkpoints.save(step, _state(step), {"step": step})
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["1", "2", "5"]
+    with Checkpoints(tmp_path / "one", max_to_keep=1, best=best) as checkpoints:
+        for step in range(1, 6):
+            checkpoints.save(step, _state(step), {"step": step})
+            checkpoints.wait()
+            left.append(sorted(int(path.name) for path in (tmp_path / "one").iterdir()))
+    assert left == [[1], [2], [2, 3], [2, 4], [2, 5]]
+
+
+def test_a_damaged_run_is_no_start_for_another(tmp_path):
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(5, _state(1), POSITION)
+    (tmp_path / "checkpoints" / "5" / "state" / "_METADATA").write_text("{}")
+    with pytest.raises(InputError, match=r"checkpoints/5 is damaged \(state/_METADATA differs\)"):
+        restore_generator(tmp_path, _variables(0))
+
+
+@pytest.mark.parametrize("discriminator", [False, True])
+def test_the_generator_of_another_run_is_its_averages(tmp_path, discriminator):
+    state = _state(1, discriminator)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, _state(step, discriminator), POSITION)
+    restored = restore_generator(tmp_path, _variables(9))
+    _assert_equal(restored, jax.device_get(_state(2, discriminator).ema))
+    assert not np.array_equal(
+        restored["params"]["out"]["bias"], state.generator.params["out"]["bias"]
+    )
+
+
+def test_a_generator_of_another_shape_is_refused_with_both_shapes(tmp_path):
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(5, _state(1), POSITION)
+    with pytest.raises(InputError) as error:
+        restore_generator(tmp_path, _variables(0, features=4))
+    assert f"{tmp_path}, step 5: conv/kernel has shape (2, 3), this model wants (2, 4)" in str(
+        error.value
+    )
+
+
+def test_a_folder_without_a_checkpoint_is_refused_and_left_as_it_was(tmp_path):
+    with pytest.raises(InputError, match="is no run"):
+        restore_generator(tmp_path, _variables(0))
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(InputError, match="no checkpoint yet"):
+        restore_generator(tmp_path, _variables(0))
+    assert list(tmp_path.rglob("*")) == [tmp_path / "checkpoints"]
+
+
+def test_the_first_parameter_that_differs_is_named():
+    tree = {"a": np.zeros(2), "b": {"c": np.zeros((3, 1)), "d": np.zeros(())}}
+    check_like(tree, tree, "here")
+    for other, message in [
+        ({**tree, "a": np.zeros(5)}, r"here: a has shape \(5,\), this model wants \(2,\)"),
+        ({**tree, "a": np.zeros(5), "b": {}}, r"here: a has shape \(5,\)"),
+        (
+            {**tree, "b": {**tree["b"], "c": np.zeros((1, 3))}},
+            r"b/c has shape \(1, 3\), this model wants \(3, 1\)",
+        ),
+        ({**tree, "b": {"c": tree["b"]["c"]}}, r"b/d has shape none \(it is missing\).*\(\)"),
+        ({**tree, "z": np.zeros(1)}, r"z has shape \(1,\), this model wants no such parameter"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            check_like(other, tree, "here")

@@ -1,0 +1,49 @@
+"""The layers of the package: each imports only from those below it."""
+
+import ast
+from pathlib import Path
+
+import colorjax
+
+ROOT = Path(colorjax.__file__).parent
+FLOORS = (
+    {"lab", "damage", "terminal"},
+    {"files", "models", "parallel"},
+    {"images", "display"},
+    {"data", "runs", "evaluation"},
+    {"report", "colorize", "export"},
+    {"training", "serve"},
+    {"commands"},
+    {"main", "cli", "benchmark"},
+)
+FORBIDDEN = {
+    "data": {"models", "parallel"},
+    **{key: {"training", "evaluation", "data"} for key in ("colorize", "export", "serve")},
+    "evaluation": {"training", "report"},
+}
+
+
+def _floor(package):
+    return next(number for number, floor in enumerate(FLOORS) if package in floor)
+
+
+def _imported(path):
+    """The parts of colorjax that a file imports, at its top or in a function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        yield from (name.split(".")[1] for name in names if name.startswith("colorjax."))
+
+
+def test_a_package_imports_only_from_floors_below_its_own():
+    wrong = []
+    for path in sorted(ROOT.rglob("*.py")):
+        package = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        for other in _imported(path) if package != "__init__" else ():
+            allowed = other in (package, "__version__") or (
+                _floor(other) < _floor(package) and other not in FORBIDDEN.get(package, ())
+            )
+            if not allowed:
+                wrong.append(f"{path.relative_to(ROOT)} imports {other}")
+    assert not wrong

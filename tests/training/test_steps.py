@@ -1,0 +1,473 @@
+"""The steps on one device, beside what plain `jax.grad` and NumPy give."""
+
+from functools import partial
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import support
+import tiny
+from skimage import color, measure
+
+from colorjax.models.variables import init_variables
+from colorjax.parallel.devices import AXIS
+from colorjax.training import augment, steps
+from colorjax.training.losses import ADVERSARIAL, AdversarialLoss, adversarial_loss, regression_loss
+from colorjax.training.state import create_train_state, net_state
+
+# So that the difference of the parameters is the gradient.
+UNIT_SGD = optax.sgd(1.0)
+
+
+def compiled(step):
+    """The step for a batch [devices, N, ...], with all of its devices on one."""
+    return jax.jit(jax.vmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None)))
+
+
+def batch(images, devices=1):
+    return {"image": jnp.asarray(images).reshape(devices, -1, *images.shape[1:])}
+
+
+def normalized(images):
+    lab = color.rgb2lab(images).astype(np.float32)
+    return lab[..., :1] / 50 - 1, lab[..., 1:] / 110
+
+
+def applied(module, params, batch_stats, *inputs):
+    variables = {"params": params, "batch_stats": batch_stats}
+    return module.apply(variables, *inputs, train=True, mutable=["batch_stats"])
+
+
+@partial(jax.jit, static_argnames="name")
+def naive_gan(state, l, ab, name):
+    """Each side's loss on its own, with a pass of the generator of its own.
+
+    Returns:
+      The generator's gradients, the discriminator's, their new statistics, and what was computed.
+    """
+    adversarial, generator = ADVERSARIAL[name], tiny.Generator(axis_name=None)
+    g_net, d_net = state.generator, state.discriminator
+
+    def judge(d_params, ab):
+        return applied(tiny.Discriminator(), d_params, d_net.batch_stats, l, ab)
+
+    def g_loss(g_params):
+        fake, updated = applied(generator, g_params, g_net.batch_stats, l)
+        l1 = 3.0 * jnp.mean(jnp.abs(fake - ab))
+        value = adversarial.generator(judge(d_net.params, fake)[0])
+        return l1 + value, (l1, value, updated["batch_stats"])
+
+    def d_loss(d_params):
+        fake, _ = applied(generator, g_net.params, g_net.batch_stats, l)
+        logits_real, updated = judge(d_params, ab)
+        logits_fake, _ = judge(d_params, jax.lax.stop_gradient(fake))
+        value = adversarial.discriminator(logits_real, logits_fake)
+        return value, (value, logits_real, logits_fake, updated["batch_stats"])
+
+    g_grads, (l1, adversarial_value, g_stats) = jax.grad(g_loss, has_aux=True)(g_net.params)
+    d_grads, (d_value, real, fake, d_stats) = jax.grad(d_loss, has_aux=True)(d_net.params)
+    computed = {
+        "loss": l1,
+        "adversarial_loss": adversarial_value,
+        "discriminator_loss": d_value,
+        "logits_real": real,
+        "logits_fake": fake,
+    }
+    return g_grads, d_grads, g_stats, d_stats, computed
+
+
+def taken(before, after):
+    """The gradient that an SGD with a learning rate of 1 has subtracted."""
+    return jax.tree.map(jnp.subtract, before.params, after.params)
+
+
+def norm(tree):
+    return np.sqrt(sum(np.sum(np.square(leaf, dtype=np.float64)) for leaf in jax.tree.leaves(tree)))
+
+
+@pytest.mark.parametrize("name", sorted(ADVERSARIAL))
+def test_gan_step_takes_the_gradients_of_two_separate_losses_at_the_same_parameters(name):
+    images, state = tiny.images(8), tiny.state()
+    step = tiny.gan_step(
+        adversarial=adversarial_loss(name), optimizer=UNIT_SGD, discriminator_optimizer=UNIT_SGD
+    )
+    after, scalars = compiled(step)(state, batch(images))
+    g_grads, d_grads, g_stats, d_stats, expected = naive_gan(state, *normalized(images), name)
+    assert min(norm(g_grads), norm(d_grads)) > 1e-2
+    close = partial(chex.assert_trees_all_close, rtol=1e-3, atol=1e-5)
+    close(taken(state.generator, after.generator), g_grads)
+    close(taken(state.discriminator, after.discriminator), d_grads)
+    close(after.generator.batch_stats, g_stats)
+    close(after.discriminator.batch_stats, d_stats)
+    for scalar in ("loss", "adversarial_loss", "discriminator_loss"):
+        np.testing.assert_allclose(scalars[scalar], expected[scalar], rtol=1e-4)
+    np.testing.assert_allclose(scalars["grad_norm"], norm(g_grads), rtol=1e-3)
+    np.testing.assert_allclose(scalars["discriminator_grad_norm"], norm(d_grads), rtol=1e-3)
+    # Logits as good as zero would make accuracies a matter of rounding.
+    real, fake = np.asarray(expected["logits_real"]), np.asarray(expected["logits_fake"])
+    assert min(np.abs(real).min(), np.abs(fake).min()) > 1e-4
+    np.testing.assert_allclose(scalars["accuracy_real"], np.mean(real > 0), rtol=1e-6)
+    np.testing.assert_allclose(scalars["accuracy_fake"], np.mean(fake < 0), rtol=1e-6)
+    # The comparison means something: some of each are wrong.
+    assert 0 < np.mean(real > 0) < 1
+
+
+def test_judging_what_is_trained_on_gives_the_accuracies_of_the_gan_step():
+    """With statistics that have settled, and the draws of the same images at the same step."""
+
+    def darken(rngs, l):
+        return l * jax.vmap(jax.random.uniform)(rngs).reshape(-1, 1, 1, 1)
+
+    seen = {
+        "augment": partial(augment.translate_and_cut, max_shift=0.25, cut=0.5),
+        "damage": darken,
+    }
+    frozen = {"optimizer": tiny.FROZEN, "discriminator_optimizer": tiny.FROZEN}
+    images, state = tiny.images(8), tiny.state(**frozen)
+    # Damage differs from step to step, and with it what BatchNorm's averages settle at.
+    settle = compiled(tiny.gan_step(**frozen, augment=seen["augment"]))
+    for _ in range(100):
+        state, _ = settle(state, batch(images))
+    numbered = {"image": jnp.asarray(images), "number": jnp.arange(8)}
+    networks = {"generator": tiny.Generator(), "discriminator": tiny.Discriminator()}
+    judged = jax.jit(partial(steps.judge_step, **networks, augment=seen["augment"]))(
+        state, numbered
+    )
+    _, expected = settle(state, batch(images))
+    for key in ("accuracy_real", "accuracy_fake"):
+        assert judged[key].shape == (8,)
+        np.testing.assert_allclose(judged[key].mean(), expected[key], atol=1e-6)
+        assert 0 < expected[key] < 1
+    judge = jax.jit(partial(steps.judge_step, **networks, **seen))
+    darkened = judge(state, numbered)
+    # Of real images BatchNorm knows nothing.
+    _, expected = compiled(tiny.gan_step(**frozen, **seen))(state, batch(images))
+    np.testing.assert_allclose(
+        darkened["accuracy_real"].mean(), expected["accuracy_real"], atol=1e-6
+    )
+    assert abs(float(darkened["accuracy_real"].mean() - judged["accuracy_real"].mean())) > 0.01
+    backwards = judge(state, jax.tree.map(lambda x: x[::-1], numbered))
+    for key, values in backwards.items():
+        np.testing.assert_allclose(values[::-1], darkened[key], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["l1", "l2", "huber"])
+def test_regression_step_takes_the_gradient_of_its_loss(name):
+    images, state = tiny.images(8), tiny.state(discriminator=False)
+    loss = regression_loss(name, 0.1)
+    after, scalars = compiled(tiny.regression_step(optimizer=UNIT_SGD, loss=loss))(
+        state, batch(images)
+    )
+    l, ab = normalized(images)
+
+    @jax.jit
+    @partial(jax.value_and_grad, has_aux=True)
+    def expected(params):
+        generator = tiny.Generator(axis_name=None)
+        fake, updated = applied(generator, params, state.generator.batch_stats, l)
+        return loss(fake, ab), updated["batch_stats"]
+
+    (value, batch_stats), grads = expected(state.generator.params)
+    np.testing.assert_allclose(scalars["loss"], value, rtol=1e-4)
+    np.testing.assert_allclose(scalars["grad_norm"], norm(grads), rtol=1e-3)
+    close = partial(chex.assert_trees_all_close, rtol=1e-3, atol=1e-5)
+    close(taken(state.generator, after.generator), grads)
+    close(after.generator.batch_stats, batch_stats)
+
+
+def test_each_side_is_updated_by_its_own_optimizer_alone():
+    images, both = batch(tiny.images(8)), tiny.state()
+    after, _ = compiled(tiny.gan_step())(both, images)
+
+    start = tiny.state(optimizer=tiny.FROZEN)
+    frozen, _ = compiled(tiny.gan_step(optimizer=tiny.FROZEN))(start, images)
+    chex.assert_trees_all_equal(frozen.generator.params, start.generator.params)
+    chex.assert_trees_all_close(frozen.discriminator, after.discriminator, atol=1e-6)
+    assert norm(taken(start.discriminator, frozen.discriminator)) > 1e-3
+
+    start = tiny.state(discriminator_optimizer=tiny.FROZEN)
+    step = tiny.gan_step(discriminator_optimizer=tiny.FROZEN)
+    frozen, _ = compiled(step)(start, images)
+    chex.assert_trees_all_equal(frozen.discriminator.params, start.discriminator.params)
+    chex.assert_trees_all_close(frozen.generator, after.generator, atol=1e-6)
+    assert norm(taken(start.generator, frozen.generator)) > 1e-3
+
+
+def test_a_regression_step_leaves_the_discriminator_alone():
+    adam = optax.adam(1e-3)
+    state = tiny.state(discriminator_optimizer=adam)
+    after, _ = compiled(tiny.regression_step())(state, batch(tiny.images(8)))
+    chex.assert_trees_all_equal(after.discriminator, state.discriminator)
+    assert norm(taken(state.generator, after.generator)) > 1e-3
+    alone, _ = compiled(tiny.regression_step())(
+        tiny.state(discriminator=False), batch(tiny.images(8))
+    )
+    assert alone.discriminator is None
+    chex.assert_trees_all_close(alone.generator, after.generator, atol=1e-6)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.5, 0.999])
+def test_averages_are_the_weighted_sum_of_all_that_was_with_a_decay_that_grows(ema_decay):
+    """With decay min(ema_decay, (1 + t) / (10 + t)): 0.5 is reached at t = 8."""
+    step, state = compiled(tiny.regression_step(ema_decay=ema_decay)), tiny.state(False)
+    history = [state]
+    for seed in range(12):
+        state, _ = step(state, batch(tiny.images(4, seed)))
+        history.append(state)
+    decays = [min(ema_decay, (1 + t) / (10 + t)) for t in range(12)]
+    # What was after update t, and still is after all the later ones; the first is the start.
+    kept = [1.0 - d for d in [0.0, *decays]]
+    kept[0] = 1.0
+    weights = [w * np.prod(decays[t:]) for t, w in enumerate(kept)]
+    np.testing.assert_allclose(sum(weights), 1)
+
+    def weighted_sum(*leaves):
+        terms = [w * np.asarray(leaf, np.float64) for w, leaf in zip(weights, leaves, strict=True)]
+        return sum(terms).astype(np.float32)
+
+    for kind in ("params", "batch_stats"):
+        values = [getattr(past.generator, kind) for past in history]
+        chex.assert_trees_all_close(
+            state.ema[kind], jax.tree.map(weighted_sum, *values), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_the_averages_start_at_the_initial_values_and_soon_forget_them():
+    state = tiny.state(False)
+    chex.assert_trees_all_equal(state.ema["params"], state.generator.params)
+    step = compiled(tiny.regression_step(ema_decay=0.999))
+    after, _ = step(state, batch(tiny.images(8)))
+    moved = jax.tree.map(jnp.subtract, after.ema["params"], state.ema["params"])
+    all_the_way = jax.tree.map(jnp.subtract, after.generator.params, state.generator.params)
+    chex.assert_trees_all_close(moved, jax.tree.map(lambda x: 0.9 * x, all_the_way), atol=1e-6)
+
+
+SHIFT_AND_CUT = partial(augment.translate_and_cut, max_shift=0.125, cut=0.25)
+
+
+def test_a_step_draws_from_the_constant_key_and_its_number():
+    step, images = compiled(tiny.gan_step(augment=SHIFT_AND_CUT)), batch(tiny.images(8))
+    state = tiny.state()
+    after, scalars = step(state, images)
+    again, scalars_again = step(state, images)
+    chex.assert_trees_all_equal((after, scalars), (again, scalars_again))
+    np.testing.assert_array_equal(after.rng, state.rng)
+    assert after.step == 1
+    assert after.step.dtype == jnp.int32
+    for other in (state.replace(step=state.step + 1), state.replace(rng=jax.random.PRNGKey(7))):
+        _, other_scalars = step(other, images)
+        assert other_scalars["discriminator_loss"] != scalars["discriminator_loss"]
+
+
+def test_every_image_and_side_and_step_draws_anew():
+    """All images are the same: only their draws differ."""
+    drawn = []
+
+    def noted(rngs, images):
+        values = jax.vmap(jax.random.normal)(rngs)
+        jax.debug.callback(lambda x: drawn.extend(np.ravel(x).tolist()), values)
+        return images
+
+    step, state = compiled(tiny.gan_step(augment=noted)), tiny.state()
+    images = batch(np.tile(tiny.images(1), (16, 1, 1, 1)), devices=8)
+    for _ in range(2):
+        state, _ = step(state, images)
+    jax.block_until_ready(state)
+    jax.effects_barrier()
+    assert len(drawn) == 2 * 2 * 16
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_real_and_fake_are_judged_as_augmented():
+    """Blanked out they get logits of 0, and nothing of the verdict reaches the generator."""
+    step = tiny.gan_step(
+        augment=lambda rng, images: 0 * images, loss=lambda ab, ab_true: 0 * jnp.mean(ab)
+    )
+    _, scalars = compiled(step)(tiny.state(), batch(tiny.images(8)))
+    assert scalars["grad_norm"] == 0
+    np.testing.assert_allclose(scalars["adversarial_loss"], np.log(2), rtol=1e-5)
+    np.testing.assert_allclose(scalars["discriminator_loss"], 2 * np.log(2), rtol=1e-5)
+
+
+class Scores(nn.Module):
+    """A discriminator whose logits are the painted a* of each pixel."""
+
+    @nn.compact
+    def __call__(self, l, ab, train=False):
+        return self.param("scale", nn.initializers.ones, ()) * ab[..., :1]
+
+
+@pytest.mark.parametrize("name", sorted(ADVERSARIAL))
+def test_a_generator_s_step_raises_the_logits_of_what_it_paints(name):
+    state = tiny.state()
+    scale = {"scale": jnp.ones(())}
+    d_net = state.discriminator.replace(params=scale, batch_stats={})
+    state = state.replace(discriminator=d_net.replace(opt_state=tiny.FROZEN.init(scale)))
+    step = compiled(
+        tiny.gan_step(
+            discriminator=Scores(),
+            discriminator_optimizer=tiny.FROZEN,
+            optimizer=optax.sgd(0.05),
+            loss=lambda ab, ab_true: 0.0 * jnp.mean(ab),
+            # The mean logit of the fakes takes the place of a loss that nothing is updated by.
+            adversarial=AdversarialLoss(
+                lambda real, fake: jnp.mean(fake), adversarial_loss(name).generator
+            ),
+        )
+    )
+    means = []
+    for _ in range(4):
+        state, scalars = step(state, batch(tiny.images(8)))
+        means.append(float(scalars["discriminator_loss"]))
+    assert np.all(np.diff(means) > 1e-4)
+
+
+def test_a_model_predicts_in_lab_units_with_its_running_statistics():
+    state = tiny.state(False).generator
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    generator = tiny.Generator(axis_name=None)
+    l = 50 * (normalized(tiny.images(4))[0] + 1)
+    predicted = steps.model_predictor(generator)(variables, l)
+    np.testing.assert_allclose(predicted, 110 * generator.apply(variables, l / 50 - 1), rtol=1e-5)
+    alone = steps.model_predictor(generator)(variables, l[:1])
+    np.testing.assert_allclose(predicted[:1], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_damage_is_done_to_what_is_seen_and_not_to_what_is_to_be_learnt():
+    """A step with inverted L is a plain step on images of inverted L."""
+    images = tiny.images(8)
+    state = tiny.state(discriminator=False)
+    keys = []
+
+    def invert(rngs, l):
+        keys.append(rngs)
+        return 100.0 - l
+
+    damaged, _ = compiled(tiny.regression_step(optimizer=UNIT_SGD, damage=invert))(
+        state, batch(images)
+    )
+    l, ab = normalized(images)
+
+    def loss(params):
+        prediction, _ = applied(
+            tiny.Generator(axis_name=None), params, state.generator.batch_stats, -l
+        )
+        return jnp.mean((prediction - ab) ** 2)
+
+    grads = jax.grad(loss)(state.generator.params)
+    expected = jax.tree.map(jnp.subtract, state.generator.params, grads)
+    chex.assert_trees_all_close(damaged.generator.params, expected, atol=2e-5)
+    assert len(keys) == 1
+
+
+def test_damage_differs_by_step_and_image_and_both_networks_see_it():
+    seen = []
+
+    def record(rngs, l):
+        jax.debug.callback(
+            lambda keys: seen.extend(map(tuple, keys.tolist())), jax.random.key_data(rngs)
+        )
+        return l * 0.5
+
+    step = compiled(tiny.gan_step(damage=record))
+    plain = compiled(tiny.gan_step())
+    state, images = tiny.state(), batch(tiny.images(8), devices=2)
+    first, metrics = step(state, images)
+    step(first, images)
+    jax.effects_barrier()
+    assert len(seen) == len(set(seen)) == 16
+    _, undamaged = plain(state, images)
+    assert float(abs(metrics["discriminator_loss"] - undamaged["discriminator_loss"])) > 1e-6
+
+
+@pytest.mark.parametrize(("kind", "value"), [("regression", jnp.inf), ("gan", jnp.nan)])
+def test_a_step_that_is_not_finite_updates_nothing_nor_do_those_after_it(kind, value):
+    step = {"regression": tiny.regression_step, "gan": tiny.gan_step}[kind]
+    loss = step().keywords["loss"]
+    good = compiled(step(optimizer=optax.adam(1e-3)))
+    bad = compiled(
+        step(optimizer=optax.adam(1e-3), loss=lambda ab, ab_true: value * loss(ab, ab_true))
+    )
+    images = batch(tiny.images(8))
+    state, _ = good(tiny.state(kind == "gan", optimizer=optax.adam(1e-3)), images)
+    assert state.step == 1
+    halted, bad_scalars = bad(state, images)
+    assert not np.isfinite(bad_scalars["loss"])
+    assert halted.step == ~1
+    again, _ = bad(halted, images)
+    for later in (halted, again, good(again, images)[0]):
+        assert later.step == ~1
+        chex.assert_trees_all_equal(later.replace(step=state.step), state)
+    # Put right, it goes on as if nothing had been.
+    expected, _ = good(state, images)
+    chex.assert_trees_all_equal(good(halted.replace(step=~halted.step), images)[0], expected)
+    assert norm(taken(state.generator, expected.generator)) > 1e-4
+
+
+class Plain(nn.Module):
+    """A generator without BatchNorm."""
+
+    @nn.compact
+    def __call__(self, l, train=False):
+        x = nn.relu(nn.Conv(6, (5, 5), strides=2)(l))
+        return 0.3 * nn.ConvTranspose(2, (4, 4), strides=(2, 2))(x)
+
+
+def _accumulating(kind, generator, count, devices=1):
+    optimizers = {"optimizer": optax.adam(1e-3)}
+    if kind == "gan":
+        optimizers |= {"discriminator_optimizer": UNIT_SGD, "augment": SHIFT_AND_CUT}
+    step = {"regression": tiny.regression_step, "gan": tiny.gan_step}[kind](
+        generator=generator, accumulate_steps=count, **optimizers
+    )
+    variables = init_variables(generator, jax.random.key(3), 1, image_size=32)
+    state = tiny.state(kind == "gan", discriminator_optimizer=UNIT_SGD, dtype=np.float64)
+    net = net_state(jax.tree.map(lambda x: jnp.array(x, np.float64), variables), optax.adam(1e-3))
+    state = create_train_state(jax.random.key(0), net, state.discriminator)
+    for seed in range(2):
+        state, scalars = compiled(step)(state, batch(tiny.images(16, seed), devices))
+    return jax.device_get((state, scalars))
+
+
+@pytest.mark.parametrize("kind", ["regression", "gan"])
+def test_a_batch_in_parts_equals_the_whole_without_batch_norm(kind):
+    """Two updates with Adam, spectral normalisation, and each image's own augmentation."""
+    with jax.enable_x64(True), support.quick_compilation():
+        whole = _accumulating(kind, Plain(), 1)
+        parts = _accumulating(kind, Plain(), 4, devices=2)
+    chex.assert_trees_all_close(parts, whole, rtol=1e-5, atol=1e-9)
+
+
+def test_batch_norm_normalises_each_part_by_itself():
+    """As that of the parts one after the other: gradients at the same parameters, averaged."""
+    images, state = tiny.images(16), tiny.state(False, optimizer=UNIT_SGD)
+    step = compiled(tiny.regression_step(optimizer=UNIT_SGD, accumulate_steps=2))
+    after, scalars = step(state, batch(images))
+    single, grads, losses = compiled(tiny.regression_step(optimizer=UNIT_SGD)), [], []
+    moved = state
+    for part in (images[:8], images[8:]):
+        one, values = single(moved, batch(part))
+        grads.append(taken(moved.generator, one.generator))
+        losses.append(values["loss"])
+        statistics = one.generator.batch_stats
+        moved = moved.replace(generator=moved.generator.replace(batch_stats=statistics))
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, *grads)
+    chex.assert_trees_all_close(taken(state.generator, after.generator), mean, atol=1e-6)
+    chex.assert_trees_all_close(after.generator.batch_stats, statistics, atol=1e-6)
+    np.testing.assert_allclose(scalars["loss"], np.mean(losses), rtol=1e-5)
+
+
+def test_a_step_at_half_the_size_is_one_on_images_of_block_means():
+    """Of scikit-image's, rounded to 8 bits."""
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+    means = measure.block_reduce(images.astype(np.float64), (1, 2, 2, 1), np.mean)
+    smaller = np.round(means).astype(np.uint8)
+    got = compiled(steps.at_half_size(tiny.gan_step()))(tiny.state(), batch(images))
+    expected = compiled(tiny.gan_step())(tiny.state(), batch(smaller))
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
+    _, whole = compiled(tiny.gan_step())(tiny.state(), batch(images))
+    assert abs(whole["loss"] - got[1]["loss"]) > 1e-3
