@@ -166,14 +166,14 @@ def damage(
     return jax.vmap(one)(rngs, l)
 
 
-def damage_evaluated(l: jax.Array, numbers: jax.Array, strength: float, seed: int = 0) -> jax.Array:
+def damage_evaluated(l: jax.Array, indices: jax.Array, strength: float, seed: int = 0) -> jax.Array:
     """Damages the images of an evaluation: the same for the same image, whatever the batches.
 
     With all of EVALUATED, as `damage` does with EVALUATED_PROBABILITY.
 
     Args:
       l: [N, H, W, 1] L in [0, 100].
-      numbers: [N] integers: which image of the data set each is.
+      indices: [N] integers: which image of the data set each is.
       strength: the largest of each damage, in [0, 1].
       seed: another one gives other damages.
 
@@ -181,7 +181,7 @@ def damage_evaluated(l: jax.Array, numbers: jax.Array, strength: float, seed: in
       [N, H, W, 1] in [0, 100]. At another size of the same images the draws are the same; but the
       noise of grain is of other pixels, and a JPEG's blocks are always of 8 × 8.
     """
-    rngs = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(numbers)
+    rngs = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(indices)
     return damage(rngs, l, dict.fromkeys(EVALUATED, strength), EVALUATED_PROBABILITY)
 
 

@@ -1,7 +1,7 @@
 """Between sRGB and CIE Lab (D65, 2° observer) in jnp: batched, jit-able, differentiable.
 
 Constants and formulas are those of scikit-image's `rgb2lab` and `lab2rgb` (IEC 61966-2-1:1999 for
-sRGB, CIE 15 for Lab), so that figures compare with those computed by it.
+sRGB, CIE 15 for Lab), so that metrics compare with those computed by it.
 
 Every curve here is a power above a knee and a line below it. Each power is taken of `where(above,
 x, 1)`, never of an argument outside its branch: the gradient of the branch not taken would be

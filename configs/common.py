@@ -47,7 +47,7 @@ def get(dataset: str) -> ConfigDict:
     # Processes that decode; 0 is threads of this one, -1 chooses by the number of CPUs.
     config.dataset.workers = 0 if short else -1
 
-    # What old photographs have suffered, done to the L that training sees; figures are without.
+    # What old photographs have suffered, done to the L that training sees; metrics are without.
     # Each is the largest strength in [0, 1]; 0 is none (a sheet: colorjax damages --output FILE).
     # Light in the long recipes; in a short one there is no time to learn what to make of it.
     config.damage = ConfigDict()
@@ -103,7 +103,7 @@ def get(dataset: str) -> ConfigDict:
     config.checkpoint_every = 120 if short else 2_000
     # Older checkpoints are removed.
     config.checkpoints_to_keep = 3
-    # But the one whose validation figure of this name is the lowest; empty: no such exception.
+    # But the one whose validation metric of this name is the lowest; empty: no such exception.
     config.best_checkpoint = "mse"
     # And that of this update, for another run to start from; 0: no such exception.
     config.keep_checkpoint = 0

@@ -182,7 +182,7 @@ def test_help_lists_the_flags_and_is_no_error(tmp_path):
 
 
 def test_a_run_by_the_command_says_where_its_report_is(tmp_path):
-    """The same arguments as the run that this process trained: it gives the same figures."""
+    """The same arguments as the run that this process trained: it gives the same metrics."""
     workdir = support.copy_until(support.trained("cnn"), 4, tmp_path / "run")
     status, out, err, _ = _main(tmp_path, "--workdir=run", *support.flags("cnn"))
     assert status == 0, err

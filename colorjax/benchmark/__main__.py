@@ -14,7 +14,7 @@ from typing import Any
 from colorjax.terminal.arguments import Parser
 from colorjax.terminal.errors import InputError, exit_status
 
-# A name, and a function of the parsed options that gives rows of figures.
+# A name, and a function of the parsed options that gives rows of metrics.
 Row = Mapping[str, Any]
 
 
@@ -29,7 +29,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True, metavar="WHAT")
     for add in COMMANDS:
         command = add(commands)
-        command.add_argument("--output", metavar="FILE", help="write the figures as JSON, too")
+        command.add_argument("--output", metavar="FILE", help="write the metrics as JSON, too")
     options = parser.parse_args(arguments)
     rows, about = options.measure(options)
     print(table(rows))

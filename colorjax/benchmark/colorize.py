@@ -46,13 +46,13 @@ def measure(model: str, images: int, side: int, rounds: int) -> tuple[list[Row],
         colorize_files(jobs[:8], colorizer)  # compiles
         photos = [read_photo(file) for file in files]
         rgb = [photo.rgb for photo in photos]
-        lines = colorizer._lines(rgb)
+        lines = colorizer._coefficients(rgb)
         target = Path(folder) / "target.jpg"
         parts: dict[str, Callable[[], Any]] = {
             PILLOW: lambda: _each(files, lambda file: _pillow(file, target)),
             "read": lambda: [read_photo(file) for file in files],
             "find faces": lambda: in_threads(faces.face_crops, rgb),
-            "find faces, model, lines": lambda: colorizer._lines(rgb),
+            "find faces, model, lines": lambda: colorizer._coefficients(rgb),
             "full size": lambda: in_threads(colorizer._full_size, rgb, lines),
             "write": lambda: _each(photos, lambda photo: write_photo(target, photo)),
             "the whole folder": lambda: colorize_files(jobs, colorizer),

@@ -1,4 +1,4 @@
-"""The models once more, in PyTorch: what ours are compared with, in figures and in speed.
+"""The models once more, in PyTorch: what ours are compared with, in metrics and in speed.
 
 Layers have the names of ours, those of ResNet-50 torchvision's. Needs PyTorch, which nothing else
 here does.

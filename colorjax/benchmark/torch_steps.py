@@ -154,7 +154,7 @@ class TorchTrainer:
 
 
 class TorchTimed:
-    """What `contenders.Trainer` tells of ours, its first step done."""
+    """What `candidates.Trainer` tells of ours, its first step done."""
 
     def __init__(self, config: ConfigDict, compiled: bool):
         self._trainer = TorchTrainer(config, compiled)

@@ -23,7 +23,7 @@ from colorjax.models.variables import model_predictor
 from colorjax.parallel import devices
 from colorjax.training.check_config import check_config
 from colorjax.training.inflight import InFlight
-from colorjax.training.setup import build_run
+from colorjax.training.setup import build_plan
 
 LAB_SHAPE = (64, 128, 128, 3)
 PRODUCTS = 10
@@ -110,7 +110,7 @@ class Trainer:
         jax.config.update("jax_compilation_cache_dir", cache)
         check_config(config)
         self._config = config
-        self._run, self._state = build_run(config)
+        self._run, self._state = build_plan(config)
         self._step = self._run.adversarial_step or self._run.pretrain_step
         shape = config.batch_size, config.image_size, config.image_size, 3
         self._kept = devices.shard({"image": random_images(*shape)})

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from colorjax.colorize import faces, full_size
-from colorjax.colorize.full_size import color_by_lines
+from colorjax.colorize.full_size import apply_coefficients
 from colorjax.images.decode import num_cores
 from colorjax.images.photo import to_bytes
 from colorjax.lab import rgb_to_lab
@@ -120,11 +120,11 @@ class Colorizer:
         return [_like(one, array) for one, array in zip(image, coloured, strict=True)]
 
     def _colorize(self, pictures: Sequence[np.ndarray], saturation: float) -> list[np.ndarray]:
-        lines = [saturation * line for line in self._lines(pictures)]
-        return in_threads(self._full_size, pictures, lines)
+        coefficients = [saturation * coefficient for coefficient in self._coefficients(pictures)]
+        return in_threads(self._full_size, pictures, coefficients)
 
-    def _lines(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """For each picture how a*b* follow L, as `upsampling.fit_lines`."""
+    def _coefficients(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """For each picture how a*b* follow L, as `upsampling.fit_coefficients`."""
         crops = in_threads(lambda rgb: faces.face_crops(_shown(rgb)), pictures)
         whole = self._see([_resized(rgb, self._image_size) for rgb in pictures])
         zooms = [
@@ -133,12 +133,12 @@ class Colorizer:
             if found
         ]
         zoomed = iter(self._see(zooms))
-        lines = []
+        coefficients = []
         for rgb, lab, found in zip(pictures, whole, crops, strict=True):
             if found:
                 lab = _mixed(lab, next(zoomed), found, rgb.shape[:2])
-            lines.append(full_size.fit_lines(lab[..., 0].copy(), lab[..., 1:].copy()))
-        return lines
+            coefficients.append(full_size.fit_coefficients(lab[..., 0].copy(), lab[..., 1:].copy()))
+        return coefficients
 
     def _see(self, views: Sequence[np.ndarray]) -> list[np.ndarray]:
         """L, a*, b* [h, w, 3] of views [h, w, 3], by batches of those padded to one size."""
@@ -158,37 +158,37 @@ class Colorizer:
                     labs[number] = lab[: views[number].shape[0], : views[number].shape[1]]
         return [labs[number] for number in range(len(views))]
 
-    def _full_size(self, rgb: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    def _full_size(self, rgb: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """Colours all pixels, some rows at a time: a picture may fill most of the memory."""
         coloured = np.empty((*rgb.shape[:2], 3), rgb.dtype)
         height, width = rgb.shape[:2]
         rows = max(1, CHUNK // width)
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
-            guide = full_size.interpolate_rows(lines, (height, width), top, bottom)
+            guide = full_size.interpolate_rows(coefficients, (height, width), top, bottom)
             coloured[top:bottom] = self._recolored(rgb[top:bottom], guide)
         return coloured
 
-    def _recolored(self, rgb: np.ndarray, lines: np.ndarray) -> np.ndarray:
-        """[h, w, 3] of pixels [h, w, 1 or 3] and lines [h, w, 4]."""
-        pixels, guide = rgb.reshape(-1, rgb.shape[-1]), lines.reshape(-1, 4)
-        coloured, fits = self._by_lines(pixels, guide, clip=False)
+    def _recolored(self, rgb: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        """[h, w, 3] of pixels [h, w, 1 or 3] and coefficients [h, w, 4]."""
+        pixels, guide = rgb.reshape(-1, rgb.shape[-1]), coefficients.reshape(-1, 4)
+        coloured, fits = self._by_coefficients(pixels, guide, clip=False)
         outside = np.flatnonzero(~fits)
         if outside.size:
-            coloured[outside], _ = self._by_lines(pixels[outside], guide[outside], clip=True)
+            coloured[outside], _ = self._by_coefficients(pixels[outside], guide[outside], clip=True)
         return coloured.reshape(*rgb.shape[:2], 3)
 
-    def _by_lines(
-        self, pixels: np.ndarray, lines: np.ndarray, clip: bool
+    def _by_coefficients(
+        self, pixels: np.ndarray, coefficients: np.ndarray, clip: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `color_by_lines`; by chunks of a power of two, so that little is compiled."""
+        """See `apply_coefficients`; by chunks of a power of two, so that little is compiled."""
         coloured, fits = np.empty((len(pixels), 3), pixels.dtype), np.empty(len(pixels), bool)
         size = min(CHUNK, max(CHUNK >> 6, 1 << (len(pixels) - 1).bit_length()))
         for start in range(0, len(pixels), size):
             some = slice(start, start + size)
             padding = ((0, size - len(pixels[some])), (0, 0))
-            chunk = np.pad(pixels[some], padding), np.pad(lines[some], padding)
-            found = color_by_lines(*jax.device_put(chunk, self._device), clip=clip)
+            chunk = np.pad(pixels[some], padding), np.pad(coefficients[some], padding)
+            found = apply_coefficients(*jax.device_put(chunk, self._device), clip=clip)
             for whole, part in zip((coloured, fits), found, strict=True):
                 whole[some] = np.asarray(part)[: len(whole[some])]
         return coloured, fits

@@ -14,14 +14,15 @@ from colorjax.lab import clip_chroma, fits_srgb, lab_to_rgb, lightness
 EPSILON = 16.0
 
 
-def fit_lines(l: np.ndarray, ab: np.ndarray) -> np.ndarray:
-    """Fits a line to how a* and b* change with L around each pixel: a*b* = slope · L + intercept.
+def fit_coefficients(l: np.ndarray, ab: np.ndarray) -> np.ndarray:
+    """Fits a local linear model of a* and b* in L around each pixel: a*b* = slope · L + intercept.
 
-    Interpolated over a larger picture and put to its L, the lines give a*b* that change where L
-    does, as a guided filter (He et al. 2010; He and Sun 2015 for the small maps): colour stays
-    within contours. Unlike there each line runs through its own pixel's colour, which keeps
-    colours that L does not explain: with a*b* of photographs averaged over 4×4 pixels the error
-    is 0.4 to 0.8 of bilinear interpolation's, the filter's own 0.8 to 1.3.
+    Interpolated to a larger picture and applied to its L, the coefficients give a*b* that change
+    where L does, as in a guided filter (He et al. 2010; He and Sun 2015 for the small maps), so
+    colours stay within contours. Unlike there, each model passes through the colour of its own
+    pixel, which keeps colours that L does not explain: for a*b* of photographs averaged over 4×4
+    pixels the error is 0.4 to 0.8 of that of bilinear interpolation; the guided filter's is 0.8 to
+    1.3.
 
     Args:
       l: [h, w] float32 in [0, 100].
@@ -63,12 +64,14 @@ def interpolate_rows(maps: np.ndarray, shape: tuple[int, int], top: int, bottom:
 
 
 @partial(jax.jit, static_argnames="clip")
-def color_by_lines(pixels: jax.Array, lines: jax.Array, clip: bool) -> tuple[jax.Array, jax.Array]:
-    """Gives pixels the colours that their lines say belong to their lightness.
+def apply_coefficients(
+    pixels: jax.Array, coefficients: jax.Array, clip: bool
+) -> tuple[jax.Array, jax.Array]:
+    """Gives pixels the colours that their coefficients say belong to their lightness.
 
     Args:
       pixels: [n, 1 or 3] uint8 or uint16 sRGB, of which only the lightness is used.
-      lines: [n, 4]: a*b* = lines[:, :2] · L + lines[:, 2:].
+      coefficients: [n, 4]: a*b* = coefficients[:, :2] · L + coefficients[:, 2:].
       clip: whether colours that sRGB cannot show lose chroma until they fit. That costs as much as
         all the rest, for a few pixels.
 
@@ -77,6 +80,6 @@ def color_by_lines(pixels: jax.Array, lines: jax.Array, clip: bool) -> tuple[jax
     """
     levels = int(jnp.iinfo(pixels.dtype).max)
     l = lightness(pixels)
-    lab = jnp.concatenate([l, lines[:, :2] * l + lines[:, 2:]], axis=-1)
+    lab = jnp.concatenate([l, coefficients[:, :2] * l + coefficients[:, 2:]], axis=-1)
     fits = fits_srgb(lab, levels)
     return quantized(lab_to_rgb(clip_chroma(lab, levels) if clip else lab), pixels.dtype), fits

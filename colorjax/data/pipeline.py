@@ -199,7 +199,7 @@ def eval_batches(
       num_threads: threads that read and decode; by default one per CPU, 16 at most.
 
     Returns:
-      An iterator of {"image": [b, image_size, image_size, 3] uint8, "mask": [b] bool, "number":
+      An iterator of {"image": [b, image_size, image_size, 3] uint8, "mask": [b] bool, "index":
       [b] int32}, with b = batch_size // process_count. The mask is False where the last batch is
       padded with black images; the number is the image's in the source.
 
@@ -218,7 +218,7 @@ def eval_batches(
         return {
             "image": image,
             "mask": np.array(index < count),
-            "number": np.array(index, np.int32),
+            "index": np.array(index, np.int32),
         }
 
     return iter(

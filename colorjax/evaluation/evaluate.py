@@ -32,7 +32,7 @@ Batches = Iterable[Mapping[str, np.ndarray]]
 BatchesOf = Callable[[int], Batches]
 
 
-class Contender(NamedTuple):
+class Candidate(NamedTuple):
     """What is evaluated under one name.
 
     Attributes:
@@ -55,43 +55,43 @@ class Contender(NamedTuple):
 
 
 def score(
-    contenders: Sequence[Contender],
+    candidates: Sequence[Candidate],
     batches_of: BatchesOf,
     advance: Callable[[int], None] = lambda images: None,
     image_size: int = 0,
 ) -> Scores:
-    """Evaluates contenders on the same images.
+    """Evaluates candidates on the same images.
 
     Args:
-      contenders: each predicts at its own size. One network under several names runs once.
+      candidates: each predicts at its own size. One network under several names runs once.
       batches_of: {"image": [N, H, W, 3] uint8 sRGB, "mask": [N] bool, False where padded}, and
-        "number": [N], of the images in their data set, for those that see damaged L.
+        "index": [N], of the images in their data set, for those that see damaged L.
       advance: told how many images are done.
       image_size: at which they are compared, in pixels; at least the largest of theirs.
     """
     # JAX sorts the keys of dicts.
-    scores = collect(_scored(contenders, batches_of, advance, image_size))
-    scores = scores.chosen(c.name for c in contenders)
-    for c in contenders:
+    scores = collect(_scored(candidates, batches_of, advance, image_size))
+    scores = scores.chosen(c.name for c in candidates)
+    for c in candidates:
         if c.saturations:
             scores.sums[c.name]["saturations"] = np.array(c.saturations)
     return scores
 
 
 def _scored(
-    contenders: Sequence[Contender],
+    candidates: Sequence[Candidate],
     batches_of: BatchesOf,
     advance: Callable[[int], None],
     image_size: int,
 ) -> Iterator[dict[str, Any]]:
-    sizes = sorted({contender.image_size for contender in contenders})
+    sizes = sorted({candidate.image_size for candidate in candidates})
     if image_size > sizes[-1]:
         sizes.append(image_size)
-    figures, saturation = _compiled(eval_steps.figures_step), _compiled(eval_steps.saturation_step)
+    metrics, saturation = _compiled(eval_steps.metrics_step), _compiled(eval_steps.saturation_step)
     # Placed once: each of these would be sent to the devices for every batch.
     factors = {
         c.name: devices.replicate((jnp.float32(c.factor), jnp.asarray(c.saturations, jnp.float32)))
-        for c in contenders
+        for c in candidates
     }
     # jax 0.10's pmap misreads its in_axes where an argument has no arrays.
     nothing = devices.replicate(jnp.zeros(()))
@@ -101,7 +101,7 @@ def _scored(
         values: dict[str, Any] = {TRUTH: _compiled(_truth_step)(nothing, truth)}
         l: dict[Any, jax.Array] = {}
         predicted: dict[Any, jax.Array] = {}
-        for c in contenders:
+        for c in candidates:
             view = (c.image_size, c.damage)
             if view not in l:
                 l[view] = _compiled_view(c.damage)(nothing, images[c.image_size])
@@ -109,7 +109,7 @@ def _scored(
             if network not in predicted:
                 predicted[network] = _compiled(c.predict)(c.variables, l[view])
             batch = {"image": truth["image"], "ab": predicted[network]}
-            values[c.name] = figures(factors[c.name][0], batch)
+            values[c.name] = metrics(factors[c.name][0], batch)
             if c.saturations:
                 curve = saturation(factors[c.name][1], batch)
                 values[c.name] |= {f"saturation_{key}": value for key, value in curve.items()}
@@ -126,18 +126,18 @@ def _in_order(x: np.ndarray) -> np.ndarray:
 
 
 def predictions(
-    contender: Contender, images: np.ndarray, numbers: Sequence[int], batch_size: int
+    candidate: Candidate, images: np.ndarray, indices: Sequence[int], batch_size: int
 ) -> np.ndarray:
     """The a*b* of some images.
 
     Args:
-      contender: what predicts.
-      images: [N, H, W, 3] uint8 sRGB of the contender's size.
-      numbers: N, of the images in their data set.
+      candidate: what predicts.
+      images: [N, H, W, 3] uint8 sRGB of the candidate's size.
+      indices: N, of the images in their data set.
       batch_size: of the batches that it was compiled for: they are padded to it.
 
     Returns:
-      [N, H, W, 2] in Lab units, times the contender's factor.
+      [N, H, W, 2] in Lab units, times the candidate's factor.
     """
     process = processes.process()
     own = slice(process["process_index"], None, process["process_count"])
@@ -149,13 +149,13 @@ def predictions(
         whole = {
             "image": np.pad(part, ((0, padding), (0, 0), (0, 0), (0, 0))),
             "mask": np.arange(batch_size) < len(part),
-            "number": np.pad(np.array(numbers[start : start + batch_size], np.int32), (0, padding)),
+            "index": np.pad(np.array(indices[start : start + batch_size], np.int32), (0, padding)),
         }
         batch = devices.shard({key: value[own] for key, value in whole.items()})
-        l = _compiled_view(contender.damage)(nothing, batch)
-        ab = devices.gather(_compiled(contender.predict)(contender.variables, l))
+        l = _compiled_view(candidate.damage)(nothing, batch)
+        ab = devices.gather(_compiled(candidate.predict)(candidate.variables, l))
         found.append(_in_order(ab)[: len(part)])
-    return contender.factor * np.concatenate(found)
+    return candidate.factor * np.concatenate(found)
 
 
 def means(step: Callable[..., Any], variables: Any, batches: Batches) -> dict[str, float]:
@@ -170,7 +170,7 @@ def means(step: Callable[..., Any], variables: Any, batches: Batches) -> dict[st
     return {key: float(np.concatenate([part[key] for part in parts]).mean()) for key in parts[0]}
 
 
-def constant_baselines(batches: Batches, image_size: int) -> list[Contender]:
+def constant_baselines(batches: Batches, image_size: int) -> list[Candidate]:
     """Grey, the mean colour and the mean colour for each lightness, fitted on some batches.
 
     Args:
@@ -182,16 +182,16 @@ def constant_baselines(batches: Batches, image_size: int) -> list[Contender]:
     sums = total_sums((lab[..., :1], lab[..., 1:]) for lab in _images(step, nothing, batches))
     tables = baseline_tables(*sums)
     return [
-        Contender(name, _look_up, devices.replicate(jnp.asarray(table, jnp.float32)), image_size)
+        Candidate(name, _look_up, devices.replicate(jnp.asarray(table, jnp.float32)), image_size)
         for name, table in tables.items()
     ]
 
 
-def scaled(contender: Contender, name: str, batches: Batches) -> tuple[Contender, Contender]:
+def scaled(candidate: Candidate, name: str, batches: Batches) -> tuple[Candidate, Candidate]:
     """A regression model with a*b* times the factor that makes it as colourful as the truth.
 
     Args:
-      contender: the model.
+      candidate: the model.
       name: of what it becomes.
       batches: images of its size on which the factor is fitted, see `score`.
 
@@ -201,17 +201,17 @@ def scaled(contender: Contender, name: str, batches: Batches) -> tuple[Contender
 
     def step(variables: Any, batch: eval_steps.Batch) -> Any:
         l, colorfulness = _compiled(_fit_step)(nothing, batch)
-        return l, colorfulness, _compiled(contender.predict)(variables, l)
+        return l, colorfulness, _compiled(candidate.predict)(variables, l)
 
     nothing = devices.replicate(jnp.zeros(()))
-    parts = list(_images(step, contender.variables, batches))
+    parts = list(_images(step, candidate.variables, batches))
     l, colorfulness_true, ab = (np.concatenate(values) for values in zip(*parts, strict=True))
     factor = saturation_factor(l, ab, float(np.mean(colorfulness_true, dtype=np.float64)))
     # From grey to past the truth's colourfulness, densest between the model and its scaled form.
     between = np.linspace(1.0, factor, 4)
     saturations = {0.0, 0.3, 0.6, 0.8, *between, *(max(1.0, factor) * np.array([1.15, 1.3]))}
-    curve = contender._replace(saturations=tuple(sorted(map(float, saturations))))
-    return curve, contender._replace(name=name, factor=factor, saturations=())
+    curve = candidate._replace(saturations=tuple(sorted(map(float, saturations))))
+    return curve, candidate._replace(name=name, factor=factor, saturations=())
 
 
 def _images(step: Callable[..., Any], variables: Any, batches: Batches) -> Iterator[Any]:

@@ -1,7 +1,7 @@
-"""Figures of merit, per image: the caller drops padded images and takes means.
+"""Metrics of merit, per image: the caller drops padded images and takes means.
 
 Colours are Lab (a*b* in Lab units, not the network's) and in evaluation come from `displayed`:
-figures are computed on what a user gets. The leading axis of every result is the image.
+metrics are computed on what a user gets. The leading axis of every result is the image.
 """
 
 from collections.abc import Sequence

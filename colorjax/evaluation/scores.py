@@ -1,4 +1,4 @@
-"""The figures of each image for everything that was evaluated, and what follows from them.
+"""The metrics of each image for everything that was evaluated, and what follows from them.
 
 A mean, a bootstrap resample and a group of people are all weighted means over the same images, so
 one pass over the images is enough for all of them. What is kept of an image is some 50 numbers a
@@ -18,8 +18,8 @@ from colorjax.evaluation.skin_tone import MIN_SHARE
 from colorjax.files import replaced
 
 TRUTH = "truth"
-# The figures of a table, in their order.
-FIGURES = (
+# The metrics of a table, in their order.
+METRICS = (
     "mse",
     "threshold_loss_5",
     "threshold_loss_10",
@@ -34,7 +34,7 @@ FIGURES = (
     "delta_cf_image",
     "histogram_distance",
 )
-Figures = dict[str, float]
+Metrics = dict[str, float]
 # Counted by colour bin; few bins of an image are not empty.
 _SPARSE = ("histogram", "auc_by_color")
 # Only the sums over all images are kept.
@@ -75,13 +75,13 @@ class Scores(NamedTuple):
 
 
 def collect(batches: Iterable[dict[str, dict[str, Any]]]) -> Scores:
-    """Joins the figures of batches: by name, and for TRUTH, arrays with the image first."""
+    """Joins the metrics of batches: by name, and for TRUTH, arrays with the image first."""
     images: dict[str, dict[str, list[Any]]] = {}
     sums: dict[str, dict[str, np.ndarray]] = {}
     for batch in batches:
-        for name, figures in batch.items():
+        for name, metrics in batch.items():
             of, total = images.setdefault(name, {}), sums.setdefault(name, {})
-            for key, value in figures.items():
+            for key, value in metrics.items():
                 if key in _SUMMED:
                     total[key] = total.get(key, 0) + value.sum(axis=0, dtype=np.float64)
                 elif key in _SPARSE:
@@ -92,31 +92,31 @@ def collect(batches: Iterable[dict[str, dict[str, Any]]]) -> Scores:
     joined = {
         name: {
             key: sparse.vstack(values, format="csr") if key in _SPARSE else np.concatenate(values)
-            for key, values in figures.items()
+            for key, values in metrics.items()
         }
-        for name, figures in images.items()
+        for name, metrics in images.items()
     }
     return Scores(joined, sums)
 
 
-def figures_of(scores: Scores) -> dict[str, Figures]:
-    """The figures of merit of each name, over all images."""
+def metrics_of(scores: Scores) -> dict[str, Metrics]:
+    """The metrics of each name, over all images."""
     everything = statistics(scores, np.ones((1, scores.num_images)))
     return {
-        name: {figure: float(everything[name][figure][0]) for figure in FIGURES}
+        name: {metric: float(everything[name][metric][0]) for metric in METRICS}
         for name in scores.names
     }
 
 
 def statistics(scores: Scores, weights: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
-    """Figures under each of B weightings of the images, in float64.
+    """Metrics under each of B weightings of the images, in float64.
 
     Args:
       scores: of N images.
       weights: [B, N] how often each image counts; every row has a positive sum.
 
     Returns:
-      By name, [B] of each of FIGURES; and of
+      By name, [B] of each of METRICS; and of
         bias_cf: mean colourfulness minus the truth's: ΔCF with its sign.
         skin_a, skin_b: the mean colour of skin.
         skin_delta_e: ΔE00 on skin.
@@ -207,8 +207,8 @@ def _shares(weights: np.ndarray, histogram: sparse.csr_array) -> np.ndarray:
 def save(scores: Scores, path: Path) -> None:
     """Writes scores as one .npz."""
     arrays: dict[str, np.ndarray] = {}
-    for name, figures in scores.images.items():
-        for key, value in figures.items():
+    for name, metrics in scores.images.items():
+        for key, value in metrics.items():
             where = f"images\t{name}\t{key}"
             if key in _SPARSE:
                 arrays |= {
@@ -235,10 +235,10 @@ def load(path: Path) -> Scores | None:
                     of.setdefault(key, {})[part[0]] = value
                 else:
                     of[key] = value
-        for figures in images.values():
-            for key in set(_SPARSE) & figures.keys():
-                parts = figures[key]
-                figures[key] = sparse.csr_array(
+        for metrics in images.values():
+            for key in set(_SPARSE) & metrics.keys():
+                parts = metrics[key]
+                metrics[key] = sparse.csr_array(
                     (parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"])
                 )
         return Scores(images, sums)
@@ -247,7 +247,7 @@ def load(path: Path) -> Scores | None:
 
 
 class Column(NamedTuple):
-    """How a figure is shown: its heading, its format, and which way is better (0: neither)."""
+    """How a metric is shown: its heading, its format, and which way is better (0: neither)."""
 
     heading: str
     form: str

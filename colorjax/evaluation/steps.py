@@ -1,8 +1,8 @@
-"""The pure per-device functions of an evaluation: what models see, and the figures of each image.
+"""The pure per-device functions of an evaluation: what models see, and the metrics of each image.
 
 They are compiled apart, so that a network is compiled once whatever is done with what it sees and
-with its colours, and the figures once for all networks and baselines. `parallel.py` compiles them
-over the devices. A batch is {"image": [N, H, W, 3] uint8 sRGB}, and where L is damaged "number":
+with its colours, and the metrics once for all networks and baselines. `parallel.py` compiles them
+over the devices. A batch is {"image": [N, H, W, 3] uint8 sRGB}, and where L is damaged "index":
 [N], the images' in their data set; every result has the image as its leading axis.
 """
 
@@ -19,8 +19,8 @@ from colorjax.evaluation.metrics import ssim
 from colorjax.lab import rgb_to_lab
 
 Batch = Mapping[str, jax.Array]
-Figures = dict[str, jax.Array]
-# (L [N, H, W, 1] in [0, 100], the images' numbers [N]) -> what a model sees of L.
+Metrics = dict[str, jax.Array]
+# (L [N, H, W, 1] in [0, 100], the images' indices [N]) -> what a model sees of L.
 Damage = Callable[[jax.Array, jax.Array], jax.Array]
 
 # Of the pictures of colour distributions, in Lab units.
@@ -30,10 +30,10 @@ FINE_WIDTH = 2
 def seen_step(batch: Batch, damage: Damage | None) -> jax.Array:
     """What a model sees: L [N, H, W, 1], damaged if so wanted."""
     l = rgb_to_lab(to_float(batch["image"]))[..., :1]
-    return l if damage is None else damage(l, batch["number"])
+    return l if damage is None else damage(l, batch["index"])
 
 
-def truth_step(batch: Batch) -> Figures:
+def truth_step(batch: Batch) -> Metrics:
     """What is to be known of the truths.
 
     Returns:
@@ -55,8 +55,8 @@ def truth_step(batch: Batch) -> Figures:
     }
 
 
-def figures_step(factor: jax.Array, batch: Batch) -> Figures:
-    """Figures of each image, on what a user gets.
+def metrics_step(factor: jax.Array, batch: Batch) -> Metrics:
+    """Metrics of each image, on what a user gets.
 
     Args:
       factor: by which a*b* are multiplied, a scalar.
@@ -92,7 +92,7 @@ def figures_step(factor: jax.Array, batch: Batch) -> Figures:
     }
 
 
-def saturation_step(factors: jax.Array, batch: Batch) -> Figures:
+def saturation_step(factors: jax.Array, batch: Batch) -> Metrics:
     """What becomes of a model when its a*b* are multiplied by each of some factors [K].
 
     Returns:
@@ -100,7 +100,7 @@ def saturation_step(factors: jax.Array, batch: Batch) -> Figures:
     """
     lab_true = rgb_to_lab(to_float(batch["image"]))
 
-    def scaled(factor: jax.Array) -> Figures:
+    def scaled(factor: jax.Array) -> Metrics:
         rgb, lab = _shown(factor, batch["ab"], lab_true)
         loss = metrics.threshold_loss(lab[..., 1:], lab_true[..., 1:], (10.0,))[:, 0]
         return {"threshold_loss_10": loss, "colorfulness": metrics.colorfulness(rgb)}

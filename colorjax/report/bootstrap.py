@@ -1,7 +1,7 @@
-"""How far figures would move with other images of the same kind: the bootstrap over images.
+"""How far metrics would move with other images of the same kind: the bootstrap over images.
 
 Efron and Tibshirani, "An Introduction to the Bootstrap" (1993): images are drawn with replacement,
-as many as there are, and the figures computed anew; 95% of what results lies in the interval. Every
+as many as there are, and the metrics computed anew; 95% of what results lies in the interval. Every
 predictor is judged on the same draws, so that differences between two are paired. What this does
 not tell: what another seed, or another training run, would have given.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from colorjax.evaluation.scores import FIGURES, TRUTH, Scores, statistics
+from colorjax.evaluation.scores import METRICS, TRUTH, Scores, statistics
 
 RESAMPLES = 2000
 # In memory at once.
@@ -54,14 +54,14 @@ def _draws(chosen: np.ndarray, length: int, count: int, seed: int) -> Iterator[n
 
 
 def intervals(draws: Resampled, estimates: Resampled) -> dict[str, dict[str, Interval]]:
-    """95% intervals of each of FIGURES, by name.
+    """95% intervals of each of METRICS, by name.
 
     Args:
       draws: as `resampled` gives them.
       estimates: `statistics` of the images themselves, [1] each.
     """
     return {
-        name: {figure: _interval(figure, draws[name], estimates[name]) for figure in FIGURES}
+        name: {metric: _interval(metric, draws[name], estimates[name]) for metric in METRICS}
         for name in draws
         if name != TRUTH
     }
@@ -77,17 +77,17 @@ def percentiles(values: np.ndarray) -> Interval:
 
 
 def _interval(
-    figure: str, draws: dict[str, np.ndarray], estimates: dict[str, np.ndarray]
+    metric: str, draws: dict[str, np.ndarray], estimates: dict[str, np.ndarray]
 ) -> Interval:
-    if figure == "delta_cf":
+    if metric == "delta_cf":
         # Folded at 0 only at the end: a resample's |ΔCF| is never below 0, however small it is.
         low, high = percentiles(draws["bias_cf"])
         ends = sorted((abs(low), abs(high)))
         return (0.0 if low < 0 < high else ends[0]), ends[1]
-    low, high = percentiles(draws[figure])
-    if figure == "histogram_distance":
+    low, high = percentiles(draws[metric])
+    if metric == "histogram_distance":
         # A resample has fewer different images, so its histograms are further apart.
-        shift = float(draws[figure].mean() - estimates[figure][0])
+        shift = float(draws[metric].mean() - estimates[metric][0])
         low, high = max(low - shift, 0.0), max(high - shift, 0.0)
     return low, high
 
@@ -95,22 +95,22 @@ def _interval(
 def comparisons(
     draws: Resampled, estimates: Resampled, pairs: Sequence[tuple[str, str]]
 ) -> list[dict[str, Any]]:
-    """For each pair of names and each figure, the difference, its interval, and whether it is real.
+    """For each pair of names and each metric, the difference, its interval, and whether it is real.
 
     Returns:
-      {"a", "b", "figure", "difference": a's minus b's, "interval", "real": the interval excludes
+      {"a", "b", "metric", "difference": a's minus b's, "interval", "real": the interval excludes
       0}.
     """
     found = []
     for a, b in pairs:
-        for figure in FIGURES:
-            low, high = percentiles(draws[a][figure] - draws[b][figure])
+        for metric in METRICS:
+            low, high = percentiles(draws[a][metric] - draws[b][metric])
             found.append(
                 {
                     "a": a,
                     "b": b,
-                    "figure": figure,
-                    "difference": float(estimates[a][figure][0] - estimates[b][figure][0]),
+                    "metric": metric,
+                    "difference": float(estimates[a][metric][0] - estimates[b][metric][0]),
                     "interval": (low, high),
                     "real": low > 0 or high < 0,
                 }

@@ -13,11 +13,11 @@ from colorjax import damage
 from colorjax.data import pipeline
 from colorjax.data.pipeline import Source
 from colorjax.evaluation import evaluate
-from colorjax.evaluation.evaluate import Contender
+from colorjax.evaluation.evaluate import Candidate
 from colorjax.evaluation.scores import TRUTH, Scores, load
 from colorjax.parallel import processes
 from colorjax.report import report
-from colorjax.runs.trained_model import BEFORE, Run, run_names
+from colorjax.runs.trained_model import BEFORE, TrainedModel, run_names
 from colorjax.runs.weights import open_path
 from colorjax.terminal.errors import InputError
 from colorjax.terminal.progress import counting
@@ -74,7 +74,7 @@ def evaluate_runs(
     def batches(source: Source, limit: int, image_size: int) -> Iterator[dict[str, np.ndarray]]:
         return pipeline.eval_batches(source, image_size=image_size, limit=limit, **read)
 
-    models = [Contender(r.name, r.predict, r.variables, r.image_size) for r in runs]
+    models = [Candidate(r.name, r.predict, r.variables, r.image_size) for r in runs]
     scaled = []
     for i, run in enumerate(runs):
         if run.is_regression:
@@ -96,8 +96,8 @@ def evaluate_runs(
     if damage_strength is not None:
         damaging = partial(damage.damage_evaluated, strength=damage_strength)
         models, scaled, constants = (
-            [contender._replace(damage=damaging) for contender in contenders]
-            for contenders in (models, scaled, constants)
+            [candidate._replace(damage=damaging) for candidate in candidates]
+            for candidates in (models, scaled, constants)
         )
         scores, undamaged = score("Evaluating on damaged inputs"), scores
     sizes = {run.name: run.image_size for run in runs}
@@ -142,7 +142,7 @@ def evaluate_runs(
     return found
 
 
-def _images(dataset: str | None, run: Run) -> tuple[Source, str]:
+def _images(dataset: str | None, run: TrainedModel) -> tuple[Source, str]:
     """The images to evaluate, and what they are called."""
     config = run.config.get("dataset", {})
     own = config.get("name")
@@ -160,7 +160,7 @@ def _images(dataset: str | None, run: Run) -> tuple[Source, str]:
     return sources.validation, f"{sources.key}, all images"
 
 
-def _own_data(run: Run) -> pipeline.Sources:
+def _own_data(run: TrainedModel) -> pipeline.Sources:
     """What a run was trained and validated on. Raises InputError if it is no longer there."""
     config = run.config.get("dataset", {})
     cache_dir = config.get("cache_dir") or None
@@ -187,18 +187,18 @@ def _own_data(run: Run) -> pipeline.Sources:
     return sources
 
 
-def _before(run: Run, data: str, scores: Scores) -> Scores | None:
+def _before(run: TrainedModel, data: str, scores: Scores) -> Scores | None:
     """The scores of a GAN's generator before its adversarial phase, if they are of these images."""
     before = None if run.is_regression else load(run.path / BEFORE)
     if before is None or not data.startswith(f"{run.config.get('data')}, validation"):
         return None
     theirs, ours = (of.images[TRUTH]["colorfulness"] for of in (before, scores))
-    # Their size must be the same too, or these figures would not be.
+    # Their size must be the same too, or these metrics would not be.
     same = theirs.shape == ours.shape and np.allclose(theirs, ours, rtol=1e-4)
     return before if same else None
 
 
-def _fitting(run: Run, images: Source, data: str) -> tuple[Source, str]:
+def _fitting(run: TrainedModel, images: Source, data: str) -> tuple[Source, str]:
     """The images on which baselines are fitted: a run's training split, if it is there."""
     try:
         sources = _own_data(run)
@@ -237,7 +237,7 @@ def _at_own_sizes(sizes: Mapping[str, int], size: int) -> dict[str, str]:
     return {"seen in other sizes": f"{smaller}; their colours were enlarged to {size}"}
 
 
-def _commands(runs: Sequence[Run]) -> list[str]:
+def _commands(runs: Sequence[TrainedModel]) -> list[str]:
     commands = [run.config["command"] for run in runs if run.config.get("command")]
     return list(dict.fromkeys(commands))  # checkpoints of a run have one
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from colorjax.evaluation import skin_tone
-from colorjax.evaluation.scores import TRUTH, Scores, figures_of, statistics
+from colorjax.evaluation.scores import TRUTH, Scores, metrics_of, statistics
 from colorjax.evaluation.skin_tone import MIN_SHARE
 from colorjax.report.bootstrap import Resampled, comparisons, intervals, percentiles, resampled
 
@@ -30,11 +30,11 @@ def find(
       scores: of what was evaluated.
       runs: the names of models as they were trained.
       pairs: names that are compared with each other.
-      about: what the figures are of.
+      about: what the metrics are of.
       undamaged: if the scores are on damaged inputs: of the same names and images without damage.
 
     Returns:
-      What JSON can hold: about; results, figures by name; intervals; comparisons of pairs;
+      What JSON can hold: about; results, metrics by name; intervals; comparisons of pairs;
       skin_tone and lightness, groups; gaps between groups; skin_variety; saturation_curves;
       verdicts, sentences on runs and curves; of damaged inputs also undamaged, what damage costs.
     """
@@ -61,7 +61,7 @@ def find(
     with_skin = scores.images[TRUTH]["skin_share"] >= MIN_SHARE
     return {
         "about": dict(about),
-        "results": figures_of(scores),
+        "results": metrics_of(scores),
         "intervals": intervals(draws, estimates),
         "comparisons": comparisons(draws, estimates, pairs),
         "skin_tone": tones,
@@ -115,14 +115,14 @@ def _losses(
     """What damage costs, on the same draws of images with and without it.
 
     Returns:
-      results: figures without damage, by name; losses: `comparisons` of each name with itself
+      results: metrics without damage, by name; losses: `comparisons` of each name with itself
       without damage; shares: for each two runs {"run", "other", "loss", "other_loss": of threshold
       loss at 10, "share": the first over the second, "interval"}, the run that loses less first,
       and only where it loses and the other's loss is real.
     """
     without = statistics(undamaged, np.ones((1, undamaged.num_images))), resampled(undamaged)
     both = [
-        of | {f"{name}, undamaged": figures for name, figures in plain.items()}
+        of | {f"{name}, undamaged": metrics for name, metrics in plain.items()}
         for of, plain in zip((estimates, draws), without, strict=True)
     ]
     pairs = [(name, f"{name}, undamaged") for name in undamaged.names]
@@ -143,7 +143,7 @@ def _losses(
         if 0 < lost[run][0][0] < lost[other][0][0] and percentiles(lost[other][1])[0] > 0
     ]
     losses = comparisons(both[1], both[0], pairs)
-    return {"results": figures_of(undamaged), "losses": losses, "shares": shares}
+    return {"results": metrics_of(undamaged), "losses": losses, "shares": shares}
 
 
 def _margin(run: Mapping[str, np.ndarray], source: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -208,9 +208,9 @@ def by_lightness(scores: Scores) -> list[dict[str, Any]]:
 
 
 def _groups(scores: Scores, labels: np.ndarray, order: Sequence[str]) -> list[dict[str, Any]]:
-    """For each label {"label", "images", "compared", "figures", "intervals"}.
+    """For each label {"label", "images", "compared", "metrics", "intervals"}.
 
-    Figures are SHOWN by name (TRUTH has the colour of its skin only); intervals those of
+    Metrics are SHOWN by name (TRUTH has the colour of its skin only); intervals those of
     threshold_loss_10 in groups of at least MIN_IMAGES, which alone are compared.
     """
     groups = []
@@ -221,12 +221,12 @@ def _groups(scores: Scores, labels: np.ndarray, order: Sequence[str]) -> list[di
             "label": label,
             "images": count,
             "compared": count >= MIN_IMAGES and label != skin_tone.NO_SKIN,
-            "figures": {},
+            "metrics": {},
             "intervals": {},
         }
         if count:
             values = statistics(scores, members[None].astype(np.float64))
-            group["figures"] = {
+            group["metrics"] = {
                 name: {
                     key: float(of[key][0]) for key in SHOWN if key in of and np.isfinite(of[key][0])
                 }
@@ -255,7 +255,7 @@ def gaps(groups: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, di
     for name in names:
 
         def loss(group: dict[str, Any], name: str = name) -> float:
-            return group["figures"][name]["threshold_loss_10"]
+            return group["metrics"][name]["threshold_loss_10"]
 
         best, worst = min(compared, key=loss), max(compared, key=loss)
         found[name] = {

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from colorjax.display import displayed, paint, paint_grey, to_float
 from colorjax.evaluation.ciede2000 import ciede2000
-from colorjax.evaluation.evaluate import Contender, predictions
+from colorjax.evaluation.evaluate import Candidate, predictions
 from colorjax.evaluation.scores import Scores
 from colorjax.evaluation.steps import Damage, seen_step
 from colorjax.files import replaced
@@ -140,14 +140,14 @@ def choose_rows(scores: Scores, names: Sequence[str], seed: int = 0) -> list[tup
 
 def colored_rows(
     chosen: Sequence[tuple[str, int]],
-    runs: Sequence[Contender],
+    runs: Sequence[Candidate],
     image: Callable[[int, int], np.ndarray],
     batch_size: int,
 ) -> Rows:
     """Colours images with each run, at the largest of the runs' sizes.
 
     Damage is shown in what the runs see, and done to their colours; the lightness beneath these is
-    the truth's, as where figures are computed.
+    the truth's, as where metrics are computed.
 
     Args:
       chosen: as `choose_rows` gives them.
@@ -156,27 +156,27 @@ def colored_rows(
       batch_size: see `evaluate.predictions`.
     """
     size = max(run.image_size for run in runs)
-    captions, numbers = zip(*chosen, strict=True)
-    truth = np.stack([image(number, size) for number in numbers])
-    columns = {"damaged" if runs[0].damage else "grey": _seen(truth, numbers, runs[0].damage)}
+    captions, indices = zip(*chosen, strict=True)
+    truth = np.stack([image(number, size) for number in indices])
+    columns = {"damaged" if runs[0].damage else "grey": _seen(truth, indices, runs[0].damage)}
     maps = {}
     for run in runs:
-        seen = np.stack([image(number, run.image_size) for number in numbers])
-        ab = predictions(run, seen, numbers, batch_size)
+        seen = np.stack([image(number, run.image_size) for number in indices])
+        ab = predictions(run, seen, indices, batch_size)
         columns[run.name] = jax.device_get(paint(truth, ab)[1])
         maps[run.name] = jax.device_get(_error_maps(truth, ab))
     return Rows(list(captions), {**columns, "truth": truth}, maps)
 
 
-def _seen(images: np.ndarray, numbers: Sequence[int], damage: Damage | None) -> np.ndarray:
+def _seen(images: np.ndarray, indices: Sequence[int], damage: Damage | None) -> np.ndarray:
     """What models see of images, in grey."""
-    batch = {"image": images, "number": np.array(numbers, np.int32)}
+    batch = {"image": images, "index": np.array(indices, np.int32)}
     return jax.device_get(jax.jit(lambda batch: paint_grey(seen_step(batch, damage)))(batch))
 
 
 @jax.jit
 def _error_maps(images: jax.Array, ab: jax.Array) -> jax.Array:
-    """ΔE00 [N, H, W] of what a user gets, as the figures are computed."""
+    """ΔE00 [N, H, W] of what a user gets, as the metrics are computed."""
     truth = rgb_to_lab(to_float(images))
     if ab.shape[1:3] != truth.shape[1:3]:
         ab = jax.image.resize(ab, (*truth.shape[:-1], 2), "linear")

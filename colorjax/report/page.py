@@ -17,7 +17,7 @@ from colorjax.report.findings import MIN_IMAGES
 from colorjax.report.grids import Rows
 
 # By file: heading, alternative text, caption.
-FIGURES = {
+PLOTS = {
     "grid.png": (
         "Side by side",
         "A grid of faces: in grey, as each run colours them, and the originals.",
@@ -67,7 +67,7 @@ def build_page(
       found: see `findings.find`.
       runs: whose colours are shown.
       rows: images to compare, for the slider.
-      images: PNGs by the names of FIGURES; those that are not there are left out.
+      images: PNGs by the names of PLOTS; those that are not there are left out.
       configs: by run.
       commands: that made the runs and the report.
     """
@@ -93,7 +93,7 @@ def build_page(
         ),
         comparisons=_comparisons(found),
         damage=_damage(found),
-        figures="".join(_figure(name, images[name]) for name in FIGURES if name in images),
+        figures="".join(_figure(name, images[name]) for name in PLOTS if name in images),
         min_images=MIN_IMAGES,
         skin_images=found["skin_variety"]["images"],
         tones=_table(*tables.group_cells(found["skin_tone"], models), "by skin tone"),
@@ -209,7 +209,7 @@ def _variety(found: Mapping[str, Any]) -> str:
 
 
 def _figure(name: str, data: bytes) -> str:
-    title, alternative, caption = FIGURES[name]
+    title, alternative, caption = PLOTS[name]
     width, height = _size(data)
     return (
         f"<section><h2>{_text(title)}</h2><figure><img src='{_data_uri(data)}' width='{width}' "

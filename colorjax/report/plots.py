@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from colorjax.evaluation.metrics import MAX_TAU
-from colorjax.evaluation.scores import TRUTH, Scores, figures_of
+from colorjax.evaluation.scores import TRUTH, Scores, metrics_of
 from colorjax.report.grids import Rows
 
 Row = Mapping[str, Any]
@@ -84,7 +84,7 @@ def saturation_plane(
     """Threshold loss against colourfulness: runs and baselines are points, scaled models curves."""
     figure = _figure(7, 4.8)
     axes = figure.subplots()
-    figures = figures_of(scores)
+    metrics = metrics_of(scores)
     true = float(np.mean(scores.images[TRUTH]["colorfulness"], dtype=np.float64))
     styles = _styles(scores.names, runs)
     for name, curve in curves.items():
@@ -96,7 +96,7 @@ def saturation_plane(
             linewidth=1.2,
             label=f"{_short(name)} with a*b* × 0 … {curve['factors'][-1]:.1f}",
         )
-    for name, of in figures.items():
+    for name, of in metrics.items():
         is_run = name in runs
         axes.plot(
             of["colorfulness"] - true,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from colorjax.evaluation.evaluate import Contender
+from colorjax.evaluation.evaluate import Candidate
 from colorjax.evaluation.scores import Scores
 from colorjax.files import replaced
 from colorjax.report import findings, grids, plots, tables
@@ -39,7 +39,7 @@ class Material(NamedTuple):
       pairs: names that are compared with each other.
       image: (number, side in pixels) -> [side, side, 3] uint8 sRGB.
       batch_size: of the evaluation.
-      about: what the figures are of, for all files.
+      about: what the metrics are of, for all files.
       rows: of metrics.jsonl, by run.
       configs: by run.
       commands: that made the runs and the report.
@@ -47,7 +47,7 @@ class Material(NamedTuple):
     """
 
     scores: Scores
-    runs: Sequence[Contender]
+    runs: Sequence[Candidate]
     pairs: Sequence[tuple[str, str]]
     image: Callable[[int, int], np.ndarray]
     batch_size: int
@@ -58,7 +58,7 @@ class Material(NamedTuple):
     undamaged: Scores | None = None
 
 
-def pairs_of(runs: Sequence[Contender], scaled: Sequence[Contender]) -> list[tuple[str, str]]:
+def pairs_of(runs: Sequence[Candidate], scaled: Sequence[Candidate]) -> list[tuple[str, str]]:
     """Each two runs, and each run that has no curve with each scaled model: what it has to beat."""
     names = [run.name for run in runs]
     rivals = [(r.name, s.name) for r in runs if not r.saturations for s in scaled]
@@ -125,7 +125,7 @@ def results_markdown(found: Mapping[str, Any], runs: Sequence[str], commands: Se
         "\n".join(f"- {key}: {value}" for key, value in found["about"].items()),
         tables.results_table(found["results"]),
         "\n".join(f"- {sentence}" for sentence in tables.sentences(found, runs)),
-        "The other figures:\n",
+        "The other metrics:\n",
         tables.markdown(
             ["", *(tables.COLUMNS[key].heading for key in REST)],
             tables.figure_cells(found["results"], REST),
@@ -143,10 +143,10 @@ def results_markdown(found: Mapping[str, Any], runs: Sequence[str], commands: Se
         ]
     if "undamaged" in found:
         parts += [
-            "What damage costs: figures on damaged inputs less those on the same images undamaged, "
+            "What damage costs: metrics on damaged inputs less those on the same images undamaged, "
             "with their 95% intervals; * where the interval excludes 0:\n",
             tables.markdown(*tables.comparison_cells(found["undamaged"]["losses"])),
-            "The figures without damage:\n",
+            "The metrics without damage:\n",
             tables.results_table(found["undamaged"]["results"]),
         ]
     for title, key in (("skin tone", "skin_tone"), ("lightness of the picture", "lightness")):

@@ -30,38 +30,38 @@ RIVAL = "mean colour for each lightness"
 Cells = list[list[str]]
 
 
-def brief(figures: Mapping[str, float]) -> str:
-    """The figures of merit in half a line, and what is known of a discriminator."""
+def brief(metrics: Mapping[str, float]) -> str:
+    """The metrics in half a line, and what is known of a discriminator."""
     text = (
-        f"MSE {figures['mse']:.1f}, threshold loss at 10 {figures['threshold_loss_10']:.3f}, "
-        f"ΔCF {figures['delta_cf']:.1f}"
+        f"MSE {metrics['mse']:.1f}, threshold loss at 10 {metrics['threshold_loss_10']:.3f}, "
+        f"ΔCF {metrics['delta_cf']:.1f}"
     )
-    if "accuracy_real" in figures:
+    if "accuracy_real" in metrics:
         text += (
-            f"; discriminator right on {figures['accuracy_real']:.2f} of what is real and "
-            f"{figures['accuracy_fake']:.2f} of what is painted"
+            f"; discriminator right on {metrics['accuracy_real']:.2f} of what is real and "
+            f"{metrics['accuracy_fake']:.2f} of what is painted"
         )
     return text
 
 
 def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """The main figures of each model and baseline as a Markdown table."""
+    """The main metrics of each model and baseline as a Markdown table."""
     return markdown(["", *(COLUMNS[key].heading for key in NARROW)], figure_cells(results, NARROW))
 
 
 def figure_cells(
     results: Mapping[str, Mapping[str, float]], keys: Iterable[str] = tuple(COLUMNS)
 ) -> Cells:
-    """A row for each name, a cell for each figure."""
+    """A row for each name, a cell for each metric."""
     keys = tuple(keys)
     return [
-        [name, *(f"{figures[key]:{COLUMNS[key].form}}" for key in keys)]
-        for name, figures in results.items()
+        [name, *(f"{metrics[key]:{COLUMNS[key].form}}" for key in keys)]
+        for name, metrics in results.items()
     ]
 
 
 def interval_cells(findings: Findings, keys: Sequence[str]) -> Cells:
-    """The 95% interval of each name's figures."""
+    """The 95% interval of each name's metrics."""
     rows = []
     for name, intervals in findings["intervals"].items():
         rows.append([name, *(interval(intervals[key], COLUMNS[key].form) for key in keys)])
@@ -84,7 +84,7 @@ def comparison_cells(comparisons: Groups) -> tuple[list[str], Cells]:
     """Differences of pairs, see `bootstrap.comparisons`, with a star where they are real."""
     pairs: dict[tuple[str, str], dict[str, Any]] = {}
     for row in comparisons:
-        pairs.setdefault((row["a"], row["b"]), {})[row["figure"]] = row
+        pairs.setdefault((row["a"], row["b"]), {})[row["metric"]] = row
     rows = []
     for (a, b), of in pairs.items():
         cells = []
@@ -108,7 +108,7 @@ def group_cells(
             if not group["images"]:
                 cells.append("–")
                 continue
-            loss = f"{group['figures'][name]['threshold_loss_10']:.3f}"
+            loss = f"{group['metrics'][name]['threshold_loss_10']:.3f}"
             bounds = group["intervals"].get(name)
             cells.append(f"{loss} ({interval(bounds, '.3f')})" if bounds else f"[{loss}]")
         rows.append([group["label"], str(group["images"]), *cells])
@@ -121,11 +121,11 @@ def skin_cells(
     """The mean a*, b* of skin in the truth and as each name paints it, and its ΔE00."""
     rows = []
     for group in groups:
-        if "skin_a" not in group["figures"].get(TRUTH, {}):
+        if "skin_a" not in group["metrics"].get(TRUTH, {}):
             continue
         cells = []
         for name in (TRUTH, *names):
-            of = group["figures"][name]
+            of = group["metrics"][name]
             error = f", ΔE00 {of['skin_delta_e']:.1f}" if "skin_delta_e" in of else ""
             cells.append(f"{of['skin_a']:.0f}, {of['skin_b']:.0f}{error}")
         rows.append([group["label"], *cells])
@@ -142,7 +142,7 @@ def markdown(header: Sequence[str], rows: Cells) -> str:
 
 
 def sentences(findings: Findings, runs: Sequence[str]) -> list[str]:
-    """What the figures say, in words."""
+    """What the metrics say, in words."""
     results = findings["results"]
     said = []
     best = min(runs, key=lambda name: results[name]["threshold_loss_10"])

@@ -33,7 +33,7 @@ logging.set_verbosity(logging.ERROR)
 SUMS = "sha256.json"
 
 
-class DamagedError(RuntimeError):
+class CorruptError(RuntimeError):
     """A checkpoint is not what was saved. Its message says what is wrong with it."""
 
 
@@ -51,7 +51,7 @@ def check_sums(checkpoint: Path) -> None:
     """Compares a checkpoint's files with what was written.
 
     Raises:
-      DamagedError: names a file that is missing or differs. A checkpoint without sums, of an
+      CorruptError: names a file that is missing or differs. A checkpoint without sums, of an
         earlier version, passes.
     """
     if not has_sums(checkpoint):
@@ -61,9 +61,9 @@ def check_sums(checkpoint: Path) -> None:
         found = _sums(checkpoint)
         wrong = sorted(name for name in expected if found.get(name) != expected[name])
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DamagedError(f"{SUMS}: {error}") from error
+        raise CorruptError(f"{SUMS}: {error}") from error
     if wrong:
-        raise DamagedError(f"{wrong[0]} {'differs' if wrong[0] in found else 'is missing'}")
+        raise CorruptError(f"{wrong[0]} {'differs' if wrong[0] in found else 'is missing'}")
 
 
 def _sums(checkpoint: Path) -> dict[str, str]:
@@ -210,7 +210,7 @@ class Checkpoints:
                 try:
                     state, position = _read(self._directory / str(step), like)
                     return step, position
-                except DamagedError as error:
+                except CorruptError as error:
                     self._set_aside(step, error)
             if steps:
                 raise InputError(
@@ -226,7 +226,7 @@ class Checkpoints:
         state = processes.broadcast(empty if state is None else state)
         return step, jax.tree.map(lambda x, y: jax.device_put(x, y.sharding), state, like), position
 
-    def _set_aside(self, step: int, error: DamagedError) -> None:
+    def _set_aside(self, step: int, error: CorruptError) -> None:
         aside = self._directory / f"{step}.damaged"
         shutil.rmtree(aside, ignore_errors=True)
         (self._directory / str(step)).rename(aside)
@@ -265,7 +265,7 @@ def _read(checkpoint: Path, like: Any) -> tuple[Any, dict[str, Any]]:
                 f"{checkpoint} is whole, but cannot be read ({_reason(error)}); use the versions "
                 "of jax, optax and orbax that wrote it, or choose another --workdir"
             ) from error
-        raise DamagedError(_reason(error)) from error
+        raise CorruptError(_reason(error)) from error
     return restored["state"], restored["position"]
 
 
@@ -353,7 +353,7 @@ def _read_generator(workdir: str | os.PathLike[str], like: Variables, step: int 
     checkpoint = directory / str(step)
     try:
         check_sums(checkpoint)
-    except DamagedError as error:
+    except CorruptError as error:
         raise InputError(
             f"the checkpoint {checkpoint} is damaged ({error}); let its run go on, which then "
             "starts from the one before"

@@ -22,7 +22,7 @@ BEFORE = "regression.npz"
 MODEL_DEFAULTS = {"width": 1.0, "dtype": "float32", "skip_connections": True}
 
 
-class Run(NamedTuple):
+class TrainedModel(NamedTuple):
     """A run as an evaluation needs it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Run(NamedTuple):
         return "gan" not in self.config
 
 
-def load_run(path: Path, name: str) -> Run:
+def load_run(path: Path, name: str) -> TrainedModel:
     """Opens a checkpoint of a run.
 
     Of its config only the model and the sizes of its images are needed, so that a run stays usable
@@ -87,7 +87,7 @@ def load_run(path: Path, name: str) -> Run:
         {"batch_stats": {}, **shapes},
     )
     variables = checkpoint.restore_generator(path, like, step)
-    return Run(
+    return TrainedModel(
         name=name,
         path=path,
         config=config,
@@ -116,11 +116,11 @@ def located(path: Path) -> tuple[Path, int | None]:
     """A run's folder, and the step of the checkpoint that is meant; None for the newest.
 
     Args:
-      path: RUN, RUN/checkpoints/STEP, or RUN/checkpoints/best for the one whose validation figure
+      path: RUN, RUN/checkpoints/STEP, or RUN/checkpoints/best for the one whose validation metric
         `config.best_checkpoint` is the lowest.
 
     Raises:
-      InputError: of no checkpoint that is there the figure is known.
+      InputError: of no checkpoint that is there the metric is known.
     """
     from colorjax.runs import checkpoint  # orbax takes long to import
 
@@ -129,12 +129,12 @@ def located(path: Path) -> tuple[Path, int | None]:
         return path, None
     if path.name != "best":
         return workdir, int(path.name)
-    figure = read_config(workdir).get("best_checkpoint", "")
+    metric = read_config(workdir).get("best_checkpoint", "")
     rows, steps = read_rows(workdir / "metrics.jsonl"), checkpoint.saved_steps(path.parent)
-    step = best_step(rows, steps, figure)
+    step = best_step(rows, steps, metric)
     if step is None:
         raise InputError(
-            f"{workdir}: of no checkpoint there is the validation figure {figure!r} "
+            f"{workdir}: of no checkpoint there is the validation metric {metric!r} "
             f"(config.best_checkpoint); give one of {path.parent}"
         )
     return workdir, step

@@ -18,7 +18,7 @@ from colorjax.parallel import devices
 from colorjax.terminal.errors import InputError
 from colorjax.files import replaced
 from colorjax.models import build_generator
-from colorjax.runs.trained_model import MODEL_DEFAULTS, Run, folder, load_run
+from colorjax.runs.trained_model import MODEL_DEFAULTS, TrainedModel, folder, load_run
 from colorjax.models.variables import check_like
 from colorjax.models.variables import model_predictor
 
@@ -30,7 +30,7 @@ DTYPES = ("float16", "float32")
 _PRIVATE = {"path", "validation_path", "cache_dir", "init_from", "encoder_weights", "command"}
 
 
-def export_weights(run: Run, path: Path, card: str, dtype: str = "float16") -> None:
+def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float16") -> None:
     """Writes the averaged generator of a run with its config and a model card.
 
     BatchNorm's statistics stay float32: variances may be smaller than half precision holds.
@@ -70,7 +70,7 @@ def export_weights(run: Run, path: Path, card: str, dtype: str = "float16") -> N
         raise InputError(f"cannot write {path} ({error}); choose another --output") from error
 
 
-def interpolate(run: Run, other: Run, share: float) -> Run:
+def interpolate(run: TrainedModel, other: TrainedModel, share: float) -> TrainedModel:
     """A network between two: network interpolation (Wang et al. 2018, arXiv:1809.00219).
 
     Parameters and statistics are averaged, which works where one of the two was started from the
@@ -100,11 +100,11 @@ def _public(config: Any) -> Any:
     return {key: _public(value) for key, value in config.items() if key not in _PRIVATE}
 
 
-def model_card(run: Run, addition: Path | None = None) -> str:
-    """A model card in Markdown: what the run says of its model, data, lengths and figures.
+def model_card(run: TrainedModel, addition: Path | None = None) -> str:
+    """A model card in Markdown: what the run says of its model, data, lengths and metrics.
 
     Args:
-      run: of a folder; its report's figures are taken if they are of the same network.
+      run: of a folder; its report's metrics are taken if they are of the same network.
       addition: Markdown to go below the title.
 
     Raises:
@@ -136,7 +136,7 @@ def model_card(run: Run, addition: Path | None = None) -> str:
     return "\n".join([*lines, *(f"\n{text}" for text in texts)]) + "\n"
 
 
-def load_weights(path: Path, name: str) -> Run:
+def load_weights(path: Path, name: str) -> TrainedModel:
     """Loads what `export_weights` wrote.
 
     Raises:
@@ -157,7 +157,7 @@ def load_weights(path: Path, name: str) -> Run:
     for kind in ("params", "batch_stats"):
         check_like(variables[kind], like.get(kind, {}), str(path))
     variables = jax.tree.map(lambda x: x.astype(np.float32), variables)
-    return Run(
+    return TrainedModel(
         path=path,
         name=name,
         config=config,
@@ -195,7 +195,7 @@ def packaged() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
-def open_model(model: str) -> Run:
+def open_model(model: str) -> TrainedModel:
     """Opens a run's folder, a file of weights or a packaged model.
 
     Args:
@@ -215,7 +215,7 @@ def open_model(model: str) -> Run:
     return open_path(path, path.resolve().stem)
 
 
-def open_path(path: Path, name: str) -> Run:
+def open_path(path: Path, name: str) -> TrainedModel:
     """Opens a run's folder or a file of weights. Raises InputError if it cannot be read."""
     return (
         load_weights(path, name)

@@ -171,15 +171,15 @@ class MetricsWriter:
             _tensorboard_writer(workdir, restored_step) if tensorboard and first else None
         )
 
-    def write(self, step: int, split: str, figures: Mapping[str, float]) -> None:
-        """Adds a line with `step`, `split` and the figures, unless that line stands there."""
+    def write(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
+        """Adds a line with `step`, `split` and the metrics, unless that line stands there."""
         if self.has(step, split):
             return
-        row = {"step": step, "split": split, **figures}
+        row = {"step": step, "split": split, **metrics}
         self.rows.append(row)
         self._store([row])
         if self._tensorboard is not None:
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self._tensorboard.add_scalar(f"{split}/{name}", value, step)
             self._tensorboard.flush()
 
@@ -202,18 +202,18 @@ class MetricsWriter:
         return any(row["step"] == step and row["split"] == split for row in self.rows)
 
 
-def best_step(rows: Sequence[Mapping[str, Any]], steps: Sequence[int], figure: str) -> int | None:
-    """The one of some steps whose validation figure is the lowest, if one has a figure.
+def best_step(rows: Sequence[Mapping[str, Any]], steps: Sequence[int], metric: str) -> int | None:
+    """The one of some steps whose validation metric is the lowest, if one has a metric.
 
     Args:
       rows: of a metrics.jsonl.
       steps: among which to choose.
-      figure: its name in the rows.
+      metric: its name in the rows.
     """
     found = {
-        row["step"]: row[figure]
+        row["step"]: row[metric]
         for row in rows
-        if row["split"] == "validation" and row["step"] in steps and figure in row
+        if row["split"] == "validation" and row["step"] in steps and metric in row
     }
     return min(found, key=found.__getitem__, default=None)
 

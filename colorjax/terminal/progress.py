@@ -84,7 +84,7 @@ class TrainingProgress:
         """Seconds since the last call of `show` or `restart_clock`."""
         return time.monotonic() - self._time
 
-    def show(self, step: int, figures: Mapping[str, float]) -> float:
+    def show(self, step: int, metrics: Mapping[str, float]) -> float:
         """Shows how far training is; returns images/s since the last call."""
         now = time.monotonic()
         seconds, steps = now - self._time, step - self._step
@@ -96,7 +96,7 @@ class TrainingProgress:
         left = "?"
         if self._counted_steps:
             left = _clock((self._num_steps - step) * self._counted / self._counted_steps)
-        scalars = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        scalars = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         line = f"step {step}/{self._num_steps}  {scalars}  {rate:.3g} images/s  {left} left"
         self._bar.update(self._task, completed=step, description=line)
         if not self._console.is_terminal:

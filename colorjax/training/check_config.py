@@ -12,7 +12,7 @@ from colorjax.terminal.errors import InputError
 from colorjax.training import losses
 
 # By which the best checkpoint may be chosen: the lower they are the better.
-FIGURES = tuple(key for key, column in tables.COLUMNS.items() if column.better < 0)
+METRICS = tuple(key for key, column in tables.COLUMNS.items() if column.better < 0)
 
 
 def check_config(config: ConfigDict) -> None:
@@ -52,9 +52,9 @@ def check_config(config: ConfigDict) -> None:
     losses.regression_loss(config.loss, config.huber_delta)
     if "gan" in config:
         losses.adversarial_loss(config.gan.loss)
-    if config.best_checkpoint not in ("", *FIGURES):
+    if config.best_checkpoint not in ("", *METRICS):
         raise InputError(
-            f"config.best_checkpoint={config.best_checkpoint!r}: known are {', '.join(FIGURES)}, "
+            f"config.best_checkpoint={config.best_checkpoint!r}: known are {', '.join(METRICS)}, "
             "and nothing for none"
         )
     if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:

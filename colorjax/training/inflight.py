@@ -54,7 +54,7 @@ class InFlight:
         """Takes a step that was just dispatched, and awaits the one before.
 
         Raises:
-          NonFiniteError: that one's figures are not finite.
+          NonFiniteError: that one's metrics are not finite.
         """
         self._flying.append((step, metrics, batch, position))
         while len(self._flying) > 1:

@@ -29,7 +29,7 @@ Step = Callable[[TrainState, Any], tuple[TrainState, Any]]
 MAX_PRETRAIN_SHARE = 0.8
 
 
-class Run(NamedTuple):
+class TrainingPlan(NamedTuple):
     """What is fixed while a config is trained; nothing is compiled yet.
 
     Attributes:
@@ -61,7 +61,7 @@ class Run(NamedTuple):
         return self.halved[compiled] if step < self.half_size_until else compiled
 
 
-def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainState]:
+def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan, TrainState]:
     """Builds what a config says.
 
     Args:
@@ -125,7 +125,7 @@ def build_run(config: ConfigDict, resumes: bool = False) -> tuple[Run, TrainStat
         train_steps.append(adversarial_step)
     compiled = [devices.compile_train_step(step) for step in train_steps]
     halved = [devices.compile_train_step(at_half_size(step)) for step in train_steps]
-    run = Run(
+    run = TrainingPlan(
         name="gan" if "gan" in config else config.model.name,
         generator=build_generator(config.model),
         adversarial_from=adversarial_from,

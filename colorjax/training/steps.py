@@ -209,7 +209,7 @@ def judge_step(
 
     Args:
       state: with a discriminator.
-      batch: with "number": [N], of the images in their data set, which their draws follow.
+      batch: with "index": [N], of the images in their data set, which their draws follow.
       generator: as of `gan_step`, and so are the others.
       discriminator: logits of (L / 50 - 1, a*b* / 110).
       augment: what the discriminator sees of an image.
@@ -219,7 +219,7 @@ def judge_step(
       [N] accuracy_real and accuracy_fake of each image.
     """
     assert state.discriminator is not None
-    rngs = _image_rngs(state, batch["number"], 3)
+    rngs = _image_rngs(state, batch["index"], 3)
     l, ab = _inputs({**batch, "rngs": rngs}, damage)
     g_variables, d_variables = (
         {"params": net.params, "batch_stats": net.batch_stats}
@@ -234,10 +234,10 @@ def judge_step(
     return _accuracies(score(ab, rngs[:, 1]), score(fake, rngs[:, 2]))
 
 
-def _image_rngs(state: TrainState, numbers: jax.Array, uses: int) -> jax.Array:
+def _image_rngs(state: TrainState, indices: jax.Array, uses: int) -> jax.Array:
     """Keys [N, uses] for numbered images [N] at this step, the same for any number of devices."""
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    rngs = jax.vmap(partial(jax.random.fold_in, rng))(numbers)
+    rngs = jax.vmap(partial(jax.random.fold_in, rng))(indices)
     return jax.vmap(partial(jax.random.split, num=uses))(rngs)
 
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from colorjax.data import pipeline
 from colorjax.evaluation import evaluate, scores
-from colorjax.evaluation.evaluate import Contender
+from colorjax.evaluation.evaluate import Candidate
 from colorjax.models.variables import Variables, model_predictor
 from colorjax.parallel import devices, processes
 from colorjax.parallel.stopping import MESSAGE, Stopping, StopRequested
@@ -22,7 +22,7 @@ from colorjax.terminal.errors import EndedError
 from colorjax.terminal.progress import TrainingProgress
 from colorjax.training.check_config import check_config
 from colorjax.training.inflight import InFlight, NonFiniteError
-from colorjax.training.setup import Run, build_run
+from colorjax.training.setup import TrainingPlan, build_plan
 
 SAMPLES = 8
 REGRESSION = "regression before the adversarial phase"
@@ -31,7 +31,7 @@ SCALED = "scaled regression"
 
 def train_and_evaluate(
     config: ConfigDict, workdir: Path, command: str = ""
-) -> dict[str, scores.Figures]:
+) -> dict[str, scores.Metrics]:
     """Trains what the config says, from the workdir's newest checkpoint if there is one.
 
     Leaves in the workdir: config.json, metrics.jsonl, checkpoints/, samples/ and report/; of a
@@ -44,7 +44,7 @@ def train_and_evaluate(
       command: by which this was asked for; the report shows it.
 
     Returns:
-      Figures on the validation split, by model and baseline.
+      Metrics on the validation split, by model and baseline.
 
     Raises:
       InputError: something in the config cannot work, or the workdir holds another run.
@@ -58,7 +58,7 @@ def train_and_evaluate(
 
 def _train_and_evaluate(
     config: ConfigDict, workdir: Path, command: str, stopping: Stopping
-) -> dict[str, scores.Figures]:
+) -> dict[str, scores.Metrics]:
     check_config(config)
     sources = pipeline.load_sources(
         config.dataset.name,
@@ -68,7 +68,7 @@ def _train_and_evaluate(
         variant=config.dataset.variant,
         min_chroma=config.dataset.min_chroma,
     )
-    run, state = build_run(config, resumes=checkpoint.any_saved(workdir))
+    run, state = build_plan(config, resumes=checkpoint.any_saved(workdir))
     step = 0
 
     read: dict[str, Any] = {
@@ -94,16 +94,16 @@ def _train_and_evaluate(
     predict = model_predictor(run.generator)
     before = workdir / BEFORE  # what the adversarial phase has to beat
 
-    def contender(variables: Variables, name: str = run.name) -> Contender:
-        return Contender(name, predict, variables, size_after(config, step))
+    def candidate(variables: Variables, name: str = run.name) -> Candidate:
+        return Candidate(name, predict, variables, size_after(config, step))
 
-    def with_scaled(model: Contender) -> tuple[Contender, Contender]:
+    def with_scaled(model: Candidate) -> tuple[Candidate, Candidate]:
         fit = training(limit=evaluate.FIT_PREDICTIONS, image_size=model.image_size)
         return evaluate.scaled(model, SCALED, fit)
 
-    def score(*contenders: Contender) -> scores.Scores:
+    def score(*candidates: Candidate) -> scores.Scores:
         return evaluate.score(
-            contenders,
+            candidates,
             lambda size: validation(image_size=size),
             image_size=config.image_size,
         )
@@ -136,20 +136,20 @@ def _train_and_evaluate(
 
         def log() -> None:
             if in_flight:
-                figures = in_flight.means()
-                figures["images_per_second"] = progress.show(step, figures)
-                writer.write(step, "train", figures)
+                metrics = in_flight.means()
+                metrics["images_per_second"] = progress.show(step, metrics)
+                writer.write(step, "train", metrics)
 
-        def show(figures: scores.Figures) -> None:
+        def show(metrics: scores.Metrics) -> None:
             """Writes down an evaluation after this step, and what the model paints."""
             if writer.has(step, "validation"):
                 return  # by a run that was stopped meanwhile
             size = size_after(config, step)
             if run.judge_step is not None and step > run.adversarial_from:
                 judged = validation(limit=evaluate.FIT_IMAGES, image_size=size)
-                figures = figures | evaluate.means(run.judge_step, state, judged)
-            writer.write(step, "validation", figures)
-            progress.note(f"step {step}, validation: {tables.brief(figures)}")
+                metrics = metrics | evaluate.means(run.judge_step, state, judged)
+            writer.write(step, "validation", metrics)
+            progress.note(f"step {step}, validation: {tables.brief(metrics)}")
             if processes.is_first():
                 samples = pipeline.sample_images(sources.validation, SAMPLES, size)
                 grid = grids.sample_grid({run.name: predict}, state.ema, samples)
@@ -171,7 +171,7 @@ def _train_and_evaluate(
             if step % config.eval_every or step in (0, config.num_steps, run.adversarial_from):
                 return
             if not writer.has(step, "validation"):
-                show(scores.figures_of(score(contender(state.ema)))[run.name])
+                show(scores.metrics_of(score(candidate(state.ema)))[run.name])
             progress.restart_clock(step)
 
         regression: scores.Scores | None = None
@@ -188,14 +188,14 @@ def _train_and_evaluate(
             while step < config.num_steps:
                 if step == run.adversarial_from:
                     in_flight.settle()
-                    regression = score(*with_scaled(contender(state.ema, REGRESSION)))
+                    regression = score(*with_scaled(candidate(state.ema, REGRESSION)))
                     save_before(regression)
-                    results = scores.figures_of(regression)
+                    results = scores.metrics_of(regression)
                     if step and step % config.eval_every == 0:
                         show(results[REGRESSION])
-                    for name, figures in results.items():
-                        writer.write(step, f"validation, {name}", figures)
-                        progress.note(f"step {step}, {name}: {tables.brief(figures)}")
+                    for name, metrics in results.items():
+                        writer.write(step, f"validation, {name}", metrics)
+                        progress.note(f"step {step}, {name}: {tables.brief(metrics)}")
                     progress.restart_clock(step)
                 position = position_now()
                 batch = next(batches)
@@ -246,11 +246,11 @@ def _train_and_evaluate(
         factor: dict[str, str] = {}
         pairs: list[tuple[str, str]] = []
         if run.adversarial_step is None:
-            model, scaled = with_scaled(contender(state.ema))
+            model, scaled = with_scaled(candidate(state.ema))
             final = score(model, scaled, *constants)
             factor = {f"factor of {SCALED}": f"{scaled.factor:.2f}"}
         else:
-            model = contender(state.ema)
+            model = candidate(state.ema)
             final = score(model, *constants)
             # The first process's alone: it writes the report.
             rivals = regression or scores.load(before)
@@ -258,7 +258,7 @@ def _train_and_evaluate(
                 names = [run.name, *rivals.names, *(c.name for c in constants)]
                 final = final.merged(rivals).chosen(names)
                 pairs = [(run.name, rival) for rival in rivals.names]
-        show(scores.figures_of(final)[run.name])
+        show(scores.metrics_of(final)[run.name])
         found, files = report.build_report(
             report.Material(
                 scores=final,
@@ -296,7 +296,7 @@ def _train_and_evaluate(
     return found["results"]
 
 
-def _going_on(run: Run, step: int, adversarial_from: int) -> Run:
+def _going_on(run: TrainingPlan, step: int, adversarial_from: int) -> TrainingPlan:
     """The run from a checkpoint on, when its lengths may have been changed since.
 
     A discriminator that has begun to train goes on; one that has not does not begin in the past.

@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 from skimage import color
 
-from colorjax.colorize.full_size import fit_lines, interpolate_rows
+from colorjax.colorize.full_size import fit_coefficients, interpolate_rows
 from colorjax.data.procedural.renderer import render_face
 
 
 def upsampled(l, small_l, small_ab):
-    lines = interpolate_rows(fit_lines(small_l, small_ab), l.shape, 0, len(l))
+    lines = interpolate_rows(fit_coefficients(small_l, small_ab), l.shape, 0, len(l))
     return lines[..., :2] * l[..., None] + lines[..., 2:]
 
 

@@ -187,7 +187,7 @@ def test_evaluation_sees_every_image_once_in_order_and_masks_the_padding(process
                 batch = part[step]
                 assert batch["image"].dtype == np.uint8
                 assert batch["mask"].dtype == bool
-                numbers.append(int(batch["number"][row]))
+                numbers.append(int(batch["index"][row]))
                 if batch["mask"][row]:
                     seen.append(int(batch["image"][row, 0, 0, 0]))
                 else:

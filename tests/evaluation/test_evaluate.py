@@ -1,4 +1,4 @@
-"""Figures of whole data sets, against loops over images in float64 by scikit-image."""
+"""Metrics of whole data sets, against loops over images in float64 by scikit-image."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from colorjax.data import pipeline
 from colorjax.data.procedural.renderer import render_face
 from colorjax.evaluation import evaluate, scores
-from colorjax.evaluation.evaluate import Contender
+from colorjax.evaluation.evaluate import Candidate
 from colorjax.parallel import devices
 
 SIZE = 32
@@ -49,7 +49,7 @@ def _batches(images, batch_size):
         yield {
             "image": np.concatenate([image, filler]),
             "mask": np.arange(batch_size) < len(image),
-            "number": np.arange(start, start + batch_size, dtype=np.int32),
+            "index": np.arange(start, start + batch_size, dtype=np.int32),
         }
 
 
@@ -64,12 +64,12 @@ def _grey(variables, l):
 
 def _contender(name="linear", predict=_linear, **fields):
     table = {"slope": jnp.float32(SLOPE), "offset": jnp.float32(OFFSET)}
-    return Contender(name, predict, devices.replicate(table), **{"image_size": SIZE, **fields})
+    return Candidate(name, predict, devices.replicate(table), **{"image_size": SIZE, **fields})
 
 
-def _score(images, batch_size, *contenders):
-    contenders = contenders or (_contender(),)
-    return evaluate.score(contenders, lambda size: _batches(images, batch_size))
+def _score(images, batch_size, *candidates):
+    candidates = candidates or (_contender(),)
+    return evaluate.score(candidates, lambda size: _batches(images, batch_size))
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,8 @@ def scored(images):
 
 
 @pytest.fixture(scope="module")
-def figures(scored):
-    return scores.figures_of(scored)["linear"]
+def metrics(scored):
+    return scores.metrics_of(scored)["linear"]
 
 
 def _colorfulness(rgb):
@@ -155,15 +155,15 @@ def _reference(images, predict):
     }
 
 
-def test_figures_equal_a_loop_in_float64(images, figures):
+def test_figures_equal_a_loop_in_float64(images, metrics):
     expected = _reference(images, lambda l: l * SLOPE + OFFSET)
-    assert list(figures) == list(scores.FIGURES) == list(expected)
+    assert list(metrics) == list(scores.METRICS) == list(expected)
     # A pixel in some thousand rounds to another of the 8-bit values, or lies on the edge of a bin.
-    assert figures == pytest.approx(expected, rel=2e-3, abs=2e-3)
-    # The predictions are such that clipping matters, and that no figure is trivial.
-    assert 0.05 < figures["threshold_loss_20"] < 0.95
-    assert figures["delta_cf_image"] > figures["delta_cf"] + 0.1
-    assert abs(figures["rebalanced_auc"] - figures["auc"]) > 1
+    assert metrics == pytest.approx(expected, rel=2e-3, abs=2e-3)
+    # The predictions are such that clipping matters, and that no metric is trivial.
+    assert 0.05 < metrics["threshold_loss_20"] < 0.95
+    assert metrics["delta_cf_image"] > metrics["delta_cf"] + 0.1
+    assert abs(metrics["rebalanced_auc"] - metrics["auc"]) > 1
 
 
 def test_figures_of_the_truth_are_perfect(images):
@@ -174,17 +174,17 @@ def test_figures_of_the_truth_are_perfect(images):
     def truth(variables, l):
         return jnp.broadcast_to(ab, (*l.shape[:-1], 2))
 
-    got = scores.figures_of(_score(one, 8, _contender("truth teller", truth)))["truth teller"]
+    got = scores.metrics_of(_score(one, 8, _contender("truth teller", truth)))["truth teller"]
     perfect = {"auc": 100, "rebalanced_auc": 100, "psnr": 100, "ssim": 1}
     perfect["colorfulness"] = _colorfulness(images[0] / 255)
     assert got == pytest.approx(dict.fromkeys(got, 0) | perfect, rel=1e-4, abs=1e-3)
 
 
-def test_padding_and_the_size_of_batches_change_nothing(images, figures):
+def test_padding_and_the_size_of_batches_change_nothing(images, metrics):
     # 11 images: padded by 5 in the fixture, by 5 and by 13 here, over 8 devices each.
     for batch_size in (16, 24):
-        again = scores.figures_of(_score(images, batch_size))["linear"]
-        assert again == pytest.approx(figures, rel=1e-5, abs=1e-5)
+        again = scores.metrics_of(_score(images, batch_size))["linear"]
+        assert again == pytest.approx(metrics, rel=1e-5, abs=1e-5)
 
 
 def test_images_keep_their_order(images, scored):
@@ -195,10 +195,10 @@ def test_images_keep_their_order(images, scored):
     np.testing.assert_allclose(backwards[::-1], scored.images["linear"]["mse"], rtol=1e-5)
 
 
-def test_contenders_do_not_influence_one_another_and_keep_their_order(images, figures):
-    both = scores.figures_of(_score(images, 8, _contender("z", _grey), _contender()))
+def test_contenders_do_not_influence_one_another_and_keep_their_order(images, metrics):
+    both = scores.metrics_of(_score(images, 8, _contender("z", _grey), _contender()))
     assert list(both) == ["z", "linear"]
-    assert both["linear"] == pytest.approx(figures, rel=1e-5, abs=1e-5)
+    assert both["linear"] == pytest.approx(metrics, rel=1e-5, abs=1e-5)
     assert both["z"]["colorfulness"] == pytest.approx(0, abs=0.2)
 
 
@@ -215,13 +215,13 @@ def test_each_contender_sees_the_images_at_its_own_size_and_is_judged_at_the_lar
     )
     by_size = {32: images, 64: _faces(64)}
     both = evaluate.score([small, large], lambda size: _batches(by_size[size], 8))
-    found = scores.figures_of(both)
+    found = scores.metrics_of(both)
     assert sorted(set(sizes)) == [32, 64]
     assert found["32"] == pytest.approx(found["64"], rel=1e-6)
     for alone, options in ((large, {}), (small, {"image_size": 64})):
         score = evaluate.score([alone], lambda size: _batches(by_size[size], 8), **options)
-        figures = scores.figures_of(score)[alone.name]
-        assert found[alone.name] == pytest.approx(figures, rel=1e-6)
+        metrics = scores.metrics_of(score)[alone.name]
+        assert found[alone.name] == pytest.approx(metrics, rel=1e-6)
 
 
 def test_progress_counts_every_image_once(images):
@@ -237,11 +237,11 @@ import test_evaluate
 from colorjax import scores
 assert jax.device_count() == 1
 images = np.load(sys.argv[1])
-print(json.dumps(scores.figures_of(test_evaluate._score(images, 11))["linear"]))
+print(json.dumps(scores.metrics_of(test_evaluate._score(images, 11))["linear"]))
 """
 
 
-def test_eight_devices_equal_one(tmp_path, images, figures):
+def test_eight_devices_equal_one(tmp_path, images, metrics):
     np.save(tmp_path / "images.npy", images)
     tests = str(support.ROOT / "tests")
     environment = {**support.environment(), "JAX_NUM_CPU_DEVICES": "1"}
@@ -254,7 +254,7 @@ def test_eight_devices_equal_one(tmp_path, images, figures):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert figures == pytest.approx(json.loads(done.stdout.splitlines()[-1]), rel=1e-5, abs=1e-5)
+    assert metrics == pytest.approx(json.loads(done.stdout.splitlines()[-1]), rel=1e-5, abs=1e-5)
 
 
 def _pale(variables, l):
@@ -264,7 +264,7 @@ def _pale(variables, l):
 def test_the_scaled_regression_is_as_colourful_as_the_truth_on_the_fitting_images(images):
     pale, scaled = evaluate.scaled(_contender("pale", _pale), "scaled", _batches(images, 8))
     together = _score(images, 8, pale, scaled)
-    got = scores.figures_of(together)
+    got = scores.metrics_of(together)
     truth = np.mean([_colorfulness(image / 255) for image in images])
     assert got["scaled"]["colorfulness"] == pytest.approx(truth, rel=2e-3)
     assert got["scaled"]["delta_cf"] < 2e-3 * truth
@@ -281,44 +281,44 @@ def test_the_scaled_regression_is_as_colourful_as_the_truth_on_the_fitting_image
 
 
 def test_predictions_are_those_that_are_evaluated_whatever_the_padding(images):
-    contender = _contender(factor=0.5)
+    candidate = _contender(factor=0.5)
     l = rgb2lab(images / 255)[..., :1]
     for batch_size in (8, 16):
-        found = evaluate.predictions(contender, images, range(COUNT), batch_size)
+        found = evaluate.predictions(candidate, images, range(COUNT), batch_size)
         np.testing.assert_allclose(found, 0.5 * (l * SLOPE + OFFSET), atol=1e-3)
 
 
-def _negative(l, numbers):
+def _negative(l, indices):
     return 100 - l
 
 
-def _by_number(l, numbers):
-    return l + 3.0 * numbers.reshape(-1, 1, 1, 1).astype(jnp.float32)
+def _by_number(l, indices):
+    return l + 3.0 * indices.reshape(-1, 1, 1, 1).astype(jnp.float32)
 
 
 def test_a_model_sees_damaged_l_and_is_compared_at_the_truth_s(images):
-    found = scores.figures_of(_score(images, 8, _contender(damage=_negative)))["linear"]
+    found = scores.metrics_of(_score(images, 8, _contender(damage=_negative)))["linear"]
     expected = _reference(images, lambda l: (100 - l) * SLOPE + OFFSET)
     assert found == pytest.approx(expected, rel=2e-3, abs=2e-3)
 
 
 def test_damage_follows_the_image_s_number_whatever_the_batches(images):
-    contender = _contender(damage=_by_number)
+    candidate = _contender(damage=_by_number)
     l = rgb2lab(images / 255)[..., :1] + 3.0 * np.arange(COUNT).reshape(-1, 1, 1, 1)
     for chosen in (list(range(COUNT)), [9, 2]):
-        found = evaluate.predictions(contender, images[chosen], chosen, 8)
+        found = evaluate.predictions(candidate, images[chosen], chosen, 8)
         np.testing.assert_allclose(found, l[chosen] * SLOPE + OFFSET, atol=1e-3)
     small, large = (
-        scores.figures_of(_score(images, size, contender))["linear"] for size in (8, 16)
+        scores.metrics_of(_score(images, size, candidate))["linear"] for size in (8, 16)
     )
     assert small == pytest.approx(large, rel=1e-5, abs=1e-5)
 
 
-def test_damaged_and_undamaged_are_not_taken_for_one_another(images, figures):
+def test_damaged_and_undamaged_are_not_taken_for_one_another(images, metrics):
     """They are one network with the same variables, in one pass."""
-    found = scores.figures_of(_score(images, 8, _contender(), _contender("d", damage=_negative)))
-    assert found["linear"] == pytest.approx(figures, rel=1e-5, abs=1e-5)
-    assert abs(found["d"]["mse"] - figures["mse"]) > 1
+    found = scores.metrics_of(_score(images, 8, _contender(), _contender("d", damage=_negative)))
+    assert found["linear"] == pytest.approx(metrics, rel=1e-5, abs=1e-5)
+    assert abs(found["d"]["mse"] - metrics["mse"]) > 1
 
 
 def test_the_baselines_are_the_means_of_the_fitting_images(images):
@@ -340,7 +340,7 @@ def test_the_baselines_are_the_means_of_the_fitting_images(images):
 
 def test_on_faces_each_baseline_beats_the_one_before_it(images):
     found = _score(images, 8, *evaluate.constant_baselines(_batches(images, 8), SIZE))
-    grey, mean, lightness = scores.figures_of(found).values()
+    grey, mean, lightness = scores.metrics_of(found).values()
     assert grey["mse"] > 1.05 * mean["mse"] > 1.05 * lightness["mse"]
     assert grey["delta_e"] > mean["delta_e"]
     assert grey["auc"] < mean["auc"]

@@ -95,7 +95,7 @@ def test_an_image_is_judged_alone(pair, rng):
     ab, truth = pair
     rgb = rng.uniform(size=(*SHAPE, 3)).astype(np.float32)
 
-    def figures(ab, truth, rgb):
+    def metrics(ab, truth, rgb):
         return (
             metrics.mse(ab, truth),
             metrics.color_error(ab, truth),
@@ -104,8 +104,8 @@ def test_an_image_is_judged_alone(pair, rng):
             metrics.ab_histogram(ab),
         )
 
-    together = figures(ab, truth, rgb)
-    padded = figures(*(np.concatenate([x, np.full_like(x, 7)]) for x in (ab, truth, rgb)))
+    together = metrics(ab, truth, rgb)
+    padded = metrics(*(np.concatenate([x, np.full_like(x, 7)]) for x in (ab, truth, rgb)))
     chex.assert_trees_all_close(together, jax.tree.map(lambda x: x[: SHAPE[0]], padded), rtol=1e-6)
 
 

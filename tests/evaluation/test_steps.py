@@ -1,4 +1,4 @@
-"""The figures of each image, against scikit-image; predictions of a smaller size; saturations."""
+"""The metrics of each image, against scikit-image; predictions of a smaller size; saturations."""
 
 import chex
 import jax
@@ -7,23 +7,22 @@ import pytest
 import tiny
 from skimage import color
 
-from colorjax.evaluation import metrics
 from colorjax.evaluation import steps as eval_steps
 from colorjax.lab import rgb_to_lab
 
 
 @pytest.fixture(scope="module")
 def evaluated():
-    """A function of images and a*b*: the figures of what is given, of grey, and of the truth."""
-    figures, truth = jax.jit(eval_steps.figures_step), jax.jit(eval_steps.truth_step)
+    """A function of images and a*b*: the metrics of what is given, of grey, and of the truth."""
+    metrics, truth = jax.jit(eval_steps.metrics_step), jax.jit(eval_steps.truth_step)
 
     def evaluate(images, ab):
         batch = {"image": images, "ab": ab}
         # Waited for: until then a computation may read these arrays, which tests change.
         return jax.device_get(
             {
-                "given": figures(1.0, batch),
-                "grey": figures(0.0, batch),
+                "given": metrics(1.0, batch),
+                "grey": metrics(0.0, batch),
                 "truth": truth({"image": images}),
             }
         )
@@ -37,14 +36,14 @@ def true_ab(images):
 
 def test_the_truth_as_a_prediction_is_without_fault(evaluated):
     images = tiny.images(4)
-    figures = evaluated(images, true_ab(images))
-    chex.assert_shape(figures["given"]["mse"], (4,))
-    chex.assert_shape(figures["given"]["threshold_loss"], (4, 3))
-    np.testing.assert_allclose(figures["given"]["mse"], 0, atol=1e-6)
-    np.testing.assert_array_equal(figures["given"]["threshold_loss"], 0)
+    metrics = evaluated(images, true_ab(images))
+    chex.assert_shape(metrics["given"]["mse"], (4,))
+    chex.assert_shape(metrics["given"]["threshold_loss"], (4, 3))
+    np.testing.assert_allclose(metrics["given"]["mse"], 0, atol=1e-6)
+    np.testing.assert_array_equal(metrics["given"]["threshold_loss"], 0)
     for name in ("colorfulness", "histogram", "colors", "skin_ab"):
-        np.testing.assert_allclose(figures["given"][name], figures["truth"][name], rtol=1e-5)
-    assert np.all(figures["grey"]["mse"] > 1)
+        np.testing.assert_allclose(metrics["given"][name], metrics["truth"][name], rtol=1e-5)
+    assert np.all(metrics["grey"]["mse"] > 1)
 
 
 def test_figures_equal_those_of_the_8_bit_image_by_scikit_image(evaluated):
@@ -53,37 +52,37 @@ def test_figures_equal_those_of_the_8_bit_image_by_scikit_image(evaluated):
     ab = truth[..., 1:] + np.random.default_rng(5).normal(0, 9, truth[..., 1:].shape)
     shown = np.round(255 * color.lab2rgb(np.concatenate([truth[..., :1], ab], axis=-1)))
     shown_ab = color.rgb2lab(shown.astype(np.uint8))[..., 1:]
-    figures = evaluated(images, ab.astype(np.float32))["given"]
+    metrics = evaluated(images, ab.astype(np.float32))["given"]
     squares = np.square(shown_ab - truth[..., 1:])
-    # A colour just between two 8-bit values may fall to the other side: 1e-3 of the figure.
-    np.testing.assert_allclose(figures["mse"], squares.mean(axis=(1, 2, 3)), rtol=1e-3)
+    # A colour just between two 8-bit values may fall to the other side: 1e-3 of the metric.
+    np.testing.assert_allclose(metrics["mse"], squares.mean(axis=(1, 2, 3)), rtol=1e-3)
     distance = np.sqrt(squares.sum(axis=-1))
     shares = [(distance > tau).mean(axis=(1, 2)) for tau in (5, 10, 20)]
-    np.testing.assert_allclose(figures["threshold_loss"], np.stack(shares, -1), atol=2e-3)
+    np.testing.assert_allclose(metrics["threshold_loss"], np.stack(shares, -1), atol=2e-3)
 
 
 def test_grey_has_the_figures_of_zeros(evaluated):
     images = tiny.images(4)
     ab = true_ab(images)
-    figures = evaluated(images, ab)["grey"]
+    metrics = evaluated(images, ab)["grey"]
     zeros = np.zeros_like(ab)
     # Grey of 8 bits has a chroma of up to 0.01.
-    np.testing.assert_allclose(figures["mse"], metrics.mse(zeros, ab), rtol=2e-3)
+    np.testing.assert_allclose(metrics["mse"], metrics.mse(zeros, ab), rtol=2e-3)
     np.testing.assert_allclose(
-        figures["threshold_loss"], metrics.threshold_loss(zeros, ab), atol=2e-3
+        metrics["threshold_loss"], metrics.threshold_loss(zeros, ab), atol=2e-3
     )
-    np.testing.assert_allclose(figures["colorfulness"], 0, atol=0.2)
+    np.testing.assert_allclose(metrics["colorfulness"], 0, atol=0.2)
 
 
 def test_an_image_s_figures_do_not_depend_on_the_others(evaluated):
     images, others = tiny.images(4), tiny.images(4, seed=1)
     ab = np.roll(true_ab(images), 1, axis=0)
-    figures = evaluated(images, ab)
+    metrics = evaluated(images, ab)
     images[2:], ab[2:] = others[2:], 50
     changed = evaluated(images, ab)
-    first, second = (jax.tree.map(lambda x: np.asarray(x[:2]), f) for f in (figures, changed))
+    first, second = (jax.tree.map(lambda x: np.asarray(x[:2]), f) for f in (metrics, changed))
     chex.assert_trees_all_equal(first, second)
-    assert np.all(figures["given"]["mse"][2:] != changed["given"]["mse"][2:])
+    assert np.all(metrics["given"]["mse"][2:] != changed["given"]["mse"][2:])
 
 
 def test_smaller_predictions_are_enlarged_smoothly(evaluated):
@@ -101,9 +100,9 @@ def test_saturations_are_the_figures_of_scaled_predictions():
     factors = np.float32([0.0, 0.5, 1.0, 1.7])
     batch = {"image": images, "ab": ab}
     curve = jax.jit(eval_steps.saturation_step)(factors, batch)
-    figures = jax.jit(eval_steps.figures_step)
+    metrics = jax.jit(eval_steps.metrics_step)
     for k, factor in enumerate(factors):
-        expected = figures(factor, batch)
+        expected = metrics(factor, batch)
         np.testing.assert_allclose(
             curve["threshold_loss_10"][:, k], expected["threshold_loss"][:, 1], atol=1e-3
         )

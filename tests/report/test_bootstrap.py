@@ -10,7 +10,7 @@ from colorjax.report import bootstrap, findings
 
 
 def _predictor(rng, count, shift=0.0, noise=None):
-    """Figures that differ from image to image; `noise` is what two predictors share."""
+    """Metrics that differ from image to image; `noise` is what two predictors share."""
     own = rng.normal(0, 1, count) if noise is None else noise
     histogram = rng.integers(0, 20, (count, 484)).astype(np.float32)
     return {
@@ -64,10 +64,10 @@ def test_every_figure_lies_in_its_interval():
     estimates = _estimates(of)
     found = bootstrap.intervals(bootstrap.resampled(of), estimates)
     for name in ("a", "b"):
-        assert list(found[name]) == list(scores.FIGURES)
-        for figure, (low, high) in found[name].items():
-            assert low <= estimates[name][figure][0] <= high, figure
-            assert low < high or figure == "threshold_loss_20"
+        assert list(found[name]) == list(scores.METRICS)
+        for metric, (low, high) in found[name].items():
+            assert low <= estimates[name][metric][0] <= high, metric
+            assert low < high or metric == "threshold_loss_20"
 
 
 def test_an_interval_holds_the_truth_about_nineteen_times_in_twenty():
@@ -86,7 +86,7 @@ def test_a_pair_that_shares_its_noise_is_told_apart_though_its_intervals_overlap
     estimates, draws = _estimates(of), bootstrap.resampled(of)
     ends = bootstrap.intervals(draws, estimates)
     assert ends["a"]["threshold_loss_10"][1] > ends["b"]["threshold_loss_10"][0]
-    found = {row["figure"]: row for row in bootstrap.comparisons(draws, estimates, [("a", "b")])}
+    found = {row["metric"]: row for row in bootstrap.comparisons(draws, estimates, [("a", "b")])}
     assert found["threshold_loss_10"]["real"]
     assert found["threshold_loss_10"]["difference"] == pytest.approx(-0.01)
     assert found["threshold_loss_10"]["interval"] == pytest.approx((-0.01, -0.01))
@@ -98,7 +98,7 @@ def test_a_pair_that_shares_its_noise_is_told_apart_though_its_intervals_overlap
 def test_a_difference_of_chance_is_not_real():
     of = _scores(100, a={}, b={})
     found = bootstrap.comparisons(bootstrap.resampled(of), _estimates(of), [("a", "b")])
-    assert sum(row["real"] for row in found if row["figure"] in ("mse", "delta_e", "auc")) == 0
+    assert sum(row["real"] for row in found if row["metric"] in ("mse", "delta_e", "auc")) == 0
 
 
 def test_delta_cf_of_a_model_as_colourful_as_the_truth_begins_at_zero():
@@ -145,7 +145,7 @@ def test_groups_hold_every_image_once_and_small_ones_are_not_compared():
             if group["compared"]:
                 assert group["images"] >= findings.MIN_IMAGES
                 low, high = group["intervals"]["a"]
-                assert low < group["figures"]["a"]["threshold_loss_10"] < high
+                assert low < group["metrics"]["a"]["threshold_loss_10"] < high
     assert findings.by_skin_tone(of)[-1]["label"] == "no skin found"
     assert findings.by_skin_tone(of)[-1]["images"] == 7
 
@@ -156,7 +156,7 @@ def test_a_group_s_figures_are_the_means_of_its_images():
     found = findings.by_lightness(of)
     for i, group in enumerate(found):
         part = of.images["a"]["threshold_loss"][30 * i : 30 * (i + 1), 1]
-        assert group["figures"]["a"]["threshold_loss_10"] == pytest.approx(part.mean())
+        assert group["metrics"]["a"]["threshold_loss_10"] == pytest.approx(part.mean())
     of.images["a"]["threshold_loss"][30:60, 1] += 1.0
     gap = findings.gaps(findings.by_lightness(of), ["a"])["a"]
     assert gap["worst"] == found[1]["label"]
@@ -193,8 +193,8 @@ def test_what_damage_costs_is_paired_and_shares_of_it_are_compared():
     shifts = {"half": 0.05, "all": 0.1, "none": 0.0}
     damaged = _scores(200, **{name: {"noise": noise, "shift": s} for name, s in shifts.items()})
     found = findings.find(damaged, ["half", "all"], [], {}, undamaged)["undamaged"]
-    assert found["results"] == scores.figures_of(undamaged)
-    lost = {row["a"]: row for row in found["losses"] if row["figure"] == "threshold_loss_10"}
+    assert found["results"] == scores.metrics_of(undamaged)
+    lost = {row["a"]: row for row in found["losses"] if row["metric"] == "threshold_loss_10"}
     for name, shift in shifts.items():
         assert lost[name]["difference"] == pytest.approx(shift)
         assert lost[name]["interval"] == pytest.approx((shift, shift))
@@ -214,7 +214,7 @@ def test_scores_survive_a_file_and_a_damaged_one_is_none(tmp_path):
     scores.save(of, path)
     back = scores.load(path)
     assert back.names == of.names
-    assert scores.figures_of(back) == scores.figures_of(of)
+    assert scores.metrics_of(back) == scores.metrics_of(of)
     np.testing.assert_array_equal(back.sums["c"]["saturations"], [0, 1])
     path.write_bytes(path.read_bytes()[:-100])
     assert scores.load(path) is None

@@ -74,8 +74,8 @@ def test_a_gan_alone_is_compared_with_the_regression_that_it_was(tmp_path):
     found = compare.evaluate_runs([run], tmp_path / "out")
     expected = json.loads((run / "report" / "results.json").read_text())
     assert list(found["results"])[1:] == list(expected["results"])[1:]
-    for name, figures in list(expected["results"].items())[1:]:
-        assert found["results"][name] == pytest.approx(figures, rel=1e-5, abs=1e-5)
+    for name, metrics in list(expected["results"].items())[1:]:
+        assert found["results"][name] == pytest.approx(metrics, rel=1e-5, abs=1e-5)
     assert [row["curve"] for row in found["verdicts"]] == list(found["saturation_curves"])
     # On other images it cannot be.
     other = compare.evaluate_runs([run], tmp_path / "other", dataset=str(support.faces()))
@@ -163,11 +163,11 @@ def test_on_damaged_inputs_the_report_is_the_same_and_says_what_damage_costs(com
     assert support.files(damaged) == support.files(compared)
     before, found = _results(compared), _results(damaged)
     assert list(found["results"]) == list(before["results"])
-    for name, figures in before["results"].items():
-        assert found["undamaged"]["results"][name] == pytest.approx(figures, rel=1e-5, abs=1e-5)
-    losses = {(row["a"], row["figure"]): row["difference"] for row in found["undamaged"]["losses"]}
-    for (name, figure), loss in losses.items():
-        expected = found["results"][name][figure] - before["results"][name][figure]
+    for name, metrics in before["results"].items():
+        assert found["undamaged"]["results"][name] == pytest.approx(metrics, rel=1e-5, abs=1e-5)
+    losses = {(row["a"], row["metric"]): row["difference"] for row in found["undamaged"]["losses"]}
+    for (name, metric), loss in losses.items():
+        expected = found["results"][name][metric] - before["results"][name][metric]
         assert loss == pytest.approx(expected, rel=1e-4, abs=1e-4)
         if name in ("grey", "mean colour"):  # they do not look at L
             assert loss == pytest.approx(0, abs=1e-6)
@@ -198,8 +198,8 @@ def test_damage_of_strength_zero_changes_nothing(compared, tmp_path):
     found = compare.evaluate_runs(runs, tmp_path / "out", damage_strength=0.0)
     before = _results(compared)
     for results in (found["results"], found["undamaged"]["results"]):
-        for name, figures in before["results"].items():
-            assert results[name] == pytest.approx(figures, rel=1e-5, abs=1e-5)
+        for name, metrics in before["results"].items():
+            assert results[name] == pytest.approx(metrics, rel=1e-5, abs=1e-5)
     assert not any(row["real"] for row in found["undamaged"]["losses"])
 
 
@@ -327,7 +327,7 @@ def test_a_checkpoint_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="no checkpoint of step 7; it has"):
         trained_model.load_run(workdir / "checkpoints" / "7", "cnn")
     (workdir / "metrics.jsonl").unlink()
-    with pytest.raises(InputError, match="validation figure 'mse'"):
+    with pytest.raises(InputError, match="validation metric 'mse'"):
         trained_model.load_run(workdir / "checkpoints" / "best", "cnn")
 
 

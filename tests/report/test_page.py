@@ -192,7 +192,7 @@ def test_no_request_leaves_the_page_and_nothing_goes_wrong(page, path):
 def test_the_page_is_as_wide_as_the_screen_and_tables_scroll_by_themselves(page, width):
     _resize(page, width)
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
-    for picture in page.find_elements("css selector", "figure img"):
+    for picture in page.find_elements("css selector", "metric img"):
         assert picture.size["width"] <= width
         assert page.execute_script("return arguments[0].naturalWidth", picture) > 100
     table = page.find_element("css selector", ".scroll")

@@ -9,7 +9,7 @@ import pytest
 import support
 from PIL import Image
 
-from colorjax.evaluation.scores import FIGURES
+from colorjax.evaluation.scores import METRICS
 from colorjax.report import findings, report, tables
 from colorjax.terminal.errors import InputError
 
@@ -36,7 +36,7 @@ def test_results_have_intervals_comparisons_groups_and_curves(results):
     names = list(results["results"])
     assert names[0] == "gan"
     for name in names:
-        assert list(results["results"][name]) == list(results["intervals"][name]) == list(FIGURES)
+        assert list(results["results"][name]) == list(results["intervals"][name]) == list(METRICS)
     pairs = {(row["a"], row["b"]) for row in results["comparisons"]}
     assert pairs == {("gan", names[1]), ("gan", names[2])}
     for key in ("skin_tone", "lightness"):
@@ -107,7 +107,7 @@ def test_the_page_is_well_formed_and_says_what_it_is(text, page):
 
 def test_every_picture_of_the_page_has_a_text_and_lies_within_it(page):
     pictures = [attributes for tag, attributes in page.found if tag == "img"]
-    assert len(pictures) == 8  # six figures, and the two of the slider
+    assert len(pictures) == 8  # six metrics, and the two of the slider
     for attributes in pictures:
         assert attributes["src"].startswith("data:image/png;base64,")
         assert len(attributes["alt"]) > 20
@@ -122,8 +122,8 @@ def test_the_page_forbids_itself_the_network(page):
 
 
 def test_the_page_has_the_figures_the_config_and_the_command(text, results):
-    for figures in results["results"].values():
-        assert f"{figures['mse']:.1f}<small>" in text
+    for metrics in results["results"].values():
+        assert f"{metrics['mse']:.1f}<small>" in text
     assert "&quot;generator_pretrain_steps&quot;: 3" in text
     shown = json.loads(re.search(r'id="pictures">(.*?)</script>', text, re.DOTALL)[1])
     assert shown["order"] == ["grey", "gan", "truth"]

@@ -199,10 +199,10 @@ def test_a_full_disk_is_noted_and_the_checkpoint_before_stays(tmp_path):
 
 
 def test_the_best_checkpoint_and_a_chosen_one_are_kept_beside_the_newest(tmp_path):
-    figures = {1: 3.0, 2: 1.0, 3: 2.0, 5: 1.5}  # step 4 has none
+    metrics = {1: 3.0, 2: 1.0, 3: 2.0, 5: 1.5}  # step 4 has none
 
     def best(steps):
-        return min((step for step in steps if step in figures), key=figures.get, default=None)
+        return min((step for step in steps if step in metrics), key=metrics.get, default=None)
 
     left = []
     with Checkpoints(tmp_path / "two", max_to_keep=1, best=best, keep=1) as checkpoints:

@@ -105,7 +105,7 @@ def test_between_two_networks_every_parameter_and_statistic_lies_between(run, tm
     for share, end in ((1.0, run), (0.0, other)):
         found = interpolate(run, other, share).variables
         chex.assert_trees_all_equal(jax.device_get(found), jax.device_get(end.variables))
-    # Of neither network are the figures this one's.
+    # Of neither network are the metrics this one's.
     card = read_metadata(output)["card"]
     assert "0.25 of that network, 0.75 of `cnn`" in card
     assert "MSE" not in card

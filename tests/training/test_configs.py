@@ -16,7 +16,7 @@ from colorjax.data import pipeline
 from colorjax.data.procedural.renderer import render_face
 from colorjax.models import resnet
 from colorjax.parallel import devices
-from colorjax.training.setup import build_run
+from colorjax.training.setup import build_plan
 from configs import common
 
 CONFIGS = sorted(
@@ -74,7 +74,7 @@ def faces():
 
 def trained(config, faces, num_steps):
     with quick_compilation():
-        run, state = build_run(config)
+        run, state = build_plan(config)
         history = []
         for step in range(num_steps):
             # Awaited: virtual devices that run ahead of each other exhaust the CPU's threads.

@@ -77,7 +77,7 @@ def _count_steps(monkeypatch, stop_at=math.inf):
     It comes while that step's batch is read, so that none of what follows the last step is done.
     """
     taken = []
-    step_at = train.Run.step_at
+    step_at = train.TrainingPlan.step_at
 
     def counted(run, step):
         if step == stop_at:
@@ -85,7 +85,7 @@ def _count_steps(monkeypatch, stop_at=math.inf):
         taken.append(step)
         return step_at(run, step)
 
-    monkeypatch.setattr(train.Run, "step_at", counted)
+    monkeypatch.setattr(train.TrainingPlan, "step_at", counted)
     return taken
 
 
@@ -218,7 +218,7 @@ def test_a_gan_interrupted_before_its_first_checkpoint_starts_from_the_regressio
         states.append(state)
         return replicate(state)
 
-    monkeypatch.setattr(train.Run, "step_at", stop)
+    monkeypatch.setattr(train.TrainingPlan, "step_at", stop)
     monkeypatch.setattr(devices, "replicate", replicate)
     with pytest.raises(KeyboardInterrupt):
         support.train(config, tmp_path / "run")

@@ -132,7 +132,7 @@ def test_judging_what_is_trained_on_gives_the_accuracies_of_the_gan_step():
     settle = compiled(tiny.gan_step(**frozen, augment=seen["augment"]))
     for _ in range(100):
         state, _ = settle(state, batch(images))
-    numbered = {"image": jnp.asarray(images), "number": jnp.arange(8)}
+    numbered = {"image": jnp.asarray(images), "index": jnp.arange(8)}
     networks = {"generator": tiny.Generator(), "discriminator": tiny.Discriminator()}
     judged = jax.jit(partial(steps.judge_step, **networks, augment=seen["augment"]))(
         state, numbered

@@ -20,7 +20,7 @@ from colorjax.runs.trained_model import load_run, size_after
 from colorjax.runs.weights import export_weights
 from colorjax.terminal.errors import InputError
 from colorjax.training import train
-from colorjax.training.setup import build_run
+from colorjax.training.setup import build_plan
 from colorjax.training.train import NonFiniteError, check_config, train_and_evaluate
 
 CONSTANT = ["grey", "mean colour", "mean colour for each lightness"]
@@ -30,7 +30,7 @@ MODELS = {
     "small_gan": ["gan", train.REGRESSION, "scaled regression"],
     "gan": ["gan", train.REGRESSION, "scaled regression"],
 }
-FIGURES = set(scores.FIGURES)
+METRICS = set(scores.METRICS)
 ACCURACIES = {"accuracy_real", "accuracy_fake"}
 
 
@@ -90,16 +90,16 @@ def test_metrics_are_finite_and_have_every_step_of_a_split_once(name):
         expected |= {f"validation, {split}": [adversarial_from] for split in MODELS[name][1:]}
     assert at == expected
     for row in rows:
-        figures = {key: value for key, value in row.items() if key not in ("step", "split")}
-        assert all(math.isfinite(value) for value in figures.values())
+        metrics = {key: value for key, value in row.items() if key not in ("step", "split")}
+        assert all(math.isfinite(value) for value in metrics.values())
         adversarial = adversarial_from and row["step"] > adversarial_from
         if row["split"] == "train":
-            assert {"loss", "grad_norm", "images_per_second"} <= figures.keys()
+            assert {"loss", "grad_norm", "images_per_second"} <= metrics.keys()
             losses = {"adversarial_loss", "discriminator_loss", *ACCURACIES}
-            assert losses & figures.keys() == (losses if adversarial else set())
+            assert losses & metrics.keys() == (losses if adversarial else set())
         else:
-            assert figures.keys() == FIGURES | (ACCURACIES if adversarial else set())
-        assert all(0 <= figures[key] <= 1 for key in ACCURACIES & figures.keys())
+            assert metrics.keys() == METRICS | (ACCURACIES if adversarial else set())
+        assert all(0 <= metrics[key] <= 1 for key in ACCURACIES & metrics.keys())
 
 
 def _splits(rows):
@@ -111,9 +111,9 @@ def test_the_report_has_finite_figures_of_the_model_and_of_every_baseline(name):
     workdir = support.trained(name)
     report = json.loads((workdir / "report" / "results.json").read_text())
     assert list(report["results"]) == MODELS[name] + CONSTANT
-    for figures in report["results"].values():
-        assert figures.keys() == FIGURES
-        assert all(math.isfinite(value) for value in figures.values())
+    for metrics in report["results"].values():
+        assert metrics.keys() == METRICS
+        assert all(math.isfinite(value) for value in metrics.values())
     assert report["about"]["step"] == STEPS[name].checkpoints[-1]
     assert report["about"]["validation images"] == 4
     text = (workdir / "report" / "results.md").read_text()
@@ -135,7 +135,7 @@ def test_baselines_stand_in_their_order(name):
 def test_the_trained_weights_are_not_those_of_the_start():
     config = support.tiny_config("cnn")
     with support.quick_compilation():
-        _, start = build_run(config)
+        _, start = build_plan(config)
     end, position = support.restored(config, support.trained("cnn"))
     assert int(end.step) == support.NUM_STEPS
     for a, b in zip(
@@ -192,7 +192,7 @@ def test_a_gan_starts_with_exactly_the_averages_of_the_finished_regression(tmp_p
     regression = support.trained("cnn")
     config = support.small_gan(init_from=str(regression))
     with support.quick_compilation():
-        run, state = build_run(config)
+        run, state = build_plan(config)
     source, _ = support.restored(support.tiny_config("cnn"), regression)
     chex.assert_trees_all_equal(state.ema, source.ema)
     chex.assert_trees_all_equal(state.generator.params, source.ema["params"])
@@ -202,7 +202,7 @@ def test_a_gan_starts_with_exactly_the_averages_of_the_finished_regression(tmp_p
     path = tmp_path / "cnn.safetensors"
     export_weights(load_run(regression, "cnn"), path, "", "float32")
     with support.quick_compilation():
-        _, from_file = build_run(support.small_gan(init_from=str(path)))
+        _, from_file = build_plan(support.small_gan(init_from=str(path)))
     chex.assert_trees_all_equal(from_file.ema, source.ema)
     # It is adversarial from the start.
     assert run.adversarial_from == 0
@@ -222,12 +222,12 @@ def test_a_run_that_begins_at_half_the_size_is_what_it_says_before_and_after(tmp
     # What it paints at 32 is compared with the truth at 64.
     source = pipeline.load_sources("image_folder", path=str(support.faces())).validation
     score = evaluate.score(
-        [evaluate.Contender("gan", half.predict, half.variables, 32)],
+        [evaluate.Candidate("gan", half.predict, half.variables, 32)],
         lambda size: pipeline.eval_batches(source, batch_size=8, image_size=size),
         image_size=64,
     )
     row = next(row for row in support.rows(straight) if row["step"] == 3 and "mse" in row)
-    assert row.items() >= scores.figures_of(score)["gan"].items()
+    assert row.items() >= scores.metrics_of(score)["gan"].items()
     # Across the change of size too, stop-and-go equals straight through.
     support.copy_until(straight, 3, workdir)
     support.train(config, workdir)
@@ -239,7 +239,7 @@ def test_a_model_knows_the_size_that_its_last_update_saw(steps):
     config = support.tiny_config("cnn", image_size=64, half_size_steps=steps, num_steps=10)
     check_config(config)
     with support.quick_compilation():
-        run, _ = build_run(config)
+        run, _ = build_plan(config)
     for taken in range(1, 11):
         halved = run.step_at(taken - 1) in run.halved.values()
         assert size_after(config, taken) == (32 if halved else 64)
@@ -259,7 +259,7 @@ def test_a_gan_that_starts_from_a_regression_compares_itself_with_that_regressio
 def test_a_start_of_another_width_is_refused_by_the_first_parameter_that_differs():
     config = support.small_gan(init_from=str(support.trained("cnn")), model__width=1 / 8)
     with support.quick_compilation():
-        like = build_run(support.small_gan(model__width=1 / 8))[1].ema
+        like = build_plan(support.small_gan(model__width=1 / 8))[1].ema
         saved, _ = support.restored(support.tiny_config("cnn"), support.trained("cnn"))
         ours, theirs = (
             {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in x}
@@ -267,7 +267,7 @@ def test_a_start_of_another_width_is_refused_by_the_first_parameter_that_differs
         )
         first = next(name for name in ours if ours[name] != theirs[name])
         with pytest.raises(InputError) as error:
-            build_run(config)
+            build_plan(config)
     assert f"{first} has shape {theirs[first]}, this model wants {ours[first]}" in str(error.value)
 
 
@@ -281,7 +281,7 @@ def test_a_start_of_another_width_is_refused_by_the_first_parameter_that_differs
 def test_a_start_that_is_another_model_is_refused(other):
     config = support.tiny_config("cnn", init_from=str(support.trained("cnn")), **other)
     with support.quick_compilation(), pytest.raises(InputError, match="has shape"):
-        build_run(config)
+        build_plan(config)
 
 
 @pytest.mark.parametrize("kind", ["nothing", "folder", "file", "no checkpoint yet"])
@@ -313,9 +313,9 @@ def test_encoder_weights_are_for_a_resnet_of_full_width(tmp_path):
     safetensors.save_file({k: v.astype(np.float32) for k, v in weights.items()}, path)
     with support.quick_compilation():
         with pytest.raises(InputError, match=r"conv1\.weight is \(64, 3, 7, 7\).*width"):
-            build_run(support.tiny_config("resnet", model__encoder_weights=str(path)))
+            build_plan(support.tiny_config("resnet", model__encoder_weights=str(path)))
         with pytest.raises(InputError, match=r"model\.name='resnet', not 'encoder_decoder'"):
-            build_run(support.tiny_config("cnn", model__encoder_weights=str(path)))
+            build_plan(support.tiny_config("cnn", model__encoder_weights=str(path)))
 
 
 @pytest.mark.parametrize(
