@@ -200,6 +200,26 @@ def broadcast(tree: Any) -> Any:
     return jax.tree.unflatten(structure, parts)
 
 
+def read_by_first(read: Callable[[], Any], like: Any) -> Any:
+    """Arrays that the first process reads, in all processes.
+
+    Args:
+      read: gives a tree of NumPy arrays; called in the first process only.
+      like: a tree of the same structure, shapes and types.
+
+    Raises:
+      InputError: `read` raised it in the first process.
+    """
+    tree = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+
+    def assign() -> None:
+        nonlocal tree
+        tree = read()
+
+    from_first(assign)
+    return broadcast(tree)
+
+
 def wait_for_all() -> None:
     """Waits until every process is here."""
     if jax.process_count() > 1:

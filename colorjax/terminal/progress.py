@@ -80,7 +80,7 @@ class TrainingProgress:
         """Leaves out of the rate what was done since the last call: it was not only steps."""
         self._time, self._step = time.monotonic(), step
 
-    def seconds(self) -> float:
+    def elapsed(self) -> float:
         """Seconds since the last call of `show` or `restart_clock`."""
         return time.monotonic() - self._time
 

@@ -1,4 +1,4 @@
-"""Differentiable augmentation of what the discriminator sees."""
+"""Differentiable augmentation of the discriminator's input."""
 
 import chex
 import jax
@@ -10,15 +10,16 @@ def translate_and_cut(
 ) -> jax.Array:
     """Shifts each image and blanks a square of it; differentiable in the images.
 
-    Applied to real and fake alike, it keeps a discriminator from memorising few images without
-    leaking into what the generator paints (Zhao et al. 2020, "Differentiable Augmentation for
-    Data-Efficient GAN Training"); colours are left alone, for they are what is judged.
+    Applied to real and generated images alike, it keeps the discriminator from memorising a small
+    data set without leaking into the generated images (Zhao et al. 2020, "Differentiable
+    Augmentation for Data-Efficient GAN Training"). Colours are not changed, because they are what
+    the discriminator judges.
 
     Args:
-      rngs: [N] keys: every image draws its own shift and square.
+      rngs: [N] keys, one for each image.
       images: [N, H, W, C] floats.
-      max_shift: largest shift, as a share of the side; what comes in is zero.
-      cut: side of the square set to zero, as a share of the side.
+      max_shift: largest shift as a fraction of the side; pixels shifted in are zero.
+      cut: side of the square that is set to zero, as a fraction of the side.
 
     Returns:
       [N, H, W, C].

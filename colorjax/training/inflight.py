@@ -1,7 +1,7 @@
-"""The steps that were dispatched and are not done, and what came of those that are."""
+"""The training steps that are running, and the metrics of those that have finished."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,71 +13,72 @@ from colorjax.terminal.errors import EndedError
 
 
 class NonFiniteError(EndedError):
-    """A loss or a gradient is not finite. Nothing was updated by that step, nor after it.
+    """A loss or a gradient is not finite. Neither that step nor any later one updated the state.
 
     Attributes:
       step: the step, counted from 1.
-      batch: what it was given, on the devices.
-      position: where the run stood before it.
+      batch: its batch, on the devices.
+      resume_point: where the run stood before that step.
     """
 
-    def __init__(self, step: int, scalars: Mapping[str, float], batch: Any, position: Any) -> None:
+    def __init__(
+        self, step: int, scalars: Mapping[str, float], batch: Any, resume_point: Any
+    ) -> None:
         name = next(name for name, value in scalars.items() if not math.isfinite(value))
-        all_of_them = ", ".join(f"{key} {value:.6g}" for key, value in scalars.items())
+        listed = ", ".join(f"{key} {value:.6g}" for key, value in scalars.items())
         super().__init__(
-            f"training stopped at step {step}: {name} is {scalars[name]} ({all_of_them}). What "
-            f"came before it is saved as step {step - 1}, the batch that did it in the workdir's "
-            "nonfinite/; try a smaller config.optimizer.learning_rate in another --workdir"
+            f"training stopped at step {step}: {name} is {scalars[name]} ({listed}). The state "
+            f"before it is saved as step {step - 1}, its batch in the workdir's nonfinite/; try a "
+            "smaller config.optimizer.learning_rate in another --workdir"
         )
-        self.step, self.batch, self.position = step, batch, position
+        self.step, self.batch, self.resume_point = step, batch, resume_point
 
-    def write_batch(self, directory: Path) -> None:
-        """Writes this process's part of the batch, an array [N, ...] for each of its entries."""
+    def write_batch(self, directory: Path, note: Callable[[str], None]) -> None:
+        """Writes this process's part of the batch as an .npz with arrays [N, ...]."""
         path = directory / f"step-{self.step:07d}-process-{jax.process_index()}.npz"
         arrays: Any = {key: np.asarray(x) for key, x in self.batch.items()}
         arrays = {key: x.reshape(-1, *x.shape[2:]) for key, x in arrays.items()}
-        with replaced(path) as beside, beside.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+        try:
+            with replaced(path) as part, part.open("wb") as file:
+                np.savez_compressed(file, **arrays)
+        except OSError as error:
+            note(f"Cannot write the batch of step {self.step} ({error}).")
 
 
 class InFlight:
-    """At most two steps on their way: XLA's CPU collectives deadlock behind many.
+    """Dispatched steps, at most two at a time: more can deadlock the collectives of XLA's CPU.
 
-    While the newest runs, the host looks at what came of the one before.
+    While the newest step runs, the host reads the metrics of the one before.
     """
 
     def __init__(self) -> None:
-        self._flying: list[tuple[int, Any, Any, Any]] = []
-        self._done: list[dict[str, float]] = []
+        self._running: list[tuple[int, Any, Any, Any]] = []
+        self._finished: list[dict[str, float]] = []
 
-    def add(self, step: int, metrics: Any, batch: Any, position: Any) -> None:
-        """Takes a step that was just dispatched, and awaits the one before.
+    def add(self, step: int, metrics: Any, batch: Any, resume_point: Any) -> None:
+        """Adds a step that was just dispatched, and waits for the one before it.
 
         Raises:
-          NonFiniteError: that one's metrics are not finite.
+          NonFiniteError: the metrics of that one are not finite.
         """
-        self._flying.append((step, metrics, batch, position))
-        while len(self._flying) > 1:
-            self._land()
+        self._running.append((step, metrics, batch, resume_point))
+        while len(self._running) > 1:
+            self._wait_for_oldest()
 
     def settle(self) -> None:
-        """Awaits all. Raises NonFiniteError as `add` does."""
-        while self._flying:
-            self._land()
+        """Waits for all steps. Raises NonFiniteError as `add` does."""
+        while self._running:
+            self._wait_for_oldest()
 
     def means(self) -> dict[str, float]:
-        """Awaits all; the means since the last call. Raises NonFiniteError as `add` does."""
+        """Waits for all steps; returns the mean metrics since the last call. Raises as `add`."""
         self.settle()
-        done, self._done = self._done, []
-        return {name: float(np.mean([one[name] for one in done])) for name in done[0]}
+        finished, self._finished = self._finished, []
+        return {name: float(np.mean([one[name] for one in finished])) for name in finished[0]}
 
-    def __bool__(self) -> bool:
-        """Whether there are steps since the last call of `means`."""
-        return bool(self._flying or self._done)
-
-    def _land(self) -> None:
-        step, metrics, batch, position = self._flying.pop(0)
+    def _wait_for_oldest(self) -> None:
+        step, metrics, batch, resume_point = self._running.pop(0)
         scalars = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if not all(map(math.isfinite, scalars.values())):
-            raise NonFiniteError(step, scalars, batch, position)
-        self._done.append(scalars)
+            raise NonFiniteError(step, scalars, batch, resume_point)
+        self._finished.append(scalars)

@@ -1,4 +1,4 @@
-"""Losses: between colours, and between a generator and its discriminator."""
+"""Regression and adversarial losses."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,7 @@ def regression_loss(name: str, huber_delta: float) -> Loss:
 
     Args:
       name: `l1`, `l2` or `huber`.
-      huber_delta: where Huber's loss turns from quadratic to linear, in units of a*b* / 110.
+      huber_delta: where the Huber loss turns from quadratic to linear, in units of a*b* / 110.
 
     Raises:
       InputError: an unknown name.
@@ -34,12 +34,12 @@ def regression_loss(name: str, huber_delta: float) -> Loss:
 
 
 def weighted(weight: float, loss: Loss) -> Loss:
-    """The loss times a weight."""
+    """Multiplies a loss by a weight."""
     return lambda ab, ab_true: weight * loss(ab, ab_true)
 
 
 class AdversarialLoss(NamedTuple):
-    """What each of the two minimises, of logits that are positive for real.
+    """The losses of both networks, of logits that are positive for real images.
 
     Attributes:
       discriminator: of (logits_real, logits_fake).
@@ -61,7 +61,7 @@ ADVERSARIAL = {
         lambda real, fake: jnp.mean(jax.nn.relu(1 - real)) + jnp.mean(jax.nn.relu(1 + fake)),
         lambda fake: -jnp.mean(fake),
     ),
-    # Mao et al. 2017, with real at 1 and fake at -1, so that zero is the border as above.
+    # Mao et al. 2017, with targets 1 and -1, so that the decision boundary is zero as above.
     "least_squares": AdversarialLoss(
         lambda real, fake: jnp.mean((real - 1) ** 2) + jnp.mean((fake + 1) ** 2),
         lambda fake: jnp.mean((fake - 1) ** 2),

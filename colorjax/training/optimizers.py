@@ -1,20 +1,20 @@
-"""The optax transformation of each network."""
+"""Learning rate schedule and optimizer."""
 
 from typing import Any
 
 import optax
 
-# Warm-up never takes more of a run than this.
+# At most this fraction of a run is warm-up.
 MAX_WARMUP_SHARE = 0.1
 
 
 def learning_rate_schedule(config: Any, num_steps: int) -> optax.Schedule:
-    """Linear warm-up, then a cosine.
+    """Linear warm-up followed by cosine decay.
 
     Args:
-      config: learning_rate, the peak; final_share, how much of it is left at the end;
-        warmup_steps, at most a tenth of num_steps.
-      num_steps: how many updates the network will get.
+      config: learning_rate, the peak; final_share, the final learning rate as a fraction of the
+        peak; warmup_steps, capped at a tenth of num_steps.
+      num_steps: number of updates of the network.
     """
     warmup_steps = min(config.warmup_steps, int(MAX_WARMUP_SHARE * num_steps))
     return optax.warmup_cosine_decay_schedule(
@@ -31,7 +31,7 @@ def build_optimizer(config: Any, num_steps: int) -> optax.GradientTransformation
 
     Args:
       config: learning_rate, final_share, warmup_steps, b1, b2, weight_decay, clip_norm.
-      num_steps: how many updates the network will get.
+      num_steps: number of updates of the network.
     """
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),

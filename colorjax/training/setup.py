@@ -1,6 +1,6 @@
-"""What a config stands for: models, optimizers, the initial state and the compiled steps."""
+"""From a config to models, optimizers, compiled steps and the initial state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,27 +21,25 @@ from colorjax.terminal.errors import InputError
 from colorjax.training import augment, losses
 from colorjax.training.optimizers import build_optimizer
 from colorjax.training.state import TrainState, create_train_state, net_state
-from colorjax.training.steps import at_half_size, gan_step, judge_step, regression_step
+from colorjax.training.steps import gan_step, judge_step, regression_step
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Any]]
 
-# The generator is never pretrained for more of a run than this.
+# At most this fraction of a run is pretraining.
 MAX_PRETRAIN_SHARE = 0.8
 
 
 class TrainingPlan(NamedTuple):
-    """What is fixed while a config is trained; nothing is compiled yet.
+    """What is fixed while a model is trained. Steps are compiled on their first call.
 
     Attributes:
-      name: of the model, in tables and pictures.
-      generator: as it predicts, outside of training.
-      adversarial_from: the first update with a discriminator, counted from 0; num_steps in a
-        regression run.
-      pretrain_step: (state, batch) -> (state, metrics), before that.
-      adversarial_step: the same, from then on.
-      halved: each of these two on images of half the size.
-      half_size_until: the first update that sees images at their whole size, counted from 0.
-      judge_step: (state, batch) -> how often the discriminator is right on each image.
+      name: name of the model in tables and images.
+      generator: the module in inference mode.
+      adversarial_from: index of the first step with a discriminator; num_steps for a regression.
+      pretrain_step: (state, batch) -> (state, metrics), before that step.
+      adversarial_step: the same, from that step on; None for a regression.
+      judge_step: (state, batch) -> the discriminator's accuracy on each image; None for a
+        regression.
     """
 
     name: str
@@ -49,31 +47,43 @@ class TrainingPlan(NamedTuple):
     adversarial_from: int
     pretrain_step: Step
     adversarial_step: Step | None
-    halved: Mapping[Step, Step]
-    half_size_until: int
     judge_step: Callable[[TrainState, Any], Any] | None
 
     def step_at(self, step: int) -> Step:
-        """The compiled step for an update, counted from 0."""
-        compiled = self.pretrain_step
+        """The compiled step with this index, counted from 0."""
         if self.adversarial_step is not None and step >= self.adversarial_from:
-            compiled = self.adversarial_step
-        return self.halved[compiled] if step < self.half_size_until else compiled
+            return self.adversarial_step
+        return self.pretrain_step
+
+    def resumed(self, step: int, adversarial_from: int) -> "TrainingPlan":
+        """The plan for resuming after `step` updates, since lengths may change on resume.
+
+        Args:
+          step: number of updates so far.
+          adversarial_from: of the interrupted run. An adversarial phase that has begun continues;
+            one that has not begins no earlier than now.
+        """
+        if self.adversarial_step is None:
+            return self
+        begun = adversarial_from < step
+        return self._replace(
+            adversarial_from=adversarial_from if begun else max(self.adversarial_from, step)
+        )
 
 
 def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan, TrainState]:
-    """Builds what a config says.
+    """Builds models, optimizers, compiled steps and the initial state.
 
     Args:
       config: see configs/common.py.
-      resumes: whether a checkpoint will replace the state: then weights from elsewhere are not
-        read.
+      resumes: whether a checkpoint will replace the state; then weights named in the config are
+        not read.
 
     Returns:
-      The run, and the state before its first step, placed on the devices.
+      The plan, and the state before the first step, replicated over the devices.
 
     Raises:
-      InputError: a name that is not known, or weights that do not fit.
+      InputError: an unknown name, or weights that do not fit the model.
     """
     g_rng, d_rng, step_rng = jax.random.split(jax.random.key(config.seed), 3)
     generator = build_generator(config.model, devices.AXIS)
@@ -81,18 +91,28 @@ def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan,
     variables = init_variables(generator, g_rng, 1, image_size=config.image_size)
     if not resumes:
         variables = _with_weights(config, variables)
+    loss = losses.regression_loss(config.loss, config.huber_delta)
+    if "gan" in config:
+        # In pretraining too, so that the moments of the optimizer keep their scale.
+        loss = losses.weighted(config.gan.regression_weight, loss)
     shared: dict[str, Any] = {
         "generator": generator,
         "optimizer": optimizer,
+        "loss": loss,
         "ema_decay": config.ema_decay,
         "damage": _damage(config.damage),
         "accumulate_steps": config.accumulate_steps,
     }
-    loss = losses.regression_loss(config.loss, config.huber_delta)
-    d_net, adversarial_step, judging, adversarial_from = None, None, None, config.num_steps
+    plan = TrainingPlan(
+        name="gan" if "gan" in config else config.model.name,
+        generator=build_generator(config.model),
+        adversarial_from=config.num_steps,
+        pretrain_step=devices.compile_train_step(partial(regression_step, **shared)),
+        adversarial_step=None,
+        judge_step=None,
+    )
+    d_net = None
     if "gan" in config:
-        # In pretraining too, so that the optimizer's moments stay true after it.
-        loss = losses.weighted(config.gan.regression_weight, loss)
         limit = 0 if config.init_from else int(MAX_PRETRAIN_SHARE * config.num_steps)
         adversarial_from = min(config.generator_pretrain_steps, limit)
         discriminator = build_discriminator(config.gan, config.model.dtype)
@@ -107,7 +127,6 @@ def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan,
         adversarial_step = partial(
             gan_step,
             **shared,
-            loss=loss,
             discriminator=discriminator,
             discriminator_optimizer=d_optimizer,
             adversarial=losses.adversarial_loss(config.gan.loss),
@@ -120,27 +139,17 @@ def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan,
             augment=augmentation,
             damage=shared["damage"],
         )
-    train_steps = [partial(regression_step, **shared, loss=loss)]
-    if adversarial_step is not None:
-        train_steps.append(adversarial_step)
-    compiled = [devices.compile_train_step(step) for step in train_steps]
-    halved = [devices.compile_train_step(at_half_size(step)) for step in train_steps]
-    run = TrainingPlan(
-        name="gan" if "gan" in config else config.model.name,
-        generator=build_generator(config.model),
-        adversarial_from=adversarial_from,
-        pretrain_step=compiled[0],
-        adversarial_step=compiled[1] if adversarial_step else None,
-        halved=dict(zip(compiled, halved, strict=True)),
-        half_size_until=config.half_size_steps,
-        judge_step=judging and devices.compile_eval_step(judging),
-    )
+        plan = plan._replace(
+            adversarial_from=adversarial_from,
+            adversarial_step=devices.compile_train_step(adversarial_step),
+            judge_step=devices.compile_eval_step(judging),
+        )
     state = create_train_state(step_rng, net_state(variables, optimizer), d_net)
-    return run, devices.replicate(state)
+    return plan, devices.replicate(state)
 
 
 def _damage(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array] | None:
-    """What old photographs have suffered, as far as the config asks for it."""
+    """Simulated damage of L, or None if the config has none."""
     strengths = {name: config[name] for name in DAMAGES if config[name]}
     if not strengths:
         return None
@@ -148,7 +157,7 @@ def _damage(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array] |
 
 
 def _with_weights(config: ConfigDict, variables: Variables) -> Variables:
-    """The generator's variables from another run, or its encoder's from a file, if so wanted."""
+    """The variables with the weights that the config names: of a model, or of an encoder."""
     if config.init_from:
         path = Path(config.init_from).expanduser()
         if path.is_file():

@@ -1,4 +1,4 @@
-"""The state of training: arrays only, so that it can be compiled, replicated and saved."""
+"""The state of training: a pytree of arrays."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from colorjax.models.variables import Variables
 
 
 class NetState(struct.PyTreeNode):
-    """One network: its parameters, its statistics (possibly none) and its optimizer's state."""
+    """One network: parameters, batch statistics (possibly empty) and optimizer state."""
 
     params: Any
     batch_stats: Any
@@ -19,18 +19,20 @@ class NetState(struct.PyTreeNode):
 
 
 class TrainState(struct.PyTreeNode):
-    """Everything that changes while training, and the key that does not.
+    """Everything that changes while a model is trained, and the PRNG key.
 
     Attributes:
-      step: int32 scalar, the number of updates so far; its complement (~step, below zero) once a
-        loss or a gradient was not finite: nothing is updated from then on.
-      rng: the data of a key, constant: a step folds its number and its device into it.
+      step: int32 scalar, the number of updates so far.
+      is_finite: bool scalar, False once a loss or a gradient was not finite. Then nothing is
+        updated any more.
+      rng: data of a PRNG key; constant. Each step folds in its number and the image indices.
       generator: the network that predicts a*b*.
-      discriminator: the network that judges them; None in a regression run.
-      ema: {"params", "batch_stats"}: exponential moving averages of the generator's.
+      discriminator: the network that judges a*b*; None in a regression run.
+      ema: {"params", "batch_stats"} of the generator, exponential moving averages.
     """
 
     step: jax.Array
+    is_finite: jax.Array
     rng: jax.Array
     generator: NetState
     discriminator: NetState | None
@@ -38,7 +40,7 @@ class TrainState(struct.PyTreeNode):
 
 
 def net_state(variables: Variables, optimizer: optax.GradientTransformation) -> NetState:
-    """A network before its first update."""
+    """The state of a network before its first update."""
     params = variables["params"]
     return NetState(params, variables["batch_stats"], optimizer.init(params))
 
@@ -46,14 +48,15 @@ def net_state(variables: Variables, optimizer: optax.GradientTransformation) -> 
 def create_train_state(
     rng: jax.Array, generator: NetState, discriminator: NetState | None
 ) -> TrainState:
-    """The state before the first step; the averages start at the generator's own values."""
+    """The state before the first step. The averages start at the values of the generator."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
+        is_finite=jnp.array(True),
         # Checkpoints hold plain arrays, not typed keys.
         rng=jax.random.key_data(rng),
         generator=generator,
         discriminator=discriminator,
-        # Copies: the step donates its state, and no buffer may be donated twice.
+        # Copies, because a step donates its state and no buffer may be donated twice.
         ema=jax.tree.map(
             jnp.copy, {"params": generator.params, "batch_stats": generator.batch_stats}
         ),

@@ -1,9 +1,9 @@
-"""The pure per-device functions of training: one update of a regression, one of a GAN.
+"""The pure per-device training steps: one update of a regression, one of a GAN.
 
-What a step needs besides state and batch is bound to it with `functools.partial`; `parallel.py`
-compiles it over the devices. A batch is {"image": [N, H, W, 3] uint8 sRGB}.
+Everything but the state and the batch is bound with `functools.partial`; `parallel.devices`
+compiles a step over the devices. A batch is {"image": [N, H, W, 3] uint8 sRGB}.
 
-A step whose loss or gradients are not finite updates nothing, and neither do those after it.
+A step whose loss or gradients are not finite updates nothing, and neither does any step after it.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,20 +39,20 @@ def regression_step(
     damage: Damage | None = None,
     accumulate_steps: int = 1,
 ) -> tuple[TrainState, Metrics]:
-    """One update of the generator alone.
+    """Updates the generator with the regression loss.
 
     Args:
-      state: the discriminator, if there is one, stays as it is.
-      batch: this device's part.
+      state: a discriminator, if there is one, is not changed.
+      batch: this device's part of the batch.
       generator: predicts a*b* / 110 from L / 50 - 1.
-      optimizer: the generator's.
-      loss: of predicted and true a*b* / 110.
-      ema_decay: of the moving averages, in [0, 1).
-      damage: (N keys, L [N, H, W, 1] in [0, 100]) -> what the generator sees of L.
-      accumulate_steps: in so many parts the batch is gone through, see `_accumulated`.
+      optimizer: of the generator.
+      loss: (predicted, true) a*b* / 110 [N, H, W, 2] -> scalar.
+      ema_decay: decay of the exponential moving average of the generator, in [0, 1).
+      damage: (N keys, L [N, H, W, 1] in [0, 100]) -> the L that the generator sees.
+      accumulate_steps: number of parts into which the batch is split, see `_accumulated`.
 
     Returns:
-      The state after the update, and scalars averaged over the devices.
+      The updated state, and scalar metrics averaged over the devices.
     """
 
     def gradients(batch_stats: Any, part: Batch) -> Any:
@@ -96,27 +96,27 @@ def gan_step(
     damage: Damage | None = None,
     accumulate_steps: int = 1,
 ) -> tuple[TrainState, Metrics]:
-    """One simultaneous update of generator and discriminator.
+    """Updates generator and discriminator simultaneously.
 
-    The generator runs forward once. Its output is judged once, and from that one judgement come
-    both the discriminator's gradient and, back through the image, the generator's.
+    The generator and the discriminator run forward once on the generated image. From the one VJP
+    of the discriminator come its own gradient and, through the image, that of the generator.
 
     Args:
       state: with a discriminator.
-      batch: this device's part.
+      batch: this device's part of the batch.
       generator: predicts a*b* / 110 from L / 50 - 1.
-      discriminator: logits of (L / 50 - 1, a*b* / 110).
-      optimizer: the generator's.
-      discriminator_optimizer: the discriminator's.
-      loss: of predicted and true a*b* / 110, already weighted against the adversarial one.
-      adversarial: the two sides' losses.
-      augment: (N keys, [N, H, W, 3]) -> the same shape: what the discriminator sees of an image.
-      ema_decay: of the generator's moving averages, in [0, 1).
-      damage: (N keys, L [N, H, W, 1] in [0, 100]) -> what both networks see of L.
-      accumulate_steps: in so many parts the batch is gone through, see `_accumulated`.
+      discriminator: (L / 50 - 1, a*b* / 110) -> logits.
+      optimizer: of the generator.
+      discriminator_optimizer: of the discriminator.
+      loss: (predicted, true) a*b* / 110 -> scalar, weighted against the adversarial loss.
+      adversarial: losses of the discriminator and the generator.
+      augment: (N keys, [N, H, W, 3]) -> the same shape; applied to the discriminator's input.
+      ema_decay: decay of the exponential moving average of the generator, in [0, 1).
+      damage: (N keys, L [N, H, W, 1] in [0, 100]) -> the L that both networks see.
+      accumulate_steps: number of parts into which the batch is split, see `_accumulated`.
 
     Returns:
-      The state after the update, and scalars averaged over the devices.
+      The updated state, and scalar metrics averaged over the devices.
     """
     assert state.discriminator is not None
     g_net, d_net = state.generator, state.discriminator
@@ -134,8 +134,8 @@ def gan_step(
         logits_real, real_vjp, d_batch_stats = jax.vjp(
             lambda params: score(params, ab, part["rngs"][:, 1]), d_net.params, has_aux=True
         )
-        # Spectral normalisation moves on by the parameters alone: the same in both passes, and in
-        # all parts of a batch.
+        # The power iteration of spectral normalisation depends on the parameters alone: its state
+        # is the same after both passes and in all parts of the batch.
         logits_fake, fake_vjp, _ = jax.vjp(
             lambda params, fake: score(params, fake, part["rngs"][:, 2]),
             d_net.params,
@@ -177,20 +177,6 @@ def gan_step(
     return _if_finite(update, state, scalars), scalars
 
 
-def at_half_size(
-    step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The step on images of half the size, each pixel the mean of four, as 8-bit sRGB."""
-
-    def halved(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        count, height, width, channels = batch["image"].shape
-        fours = batch["image"].reshape(count, height // 2, 2, width // 2, 2, channels)
-        image = jnp.round(jnp.mean(fours, axis=(2, 4), dtype=jnp.float32)).astype(jnp.uint8)
-        return step(state, {**batch, "image": image})
-
-    return halved
-
-
 def judge_step(
     state: TrainState,
     batch: Batch,
@@ -200,23 +186,22 @@ def judge_step(
     augment: Augment,
     damage: Damage | None = None,
 ) -> Metrics:
-    """How often the discriminator is right on images that it does not learn from.
+    """Accuracy of the discriminator on images that it is not trained on.
 
-    Comparable with the accuracies of `gan_step`: both networks see the same damage and the
-    discriminator the same augmentation as there, and the generator is the one that is trained, not
-    its average. Only the networks' statistics are those of training, not of this batch, and images
-    are whole where training crops them.
+    Comparable with the accuracies of `gan_step`: damage and augmentation are the same, and the
+    generator is the trained one, not its average. Unlike there, BatchNorm uses running statistics
+    and images are not cropped.
 
     Args:
       state: with a discriminator.
-      batch: with "index": [N], of the images in their data set, which their draws follow.
-      generator: as of `gan_step`, and so are the others.
-      discriminator: logits of (L / 50 - 1, a*b* / 110).
-      augment: what the discriminator sees of an image.
-      damage: what both networks see of L.
+      batch: with "index": [N] int32 image indices, from which random numbers are derived.
+      generator: see `gan_step`.
+      discriminator: see `gan_step`.
+      augment: see `gan_step`.
+      damage: see `gan_step`.
 
     Returns:
-      [N] accuracy_real and accuracy_fake of each image.
+      accuracy_real and accuracy_fake, [N] each.
     """
     assert state.discriminator is not None
     rngs = _image_rngs(state, batch["index"], 3)
@@ -235,20 +220,20 @@ def judge_step(
 
 
 def _image_rngs(state: TrainState, indices: jax.Array, uses: int) -> jax.Array:
-    """Keys [N, uses] for numbered images [N] at this step, the same for any number of devices."""
+    """Keys [N, uses] for image indices [N] at this step, the same for any number of devices."""
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     rngs = jax.vmap(partial(jax.random.fold_in, rng))(indices)
     return jax.vmap(partial(jax.random.split, num=uses))(rngs)
 
 
 def _accuracies(logits_real: jax.Array, logits_fake: jax.Array) -> Metrics:
-    """The share [N] of each image's patches [N, h, w, 1] that the discriminator is right on."""
+    """The fraction [N] of patches [N, h, w, 1] that the discriminator classifies correctly."""
     right = {"accuracy_real": logits_real > 0, "accuracy_fake": logits_fake < 0}
     return {key: jnp.mean(value, axis=(1, 2, 3)) for key, value in right.items()}
 
 
 def _inputs(part: Batch, damage: Damage | None) -> tuple[jax.Array, jax.Array]:
-    """L / 50 - 1, damaged if so wanted, and the true a*b* / 110."""
+    """L / 50 - 1, possibly damaged, and the true a*b* / 110."""
     lab = rgb_to_lab(to_float(part["image"]))
     if damage is not None:
         lab = jnp.concatenate([damage(part["rngs"][:, 0], lab[..., :1]), lab[..., 1:]], axis=-1)
@@ -258,19 +243,19 @@ def _inputs(part: Batch, damage: Damage | None) -> tuple[jax.Array, jax.Array]:
 def _accumulated(
     gradients: Callable[[Any, Batch], tuple[Any, Any]], batch_stats: Any, batch: Batch, count: int
 ) -> tuple[Any, Any]:
-    """Goes through a batch in equal parts, one after the other, to hold only one in memory.
+    """Averages gradients over equal parts of a batch, so that only one part is in memory.
 
-    The means are those of the whole batch, but for BatchNorm: it normalises each part by the part's
-    own statistics (over all devices), and its moving averages move on with each.
+    The result is that of the full batch, except for BatchNorm, which normalises each part with its
+    own statistics (over all devices) and updates its running statistics once a part.
 
     Args:
-      gradients: (batch_stats, part) -> (what to average, the new batch_stats).
+      gradients: (batch_stats, part) -> (tree to average, new batch_stats).
       batch_stats: before the first part.
-      batch: this device's part.
-      count: number of parts, a divisor of the batch.
+      batch: this device's part of the batch.
+      count: number of parts; divides the batch size of the device.
 
     Returns:
-      The means over the parts, and the statistics after the last.
+      The means over the parts, and batch_stats after the last part.
     """
     if count == 1:
         return gradients(batch_stats, batch)
@@ -290,22 +275,22 @@ def _accumulated(
 def _if_finite(
     update: Callable[[TrainState], TrainState], state: TrainState, scalars: Metrics
 ) -> TrainState:
-    """The updated state, or, from a step on whose scalars are not all finite, the one before it.
+    """Updates the state if the scalars of this step, and those of all steps before, are finite.
 
-    The host looks at the scalars when the next step is on its way already; so the state remembers,
-    by a step number below zero, that nothing may be updated any more.
+    The host reads the scalars of a step after it has dispatched the next one, so the state itself
+    must remember that training has failed.
     """
     finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(value)) for value in scalars.values()]))
 
     def halt(state: TrainState) -> TrainState:
-        return state.replace(step=jnp.where(state.step < 0, state.step, ~state.step))
+        return state.replace(is_finite=jnp.array(False))
 
-    # A branch, because choosing leaf by leaf copies the whole state: 6 % of a step's CPU time.
-    return lax.cond(finite & (state.step >= 0), update, halt, state)
+    # A branch: selecting leaf by leaf copies the entire state, 6 % of the CPU time of a step.
+    return lax.cond(finite & state.is_finite, update, halt, state)
 
 
 def _apply(module: nn.Module, params: Any, batch_stats: Any, *inputs: jax.Array) -> Any:
-    """Runs a module in training mode: its output, and its new statistics."""
+    """Applies a module in training mode. Returns its output and the new batch_stats."""
     output, updated = module.apply(
         {"params": params, "batch_stats": batch_stats}, *inputs, train=True, mutable=["batch_stats"]
     )
@@ -322,12 +307,10 @@ def _update(
 def _advance(
     state: TrainState, generator: NetState, discriminator: NetState | None, ema_decay: float
 ) -> TrainState:
-    """The next state. Early averages forget faster, or they would remember the initial values."""
+    """The next state. The EMA decays faster in early steps, to forget the initial values."""
     decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-    ema = jax.tree.map(
-        lambda average, value: decay * average + (1.0 - decay) * value,
-        state.ema,
-        {"params": generator.params, "batch_stats": generator.batch_stats},
+    ema = optax.incremental_update(
+        {"params": generator.params, "batch_stats": generator.batch_stats}, state.ema, 1.0 - decay
     )
     return state.replace(
         step=state.step + 1, generator=generator, discriminator=discriminator, ema=ema

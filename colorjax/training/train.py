@@ -1,4 +1,4 @@
-"""Training, readable top to bottom: data, state, the loop, the report."""
+"""The training loop."""
 
 from functools import partial
 from pathlib import Path
@@ -9,301 +9,163 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from colorjax.data import pipeline
-from colorjax.evaluation import evaluate, scores
-from colorjax.evaluation.evaluate import Candidate
-from colorjax.models.variables import Variables, model_predictor
+from colorjax.evaluation.scores import Metrics
 from colorjax.parallel import devices, processes
 from colorjax.parallel.stopping import MESSAGE, Stopping, StopRequested
-from colorjax.report import grids, report, tables
 from colorjax.runs import checkpoint
-from colorjax.runs.trained_model import BEFORE, size_after
-from colorjax.runs.workdir import MetricsWriter, best_step, claimed
+from colorjax.runs.checkpoint import Checkpoints
+from colorjax.runs.workdir import MetricsWriter, best_step, claimed, read_rows
 from colorjax.terminal.errors import EndedError
 from colorjax.terminal.progress import TrainingProgress
 from colorjax.training.check_config import check_config
 from colorjax.training.inflight import InFlight, NonFiniteError
 from colorjax.training.setup import TrainingPlan, build_plan
-
-SAMPLES = 8
-REGRESSION = "regression before the adversarial phase"
-SCALED = "scaled regression"
+from colorjax.training.state import TrainState
+from colorjax.training.validation import Validation
 
 
-def train_and_evaluate(
-    config: ConfigDict, workdir: Path, command: str = ""
-) -> dict[str, scores.Metrics]:
-    """Trains what the config says, from the workdir's newest checkpoint if there is one.
+def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> dict[str, Metrics]:
+    """Trains a model, from the newest checkpoint of the workdir if there is one.
 
-    Leaves in the workdir: config.json, metrics.jsonl, checkpoints/, samples/ and report/; of a
-    batch whose loss or gradients are not finite, nonfinite/. All processes call it, the first
-    alone touches the workdir.
+    Writes config.json, metrics.jsonl, checkpoints/, samples/ and report/ to the workdir. All
+    processes call this function; only the first one reads and writes the workdir.
 
     Args:
       config: see configs/common.py.
-      workdir: the folder of the run.
-      command: by which this was asked for; the report shows it.
+      workdir: folder of the run.
+      command: command line that started the training; shown in the report.
 
     Returns:
       Metrics on the validation split, by model and baseline.
 
     Raises:
-      InputError: something in the config cannot work, or the workdir holds another run.
-      NonFiniteError: a loss or a gradient is not finite. What came before it is saved.
-      StopRequested: SIGTERM came. What was done is saved.
-      EndedError: the last checkpoint could not be saved.
+      InputError: a value of the config is not valid, or the workdir belongs to another run.
+      NonFiniteError: a loss or gradient is not finite. The state before that step is saved.
+      StopRequested: SIGTERM was received. The state is saved.
+      EndedError: the last checkpoint or the report could not be written.
     """
-    with Stopping() as stopping:
-        return _train_and_evaluate(config, workdir, command, stopping)
-
-
-def _train_and_evaluate(
-    config: ConfigDict, workdir: Path, command: str, stopping: Stopping
-) -> dict[str, scores.Metrics]:
     check_config(config)
-    sources = pipeline.load_sources(
-        config.dataset.name,
-        path=config.dataset.path,
-        validation_path=config.dataset.validation_path,
-        cache_dir=config.dataset.cache_dir or None,
-        variant=config.dataset.variant,
-        min_chroma=config.dataset.min_chroma,
-    )
-    run, state = build_plan(config, resumes=checkpoint.any_saved(workdir))
-    step = 0
-
-    read: dict[str, Any] = {
-        "batch_size": config.batch_size,
-        "image_size": config.image_size,
-        **processes.process(),
-    }
-    batches = pipeline.train_iterator(
-        sources.train,
-        seed=config.seed,
-        min_scale=config.dataset.min_scale,
-        flip=config.dataset.flip,
-        workers=config.dataset.workers,
-        place=devices.shard,
-        **read,
-    )
-    training, validation = (
-        lambda split=split, **options: stopping.each(
-            pipeline.eval_batches(split, **{**read, **options})
+    with Stopping() as stopping:
+        sources = pipeline.load_sources(
+            config.dataset.name,
+            path=config.dataset.path,
+            validation_path=config.dataset.validation_path,
+            cache_dir=config.dataset.cache_dir or None,
+            variant=config.dataset.variant,
+            min_chroma=config.dataset.min_chroma,
         )
-        for split in sources[:2]
-    )
-    predict = model_predictor(run.generator)
-    before = workdir / BEFORE  # what the adversarial phase has to beat
-
-    def candidate(variables: Variables, name: str = run.name) -> Candidate:
-        return Candidate(name, predict, variables, size_after(config, step))
-
-    def with_scaled(model: Candidate) -> tuple[Candidate, Candidate]:
-        fit = training(limit=evaluate.FIT_PREDICTIONS, image_size=model.image_size)
-        return evaluate.scaled(model, SCALED, fit)
-
-    def score(*candidates: Candidate) -> scores.Scores:
-        return evaluate.score(
-            candidates,
-            lambda size: validation(image_size=size),
+        plan, state = build_plan(config, resumes=checkpoint.any_saved(workdir))
+        batches = pipeline.train_iterator(
+            sources.train,
+            batch_size=config.batch_size,
             image_size=config.image_size,
+            seed=config.seed,
+            min_scale=config.dataset.min_scale,
+            flip=config.dataset.flip,
+            workers=config.dataset.workers,
+            place=devices.shard,
+            **processes.process(),
         )
-
-    # All processes know what the data are before the first of them writes.
-    stopping.check()
-    with (
-        claimed(workdir, {**config.to_dict(), "command": command}, sources.key),
-        TrainingProgress(config.num_steps, config.batch_size) as progress,
-        checkpoint.Checkpoints(
-            workdir / "checkpoints",
-            config.checkpoints_to_keep,
-            best=lambda steps: best_step(writer.rows, steps, config.best_checkpoint),
-            keep=config.keep_checkpoint,
-            note=progress.note,
-        ) as checkpoints,
-    ):
-        stopping.at_once = False  # a checkpoint may be renamed
-        restored = checkpoints.restore(state)
+        # Every process has seen the data before the first one writes to the workdir.
         stopping.check()
-        if restored is not None:
-            step, state, position = restored
-            batches.set_state(position["batches"])
-            run = _going_on(run, step, position["adversarial_from"])
-            progress.note(f"Going on from step {step} of {workdir}.")
-        writer = MetricsWriter(workdir, step, config.tensorboard, progress.note)
-
-        def position_now() -> dict[str, Any]:
-            return {"batches": batches.get_state(), "adversarial_from": run.adversarial_from}
-
-        def log() -> None:
-            if in_flight:
-                metrics = in_flight.means()
-                metrics["images_per_second"] = progress.show(step, metrics)
-                writer.write(step, "train", metrics)
-
-        def show(metrics: scores.Metrics) -> None:
-            """Writes down an evaluation after this step, and what the model paints."""
-            if writer.has(step, "validation"):
-                return  # by a run that was stopped meanwhile
-            size = size_after(config, step)
-            if run.judge_step is not None and step > run.adversarial_from:
-                judged = validation(limit=evaluate.FIT_IMAGES, image_size=size)
-                metrics = metrics | evaluate.means(run.judge_step, state, judged)
-            writer.write(step, "validation", metrics)
-            progress.note(f"step {step}, validation: {tables.brief(metrics)}")
-            if processes.is_first():
-                samples = pipeline.sample_images(sources.validation, SAMPLES, size)
-                grid = grids.sample_grid({run.name: predict}, state.ema, samples)
-                try:
-                    grids.save_image(grid, workdir / "samples" / f"{step:07d}.png")
-                except OSError as error:
-                    progress.note(f"Cannot write the samples ({error}); training goes on.")
-            processes.wait_for_all()
-
-        def save_before(regression: scores.Scores) -> None:
-            if processes.is_first():
-                try:
-                    scores.save(regression, before)
-                except OSError as error:
-                    progress.note(f"Cannot write {before} ({error}); training goes on.")
-
-        def evaluate_now() -> None:
-            """Unless more than this is evaluated here: at the end, and before the discriminator."""
-            if step % config.eval_every or step in (0, config.num_steps, run.adversarial_from):
-                return
-            if not writer.has(step, "validation"):
-                show(scores.metrics_of(score(candidate(state.ema)))[run.name])
-            progress.restart_clock(step)
-
-        regression: scores.Scores | None = None
-        if step < config.half_size_steps < config.num_steps:
-            progress.note(
-                f"Until step {config.half_size_steps} images are seen at half the size; a step "
-                "after it takes some four times as long, which the time left does not know before."
+        with (
+            claimed(workdir, {**config.to_dict(), "command": command}, sources.key),
+            TrainingProgress(config.num_steps, config.batch_size) as progress,
+            Checkpoints(
+                workdir / "checkpoints",
+                config.checkpoints_to_keep,
+                best=partial(_best_step, workdir, config.best_checkpoint),
+                note=progress.note,
+            ) as checkpoints,
+        ):
+            stopping.at_once = False  # a checkpoint may be being renamed
+            step = 0
+            restored = checkpoints.restore(state)
+            stopping.check()
+            if restored is not None:
+                step, state, resume_point = restored
+                batches.set_state(resume_point["batches"])
+                plan = plan.resumed(step, resume_point["adversarial_from"])
+                progress.note(f"Resuming from step {step} of {workdir}.")
+            writer = MetricsWriter(workdir, step, config.tensorboard, progress.note)
+            validation = Validation(config, plan, sources, workdir, writer, progress, stopping)
+            step, state = _train(
+                config, plan, step, state, batches, validation, checkpoints, stopping
             )
-        in_flight = InFlight()
-        compiled = set()
-        progress.restart_clock(step)
-        try:
-            evaluate_now()
-            while step < config.num_steps:
-                if step == run.adversarial_from:
-                    in_flight.settle()
-                    regression = score(*with_scaled(candidate(state.ema, REGRESSION)))
-                    save_before(regression)
-                    results = scores.metrics_of(regression)
-                    if step and step % config.eval_every == 0:
-                        show(results[REGRESSION])
-                    for name, metrics in results.items():
-                        writer.write(step, f"validation, {name}", metrics)
-                        progress.note(f"step {step}, {name}: {tables.brief(metrics)}")
-                    progress.restart_clock(step)
-                position = position_now()
-                batch = next(batches)
-                train_step = run.step_at(step)
-                # Dispatched, not awaited: while it runs, the next batch is read.
-                with jax.transfer_guard("disallow"):
-                    state, metrics = train_step(state, batch)
-                step += 1
-                in_flight.add(step, metrics, batch, position)
-                is_last = step == config.num_steps
-                saves = is_last or not step % config.checkpoint_every
-                saves = saves or step == config.keep_checkpoint
-                if saves or step % config.eval_every == 0 or step % config.log_every == 0:
-                    log()
-                evaluate_now()
-                if saves:
-                    # Last: every line of metrics.jsonl up to here is written, but for those that
-                    # are written before the next step or after the last one, when it is restored
-                    # too.
-                    checkpoints.save(step, state, position_now())
-                if train_step not in compiled:
-                    compiled.add(train_step)
-                    in_flight.settle()
-                    progress.note(f"step {step}: compiled and done in {progress.seconds():.1f} s")
-                    progress.restart_clock(step)
-                if stopping.asked:
-                    log()
-                    raise StopRequested(MESSAGE)
-        except StopRequested:
-            if step:
-                checkpoints.save(step, state, position_now())
-                progress.note(f"Stopping after step {step}.")
-            raise
-        except NonFiniteError as error:
-            state = state.replace(step=devices.replicate(jnp.int32(error.step - 1)))
-            checkpoints.save(error.step - 1, state, error.position)
-            try:
-                error.write_batch(workdir / "nonfinite")
-            except OSError as cause:
-                progress.note(f"Cannot write the batch that did it ({cause}).")
-            raise
-        batches.close()
-
-        progress.note("Evaluating the model and the baselines.")
-        constants = evaluate.constant_baselines(
-            training(limit=evaluate.FIT_IMAGES), config.image_size
-        )
-        factor: dict[str, str] = {}
-        pairs: list[tuple[str, str]] = []
-        if run.adversarial_step is None:
-            model, scaled = with_scaled(candidate(state.ema))
-            final = score(model, scaled, *constants)
-            factor = {f"factor of {SCALED}": f"{scaled.factor:.2f}"}
-        else:
-            model = candidate(state.ema)
-            final = score(model, *constants)
-            # The first process's alone: it writes the report.
-            rivals = regression or scores.load(before)
-            if rivals is not None:
-                names = [run.name, *rivals.names, *(c.name for c in constants)]
-                final = final.merged(rivals).chosen(names)
-                pairs = [(run.name, rival) for rival in rivals.names]
-        show(scores.metrics_of(final)[run.name])
-        found, files = report.build_report(
-            report.Material(
-                scores=final,
-                runs=[model],
-                pairs=pairs,
-                image=partial(pipeline.eval_image, sources.validation),
-                batch_size=config.batch_size,
-                about={
-                    "run": run.name,
-                    "step": step,
-                    "data": sources.key,
-                    "validation images": len(sources.validation),
-                    "image size": config.image_size,
-                    "baselines": f"fitted on {evaluate.FIT_IMAGES} training images at most, the "
-                    f"scaled regression's factor on {evaluate.FIT_PREDICTIONS}",
-                    **factor,
-                },
-                rows={run.name: writer.rows},
-                configs={run.name: config.to_dict()},
-                commands=[command] if command else [],
-            )
-        )
-        if processes.is_first():
-            try:
-                report.write_report(workdir / "report", files)
-            except OSError as error:
+            batches.close()
+            results = validation.report(step, state, command)
+            if checkpoints.latest_step != step:
                 raise EndedError(
-                    f"cannot write the report ({error}); make room, and the same command writes it"
-                ) from error
-        if checkpoints.latest_step != step:
-            raise EndedError(
-                f"the last checkpoint of {workdir} could not be saved; make room there and give "
-                "the same command again"
-            )
-    return found["results"]
+                    f"the last checkpoint of {workdir} could not be saved; free some disk space "
+                    "and run the same command again"
+                )
+    return results
 
 
-def _going_on(run: TrainingPlan, step: int, adversarial_from: int) -> TrainingPlan:
-    """The run from a checkpoint on, when its lengths may have been changed since.
+def _train(
+    config: ConfigDict,
+    plan: TrainingPlan,
+    step: int,
+    state: TrainState,
+    batches: pipeline.BatchIterator,
+    validation: Validation,
+    checkpoints: Checkpoints,
+    stopping: Stopping,
+) -> tuple[int, TrainState]:
+    """Trains from `step` to the last step. Returns the last step and the state after it."""
+    writer, progress = validation.writer, validation.progress
+    compiling = {step, plan.adversarial_from}
+    in_flight = InFlight()
+    progress.restart_clock(step)
+    try:
+        while step < config.num_steps:
+            if step == plan.adversarial_from:
+                validation.keep_regression(step, state)
+            if validation.is_due(step):
+                validation.validate(step, state)
+            # Dispatched, not awaited: the next batch is read while the step runs.
+            resume_point = _resume_point(plan, batches)
+            batch = next(batches)
+            with jax.transfer_guard("disallow"):
+                state, metrics = plan.step_at(step)(state, batch)
+            in_flight.add(step + 1, metrics, batch, resume_point)
+            compiles = step in compiling
+            step += 1
+            if compiles:
+                in_flight.settle()
+                progress.note(f"step {step}: compiled and run in {progress.elapsed():.1f} s")
+            stops = stopping.asked
+            saves = step == config.num_steps or step % config.checkpoint_every == 0
+            # A checkpoint is preceded by the metrics up to its step, which a resumed run keeps.
+            if stops or saves or validation.is_due(step) or step % config.log_every == 0:
+                means = in_flight.means()
+                means["images_per_second"] = progress.show(step, means)
+                writer.write(step, "train", means)
+            if compiles:
+                progress.restart_clock(step)
+            if saves:
+                checkpoints.save(step, state, _resume_point(plan, batches))
+            if stops:
+                raise StopRequested(MESSAGE)
+    except StopRequested:
+        if step:
+            checkpoints.save(step, state, _resume_point(plan, batches))
+            progress.note(f"Stopping after step {step}.")
+        raise
+    except NonFiniteError as error:
+        # The steps from the failed one on have changed nothing but this flag.
+        state = state.replace(is_finite=devices.replicate(jnp.array(True)))
+        checkpoints.save(error.step - 1, state, error.resume_point)
+        error.write_batch(validation.workdir / "nonfinite", progress.note)
+        raise
+    return step, state
 
-    A discriminator that has begun to train goes on; one that has not does not begin in the past.
-    """
-    if run.adversarial_step is None:
-        return run
-    begun = adversarial_from < step
-    return run._replace(
-        adversarial_from=adversarial_from if begun else max(run.adversarial_from, step)
-    )
+
+def _resume_point(plan: TrainingPlan, batches: pipeline.BatchIterator) -> dict[str, Any]:
+    """What a checkpoint holds besides the state; JSON."""
+    return {"batches": batches.get_state(), "adversarial_from": plan.adversarial_from}
+
+
+def _best_step(workdir: Path, metric: str, steps: list[int]) -> int | None:
+    """The step with the lowest validation metric among saved steps."""
+    return best_step(read_rows(workdir / "metrics.jsonl"), steps, metric)
