@@ -1,4 +1,4 @@
-"""Stop-and-go equals straight through, bit for bit."""
+"""A run that is stopped and resumed equals an uninterrupted one, bit for bit."""
 
 import contextlib
 import json
@@ -18,12 +18,12 @@ import support
 
 from colorjax.parallel import devices, stopping
 from colorjax.terminal.errors import InputError
-from colorjax.training import train
+from colorjax.training.setup import TrainingPlan
 
 
 @pytest.fixture(autouse=True)
 def _forget_compiled():
-    """After each test, not after the module as elsewhere: each compiles whole runs of its own."""
+    """After each test, not after the module as elsewhere: each test compiles entire runs."""
     yield
     jax.clear_caches()
 
@@ -38,7 +38,6 @@ def _assert_same_run(config, workdir, straight):
     state, position = support.restored(config, workdir)
     expected, expected_position = support.restored(config, straight)
     assert int(state.step) == support.NUM_STEPS
-    # All there is: params, batch_stats and opt_state of each network, averages, step, key.
     assert state.generator.opt_state is not None
     chex.assert_trees_all_equal(jax.device_get(state), jax.device_get(expected))
     assert position == expected_position
@@ -64,7 +63,7 @@ def _assert_same_run(config, workdir, straight):
         pytest.param("small_gan", 4, marks=pytest.mark.slow),
     ],
 )
-def test_a_run_that_goes_on_from_a_checkpoint_ends_as_one_straight_through(tmp_path, name, step):
+def test_a_run_resumed_from_a_checkpoint_equals_an_uninterrupted_one(tmp_path, name, step):
     straight = support.trained(name)
     workdir = support.copy_until(straight, step, tmp_path / "run")
     support.train(_config(name), workdir)
@@ -72,12 +71,9 @@ def test_a_run_that_goes_on_from_a_checkpoint_ends_as_one_straight_through(tmp_p
 
 
 def _count_steps(monkeypatch, stop_at=math.inf):
-    """Counts the steps that are taken; raises KeyboardInterrupt instead of taking step `stop_at`.
-
-    It comes while that step's batch is read, so that none of what follows the last step is done.
-    """
+    """Records the steps that are run; raises KeyboardInterrupt in place of step `stop_at`."""
     taken = []
-    step_at = train.TrainingPlan.step_at
+    step_at = TrainingPlan.step_at
 
     def counted(run, step):
         if step == stop_at:
@@ -85,14 +81,14 @@ def _count_steps(monkeypatch, stop_at=math.inf):
         taken.append(step)
         return step_at(run, step)
 
-    monkeypatch.setattr(train.TrainingPlan, "step_at", counted)
+    monkeypatch.setattr(TrainingPlan, "step_at", counted)
     return taken
 
 
 @pytest.mark.parametrize(
     ("name", "stop_at"), [("cnn", 3), pytest.param("small_gan", 5, marks=pytest.mark.slow)]
 )
-def test_an_interrupted_run_goes_on_from_its_newest_checkpoint(
+def test_an_interrupted_run_resumes_from_its_newest_checkpoint(
     tmp_path, monkeypatch, name, stop_at
 ):
     workdir, config = tmp_path / "run", _config(name)
@@ -110,7 +106,7 @@ def test_an_interrupted_run_goes_on_from_its_newest_checkpoint(
     _assert_same_run(config, workdir, support.trained(name))
 
 
-def test_a_run_interrupted_before_its_first_checkpoint_starts_anew(tmp_path, monkeypatch):
+def test_a_run_interrupted_before_its_first_checkpoint_starts_again(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         _count_steps(patch, stop_at=1)
         with pytest.raises(KeyboardInterrupt):
@@ -120,7 +116,7 @@ def test_a_run_interrupted_before_its_first_checkpoint_starts_anew(tmp_path, mon
 
 
 @pytest.mark.parametrize("name", ["cnn", "small_gan"])
-def test_a_finished_run_is_not_trained_again_but_reported_again(tmp_path, monkeypatch, name):
+def test_a_finished_run_is_not_trained_again_but_its_report_is_written(tmp_path, monkeypatch, name):
     straight = support.trained(name)
     shutil.copytree(straight, workdir := tmp_path / "run")
     shutil.rmtree(workdir / "report")
@@ -157,7 +153,7 @@ def test_a_run_may_be_lengthened(tmp_path, monkeypatch):
 
 
 def test_a_run_may_be_shortened_to_less_than_it_has_done(tmp_path, monkeypatch):
-    """The report is of the newest checkpoint, whose step had no evaluation yet."""
+    """The report is of the newest checkpoint, which was not validated before."""
     workdir = support.copy_until(support.trained("cnn"), 4, tmp_path / "run")
     taken = _count_steps(monkeypatch)
     results = support.train(_config("cnn", num_steps=2), workdir)
@@ -177,16 +173,16 @@ def test_a_run_may_be_shortened_before_its_first_evaluation(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("step", "pretrain_steps", "begins"), [(2, 1, 2), (4, 1, 3)])
-def test_the_pretraining_of_a_gan_may_be_cut_to_less_than_it_has_done(
+def test_the_pretraining_of_a_gan_may_be_shortened_on_resume(
     tmp_path, step, pretrain_steps, begins
 ):
-    """Its adversarial phase begins at once, unless it has begun, and has a regression to beat."""
+    """Its adversarial phase begins at once, unless it has begun already."""
     workdir = support.copy_until(support.trained("small_gan"), step, tmp_path / "run")
     config = _config("small_gan", generator_pretrain_steps=pretrain_steps)
     results = support.train(config, workdir)
-    assert math.isfinite(results[train.REGRESSION]["mse"])
+    assert math.isfinite(results["gan before its adversarial phase"]["mse"])
     rows = support.rows(workdir)
-    assert [row["step"] for row in rows if "regression" in row["split"]] == [begins, begins]
+    assert begins in [row["step"] for row in rows if row["split"] == "validation"]
     adversarial = [row["step"] for row in rows if "adversarial_loss" in row]
     assert adversarial == list(range(begins + 1, support.NUM_STEPS + 1))
 
@@ -203,7 +199,7 @@ def test_a_gan_may_be_shortened_to_less_than_its_pretraining(tmp_path, monkeypat
 def test_a_gan_interrupted_before_its_first_checkpoint_starts_from_the_regression_again(
     tmp_path, monkeypatch
 ):
-    """Not from random parameters, although the folder of checkpoints is there."""
+    """Not from random parameters, although the checkpoints folder exists."""
     config = _config("small_gan", init_from=str(support.trained("cnn")))
     with monkeypatch.context() as patch:
         _count_steps(patch, stop_at=0)
@@ -218,7 +214,7 @@ def test_a_gan_interrupted_before_its_first_checkpoint_starts_from_the_regressio
         states.append(state)
         return replicate(state)
 
-    monkeypatch.setattr(train.TrainingPlan, "step_at", stop)
+    monkeypatch.setattr(TrainingPlan, "step_at", stop)
     monkeypatch.setattr(devices, "replicate", replicate)
     with pytest.raises(KeyboardInterrupt):
         support.train(config, tmp_path / "run")
@@ -235,7 +231,7 @@ def test_a_gan_interrupted_before_its_first_checkpoint_starts_from_the_regressio
         ({"loss": "l2", "batch_size": 16}, r"batch_size \(8 there, 16 now\), loss \(l1"),
     ],
 )
-def test_a_workdir_of_another_run_is_refused_and_left_as_it_was(tmp_path, overrides, named):
+def test_a_workdir_of_another_run_is_refused_and_not_changed(tmp_path, overrides, named):
     shutil.copytree(support.trained("cnn"), workdir := tmp_path / "run")
     before = support.files(workdir), (workdir / "config.json").read_bytes()
     with pytest.raises(InputError, match=f"holds another run: {named}"):
@@ -252,11 +248,11 @@ def test_a_workdir_trained_on_other_images_is_refused_and_images_may_move(tmp_pa
         support.train(_config("cnn", dataset__path=str(moved)), workdir)
 
 
-# Starts a process for each command line, so that they share the seconds that the imports take.
+# Forks a process for each command line, so that imports are done once.
 SERVER = """
 import json, os, runpy, sys
 import orbax.checkpoint, tensorflow_datasets
-import colorjax.train, colorjax.data.image_folder
+import colorjax.training.train, colorjax.data.image_folder.builder
 for line in sys.stdin:
     child = os.fork()
     if not child:
@@ -276,7 +272,7 @@ for line in sys.stdin:
 
 @contextlib.contextmanager
 def _runs(folder):
-    """A function that starts a run and gives its process id, and one that awaits its status."""
+    """Gives a function that starts a run and returns its pid, and one that waits for its status."""
     with (
         (folder / "err").open("w") as err,
         subprocess.Popen(
@@ -299,7 +295,7 @@ def _runs(folder):
 
 
 def _own(lines):
-    """The server's next line: its children write to the same place."""
+    """The next line of the server, whose children write to the same pipe."""
     return next(line for line in lines if line.strip().lstrip("-").isdigit())
 
 
@@ -313,7 +309,7 @@ def _wait_until(condition):
 
 @pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_killed_and_stopped_at_any_moment_ends_with_the_same_parameters(tmp_path, kills):
-    """SIGKILL so many times, each later than a checkpoint; then SIGTERM, long before the next."""
+    """SIGKILL several times, each after a checkpoint; then SIGTERM, long before the next one."""
     steps = {"num_steps": 10 * kills + 20, "eval_every": 50, "checkpoint_every": 1, "log_every": 1}
     config = _config("cnn", **steps)
     straight, workdir = tmp_path / "straight", tmp_path / "killed"
@@ -328,7 +324,7 @@ def test_a_run_killed_and_stopped_at_any_moment_ends_with_the_same_parameters(tm
             time.sleep(moments.uniform(0, 0.15))
             os.kill(process, signal.SIGKILL)
             assert status() == -signal.SIGKILL, (tmp_path / "err").read_text()
-        # The killed run may have written lines that this one drops first.
+        # The killed run may have written lines that this one drops.
         before = max(_newest(workdir), support.rows(workdir)[-1]["step"])
         flags = ["--config.checkpoint_every=1000", "--stopped_status=75"]
         process = start([*arguments, *flags])
@@ -348,13 +344,13 @@ def test_a_run_killed_and_stopped_at_any_moment_ends_with_the_same_parameters(tm
 def _assert_same_end(config, workdir, straight):
     states = [jax.device_get(support.restored(config, folder)) for folder in (straight, workdir)]
     chex.assert_trees_all_equal(*(state for state, _ in states))
-    assert states[0][1] == states[1][1]  # the positions
+    assert states[0][1] == states[1][1]
     assert int(states[0][0].step) == config.num_steps
     assert support.rows_but_rate(workdir) == support.rows_but_rate(straight)
 
 
 @pytest.mark.slow
-def test_a_run_stopped_while_it_evaluates_evaluates_when_it_goes_on(tmp_path, monkeypatch):
+def test_a_run_stopped_during_validation_validates_when_it_resumes(tmp_path, monkeypatch):
     each = stopping.Stopping.each
 
     def stop_at_once(self, items):

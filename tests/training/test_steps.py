@@ -1,4 +1,4 @@
-"""The steps on one device, beside what plain `jax.grad` and NumPy give."""
+"""Training steps on one device, compared with plain `jax.grad` and NumPy."""
 
 from functools import partial
 
@@ -11,20 +11,20 @@ import optax
 import pytest
 import support
 import tiny
-from skimage import color, measure
+from skimage import color
 
-from colorjax.models.variables import init_variables
+from colorjax.models.variables import init_variables, model_predictor
 from colorjax.parallel.devices import AXIS
 from colorjax.training import augment, steps
 from colorjax.training.losses import ADVERSARIAL, AdversarialLoss, adversarial_loss, regression_loss
 from colorjax.training.state import create_train_state, net_state
 
-# So that the difference of the parameters is the gradient.
+# With this the difference of the parameters is the gradient.
 UNIT_SGD = optax.sgd(1.0)
 
 
 def compiled(step):
-    """The step for a batch [devices, N, ...], with all of its devices on one."""
+    """Compiles a step for a batch [devices, N, ...], with vmap in place of devices."""
     return jax.jit(jax.vmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None)))
 
 
@@ -44,10 +44,10 @@ def applied(module, params, batch_stats, *inputs):
 
 @partial(jax.jit, static_argnames="name")
 def naive_gan(state, l, ab, name):
-    """Each side's loss on its own, with a pass of the generator of its own.
+    """Separate losses of generator and discriminator, each with its own forward pass.
 
     Returns:
-      The generator's gradients, the discriminator's, their new statistics, and what was computed.
+      Gradients of both, their new batch_stats, and the losses and logits.
     """
     adversarial, generator = ADVERSARIAL[name], tiny.Generator(axis_name=None)
     g_net, d_net = state.generator, state.discriminator
@@ -81,7 +81,7 @@ def naive_gan(state, l, ab, name):
 
 
 def taken(before, after):
-    """The gradient that an SGD with a learning rate of 1 has subtracted."""
+    """The gradient that SGD with a learning rate of 1 has subtracted."""
     return jax.tree.map(jnp.subtract, before.params, after.params)
 
 
@@ -90,7 +90,7 @@ def norm(tree):
 
 
 @pytest.mark.parametrize("name", sorted(ADVERSARIAL))
-def test_gan_step_takes_the_gradients_of_two_separate_losses_at_the_same_parameters(name):
+def test_gan_step_equals_the_gradients_of_two_separate_losses(name):
     images, state = tiny.images(8), tiny.state()
     step = tiny.gan_step(
         adversarial=adversarial_loss(name), optimizer=UNIT_SGD, discriminator_optimizer=UNIT_SGD
@@ -107,17 +107,16 @@ def test_gan_step_takes_the_gradients_of_two_separate_losses_at_the_same_paramet
         np.testing.assert_allclose(scalars[scalar], expected[scalar], rtol=1e-4)
     np.testing.assert_allclose(scalars["grad_norm"], norm(g_grads), rtol=1e-3)
     np.testing.assert_allclose(scalars["discriminator_grad_norm"], norm(d_grads), rtol=1e-3)
-    # Logits as good as zero would make accuracies a matter of rounding.
+    # Logits near zero would make accuracies a matter of rounding.
     real, fake = np.asarray(expected["logits_real"]), np.asarray(expected["logits_fake"])
     assert min(np.abs(real).min(), np.abs(fake).min()) > 1e-4
     np.testing.assert_allclose(scalars["accuracy_real"], np.mean(real > 0), rtol=1e-6)
     np.testing.assert_allclose(scalars["accuracy_fake"], np.mean(fake < 0), rtol=1e-6)
-    # The comparison means something: some of each are wrong.
     assert 0 < np.mean(real > 0) < 1
 
 
-def test_judging_what_is_trained_on_gives_the_accuracies_of_the_gan_step():
-    """With statistics that have settled, and the draws of the same images at the same step."""
+def test_judge_step_on_training_images_gives_the_accuracies_of_gan_step():
+    """With converged running statistics, and the same random numbers."""
 
     def darken(rngs, l):
         return l * jax.vmap(jax.random.uniform)(rngs).reshape(-1, 1, 1, 1)
@@ -128,7 +127,7 @@ def test_judging_what_is_trained_on_gives_the_accuracies_of_the_gan_step():
     }
     frozen = {"optimizer": tiny.FROZEN, "discriminator_optimizer": tiny.FROZEN}
     images, state = tiny.images(8), tiny.state(**frozen)
-    # Damage differs from step to step, and with it what BatchNorm's averages settle at.
+    # Damage differs from step to step, and so would the running statistics.
     settle = compiled(tiny.gan_step(**frozen, augment=seen["augment"]))
     for _ in range(100):
         state, _ = settle(state, batch(images))
@@ -144,7 +143,7 @@ def test_judging_what_is_trained_on_gives_the_accuracies_of_the_gan_step():
         assert 0 < expected[key] < 1
     judge = jax.jit(partial(steps.judge_step, **networks, **seen))
     darkened = judge(state, numbered)
-    # Of real images BatchNorm knows nothing.
+    # Accuracy on real images does not depend on BatchNorm.
     _, expected = compiled(tiny.gan_step(**frozen, **seen))(state, batch(images))
     np.testing.assert_allclose(
         darkened["accuracy_real"].mean(), expected["accuracy_real"], atol=1e-6
@@ -156,7 +155,7 @@ def test_judging_what_is_trained_on_gives_the_accuracies_of_the_gan_step():
 
 
 @pytest.mark.parametrize("name", ["l1", "l2", "huber"])
-def test_regression_step_takes_the_gradient_of_its_loss(name):
+def test_regression_step_equals_jax_grad_of_its_loss(name):
     images, state = tiny.images(8), tiny.state(discriminator=False)
     loss = regression_loss(name, 0.1)
     after, scalars = compiled(tiny.regression_step(optimizer=UNIT_SGD, loss=loss))(
@@ -179,7 +178,7 @@ def test_regression_step_takes_the_gradient_of_its_loss(name):
     close(after.generator.batch_stats, batch_stats)
 
 
-def test_each_side_is_updated_by_its_own_optimizer_alone():
+def test_each_network_is_updated_by_its_own_optimizer_only():
     images, both = batch(tiny.images(8)), tiny.state()
     after, _ = compiled(tiny.gan_step())(both, images)
 
@@ -197,7 +196,7 @@ def test_each_side_is_updated_by_its_own_optimizer_alone():
     assert norm(taken(start.generator, frozen.generator)) > 1e-3
 
 
-def test_a_regression_step_leaves_the_discriminator_alone():
+def test_a_regression_step_does_not_change_the_discriminator():
     adam = optax.adam(1e-3)
     state = tiny.state(discriminator_optimizer=adam)
     after, _ = compiled(tiny.regression_step())(state, batch(tiny.images(8)))
@@ -211,15 +210,15 @@ def test_a_regression_step_leaves_the_discriminator_alone():
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.5, 0.999])
-def test_averages_are_the_weighted_sum_of_all_that_was_with_a_decay_that_grows(ema_decay):
-    """With decay min(ema_decay, (1 + t) / (10 + t)): 0.5 is reached at t = 8."""
+def test_the_ema_is_a_weighted_sum_of_all_states_with_a_growing_decay(ema_decay):
+    """The decay is min(ema_decay, (1 + t) / (10 + t)); it reaches 0.5 at t = 8."""
     step, state = compiled(tiny.regression_step(ema_decay=ema_decay)), tiny.state(False)
     history = [state]
     for seed in range(12):
         state, _ = step(state, batch(tiny.images(4, seed)))
         history.append(state)
     decays = [min(ema_decay, (1 + t) / (10 + t)) for t in range(12)]
-    # What was after update t, and still is after all the later ones; the first is the start.
+    # The weight of the state after update t, left after all later updates.
     kept = [1.0 - d for d in [0.0, *decays]]
     kept[0] = 1.0
     weights = [w * np.prod(decays[t:]) for t, w in enumerate(kept)]
@@ -236,20 +235,10 @@ def test_averages_are_the_weighted_sum_of_all_that_was_with_a_decay_that_grows(e
         )
 
 
-def test_the_averages_start_at_the_initial_values_and_soon_forget_them():
-    state = tiny.state(False)
-    chex.assert_trees_all_equal(state.ema["params"], state.generator.params)
-    step = compiled(tiny.regression_step(ema_decay=0.999))
-    after, _ = step(state, batch(tiny.images(8)))
-    moved = jax.tree.map(jnp.subtract, after.ema["params"], state.ema["params"])
-    all_the_way = jax.tree.map(jnp.subtract, after.generator.params, state.generator.params)
-    chex.assert_trees_all_close(moved, jax.tree.map(lambda x: 0.9 * x, all_the_way), atol=1e-6)
-
-
 SHIFT_AND_CUT = partial(augment.translate_and_cut, max_shift=0.125, cut=0.25)
 
 
-def test_a_step_draws_from_the_constant_key_and_its_number():
+def test_random_numbers_of_a_step_depend_on_the_key_and_the_step():
     step, images = compiled(tiny.gan_step(augment=SHIFT_AND_CUT)), batch(tiny.images(8))
     state = tiny.state()
     after, scalars = step(state, images)
@@ -263,8 +252,8 @@ def test_a_step_draws_from_the_constant_key_and_its_number():
         assert other_scalars["discriminator_loss"] != scalars["discriminator_loss"]
 
 
-def test_every_image_and_side_and_step_draws_anew():
-    """All images are the same: only their draws differ."""
+def test_each_image_and_network_and_step_has_its_own_random_numbers():
+    """All images are equal, so only random numbers can differ."""
     drawn = []
 
     def noted(rngs, images):
@@ -282,8 +271,8 @@ def test_every_image_and_side_and_step_draws_anew():
     assert len(set(drawn)) == len(drawn)
 
 
-def test_real_and_fake_are_judged_as_augmented():
-    """Blanked out they get logits of 0, and nothing of the verdict reaches the generator."""
+def test_the_discriminator_sees_augmented_images():
+    """Blank images give logits of 0, and no gradient for the generator."""
     step = tiny.gan_step(
         augment=lambda rng, images: 0 * images, loss=lambda ab, ab_true: 0 * jnp.mean(ab)
     )
@@ -294,7 +283,7 @@ def test_real_and_fake_are_judged_as_augmented():
 
 
 class Scores(nn.Module):
-    """A discriminator whose logits are the painted a* of each pixel."""
+    """A discriminator whose logits are a* at each pixel."""
 
     @nn.compact
     def __call__(self, l, ab, train=False):
@@ -302,7 +291,7 @@ class Scores(nn.Module):
 
 
 @pytest.mark.parametrize("name", sorted(ADVERSARIAL))
-def test_a_generator_s_step_raises_the_logits_of_what_it_paints(name):
+def test_generator_steps_raise_the_logits_of_generated_images(name):
     state = tiny.state()
     scale = {"scale": jnp.ones(())}
     d_net = state.discriminator.replace(params=scale, batch_stats={})
@@ -313,7 +302,7 @@ def test_a_generator_s_step_raises_the_logits_of_what_it_paints(name):
             discriminator_optimizer=tiny.FROZEN,
             optimizer=optax.sgd(0.05),
             loss=lambda ab, ab_true: 0.0 * jnp.mean(ab),
-            # The mean logit of the fakes takes the place of a loss that nothing is updated by.
+            # The discriminator is frozen: report the mean logit of fakes as its loss.
             adversarial=AdversarialLoss(
                 lambda real, fake: jnp.mean(fake), adversarial_loss(name).generator
             ),
@@ -331,13 +320,13 @@ def test_a_model_predicts_in_lab_units_with_its_running_statistics():
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     generator = tiny.Generator(axis_name=None)
     l = 50 * (normalized(tiny.images(4))[0] + 1)
-    predicted = steps.model_predictor(generator)(variables, l)
+    predicted = model_predictor(generator)(variables, l)
     np.testing.assert_allclose(predicted, 110 * generator.apply(variables, l / 50 - 1), rtol=1e-5)
-    alone = steps.model_predictor(generator)(variables, l[:1])
+    alone = model_predictor(generator)(variables, l[:1])
     np.testing.assert_allclose(predicted[:1], alone, rtol=1e-4, atol=1e-4)
 
 
-def test_damage_is_done_to_what_is_seen_and_not_to_what_is_to_be_learnt():
+def test_damage_changes_the_input_and_not_the_target():
     """A step with inverted L is a plain step on images of inverted L."""
     images = tiny.images(8)
     state = tiny.state(discriminator=False)
@@ -385,7 +374,7 @@ def test_damage_differs_by_step_and_image_and_both_networks_see_it():
 
 
 @pytest.mark.parametrize(("kind", "value"), [("regression", jnp.inf), ("gan", jnp.nan)])
-def test_a_step_that_is_not_finite_updates_nothing_nor_do_those_after_it(kind, value):
+def test_a_non_finite_step_and_all_steps_after_it_update_nothing(kind, value):
     step = {"regression": tiny.regression_step, "gan": tiny.gan_step}[kind]
     loss = step().keywords["loss"]
     good = compiled(step(optimizer=optax.adam(1e-3)))
@@ -397,14 +386,14 @@ def test_a_step_that_is_not_finite_updates_nothing_nor_do_those_after_it(kind, v
     assert state.step == 1
     halted, bad_scalars = bad(state, images)
     assert not np.isfinite(bad_scalars["loss"])
-    assert halted.step == ~1
     again, _ = bad(halted, images)
     for later in (halted, again, good(again, images)[0]):
-        assert later.step == ~1
-        chex.assert_trees_all_equal(later.replace(step=state.step), state)
-    # Put right, it goes on as if nothing had been.
+        assert not later.is_finite
+        chex.assert_trees_all_equal(later.replace(is_finite=state.is_finite), state)
+    # With the flag reset, training continues as if nothing had happened.
     expected, _ = good(state, images)
-    chex.assert_trees_all_equal(good(halted.replace(step=~halted.step), images)[0], expected)
+    reset = halted.replace(is_finite=state.is_finite)
+    chex.assert_trees_all_equal(good(reset, images)[0], expected)
     assert norm(taken(state.generator, expected.generator)) > 1e-4
 
 
@@ -434,7 +423,7 @@ def _accumulating(kind, generator, count, devices=1):
 
 
 @pytest.mark.parametrize("kind", ["regression", "gan"])
-def test_a_batch_in_parts_equals_the_whole_without_batch_norm(kind):
+def test_accumulated_gradients_equal_those_of_the_full_batch_without_batch_norm(kind):
     """Two updates with Adam, spectral normalisation, and each image's own augmentation."""
     with jax.enable_x64(True), support.quick_compilation():
         whole = _accumulating(kind, Plain(), 1)
@@ -442,8 +431,8 @@ def test_a_batch_in_parts_equals_the_whole_without_batch_norm(kind):
     chex.assert_trees_all_close(parts, whole, rtol=1e-5, atol=1e-9)
 
 
-def test_batch_norm_normalises_each_part_by_itself():
-    """As that of the parts one after the other: gradients at the same parameters, averaged."""
+def test_batch_norm_normalises_each_part_separately():
+    """As steps on the parts in sequence: gradients at the same parameters, averaged."""
     images, state = tiny.images(16), tiny.state(False, optimizer=UNIT_SGD)
     step = compiled(tiny.regression_step(optimizer=UNIT_SGD, accumulate_steps=2))
     after, scalars = step(state, batch(images))
@@ -459,15 +448,3 @@ def test_batch_norm_normalises_each_part_by_itself():
     chex.assert_trees_all_close(taken(state.generator, after.generator), mean, atol=1e-6)
     chex.assert_trees_all_close(after.generator.batch_stats, statistics, atol=1e-6)
     np.testing.assert_allclose(scalars["loss"], np.mean(losses), rtol=1e-5)
-
-
-def test_a_step_at_half_the_size_is_one_on_images_of_block_means():
-    """Of scikit-image's, rounded to 8 bits."""
-    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
-    means = measure.block_reduce(images.astype(np.float64), (1, 2, 2, 1), np.mean)
-    smaller = np.round(means).astype(np.uint8)
-    got = compiled(steps.at_half_size(tiny.gan_step()))(tiny.state(), batch(images))
-    expected = compiled(tiny.gan_step())(tiny.state(), batch(smaller))
-    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
-    _, whole = compiled(tiny.gan_step())(tiny.state(), batch(images))
-    assert abs(whole["loss"] - got[1]["loss"]) > 1e-3
