@@ -1,6 +1,7 @@
 """The layers of the package: each imports only from those below it."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import colorjax
@@ -28,22 +29,36 @@ def _floor(package):
 
 
 def _imported(path):
-    """The parts of colorjax that a file imports, at its top or in a function."""
+    """The names below colorjax that a file imports, at its top or in a function."""
     for node in ast.walk(ast.parse(path.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-        yield from (name.split(".")[1] for name in names if name.startswith("colorjax."))
+        yield from (name.split(".")[1:] for name in names if name.startswith("colorjax."))
+
+
+def _module(parts):
+    """The file of an imported name: a module, a package, or the file that defines it."""
+    for path in (ROOT.joinpath(*parts), ROOT.joinpath(*parts[:-1])):
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.exists():
+                return file
+    raise AssertionError(f"colorjax.{'.'.join(parts)} is not defined in the package")
 
 
 def test_a_package_imports_only_from_floors_below_its_own():
     wrong = []
     for path in sorted(ROOT.rglob("*.py")):
         package = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        for other in _imported(path) if package != "__init__" else ():
+        for other, *_ in _imported(path) if package != "__init__" else ():
             allowed = other in (package, "__version__") or (
                 _floor(other) < _floor(package) and other not in FORBIDDEN.get(package, ())
             )
             if not allowed:
                 wrong.append(f"{path.relative_to(ROOT)} imports {other}")
     assert not wrong
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    imports = {path: set(map(_module, _imported(path))) - {path} for path in ROOT.rglob("*.py")}
+    graphlib.TopologicalSorter(imports).prepare()
