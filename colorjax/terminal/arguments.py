@@ -1,26 +1,18 @@
 """Command-line arguments: the parser, and the types of numbers."""
 
 import argparse
+import math
 from typing import NoReturn
 
 from colorjax.terminal.errors import InputError
 
 
 def saturation(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 10:
-        raise argparse.ArgumentTypeError(f"{number} is not in [0, 10]")
-    return number
+    return _number(text, 0, 10)
 
 
 def share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not in [0, 1]")
-    return share
+    return _number(text, 0, 1)
 
 
 def strength(text: str) -> float:
@@ -28,19 +20,28 @@ def strength(text: str) -> float:
         return share(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no strength in [0, 1]; give one, or --damage behind the runs"
+            f"{error}; for the default strength put the option after the runs"
         ) from error
 
 
 def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+    return int(text)
+
+
+def _number(text: str, low: float, high: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in [{low}, {high}]")
     return number
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are InputError: one line, as all wrong input."""
+    """An argument parser that raises InputError, so that errors are reported in one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} ({self.prog} --help shows how it is used)")
+        raise InputError(f"{message} (see {self.prog} --help)")

@@ -219,7 +219,7 @@ def _train_and_evaluate(
                 if train_step not in compiled:
                     compiled.add(train_step)
                     in_flight.settle()
-                    progress.note(f"step {step}: compiled and done in {progress.seconds():.1f} s")
+                    progress.note(f"step {step}: compiled and done in {progress.elapsed():.1f} s")
                     progress.restart_clock(step)
                 if stopping.asked:
                     log()
