@@ -13,20 +13,17 @@ from colorjax import cli
 from colorjax.colorize import files
 from colorjax.colorize.colorizer import Colorizer
 from colorjax.colorize.files import Job, plan
+from colorjax.images.photo import write_photo
 
 
 def reddish(variables, l):
     return jnp.concatenate([20 + 0 * l, 10 + 0 * l], axis=-1)
 
 
-@pytest.fixture(scope="module")
-def colorizer():
-    return Colorizer(reddish, {}, image_size=32)
-
-
 @pytest.fixture
-def command(colorizer, monkeypatch):
+def command(monkeypatch):
     """`colorjax colorize` with a constant model: returns the exit status."""
+    colorizer = Colorizer(reddish, {}, image_size=32)
     monkeypatch.setattr(Colorizer, "load", lambda *_: colorizer)
     return lambda *arguments: cli.main(["colorize", *map(str, arguments)])
 
@@ -87,26 +84,25 @@ def test_files_folders_and_globs_are_found(album, tmp_path):
 
 
 def test_an_interrupted_command_resumes(command, album, tmp_path, monkeypatch, capsys):
-    write, written = files.write_photo, []
+    output, written = tmp_path / "out", []
 
-    def interrupt(path, photo):
+    def write(path, photo):
         if len(written) == 2:
             raise KeyboardInterrupt
-        written.append(path)
-        write(path, photo)
+        write_photo(path, photo)
+        written.append((path, path.stat().st_mtime_ns))
 
-    monkeypatch.setattr(files, "write_photo", interrupt)
-    assert command(album, "--output", tmp_path / "out", "--batch_size", 1) == 130
-    assert len(names(tmp_path / "out")) == 2
-    written_at = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
-    monkeypatch.setattr(files, "write_photo", write)
-    assert command(album, "--output", tmp_path / "out") == 0
-    assert "3 coloured" in (out := capsys.readouterr().out)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_photo", write)
+        assert command(album, "--output", output, "--batch_size", 1) == 130
+    assert len(names(output)) == 2
+    assert command(album, "--output", output) == 0
+    assert names(output) == ALBUM
+    assert all(path.stat().st_mtime_ns == time for path, time in written)
+    out = capsys.readouterr().out
+    assert "3 coloured" in out
     assert "2 skipped because they exist" in out
-    assert names(tmp_path / "out") == ALBUM
-    for path, time in written_at.items():
-        assert path.stat().st_mtime_ns == time
-    assert command(album, "--output", tmp_path / "out", "--overwrite") == 0
+    assert command(album, "--output", output, "--overwrite") == 0
     assert "5 coloured" in capsys.readouterr().out
 
 
@@ -167,25 +163,15 @@ def test_names_without_a_known_extension_or_valid_utf_8(command, album, tmp_path
     assert "r\ufffdt.png: " in capsys.readouterr().err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_read_permission_is_listed(command, album, tmp_path, capsys):
-    (album / "a.jpg").chmod(0)
-    assert command(album, "--output", tmp_path / "out") == 1
-    assert f"{album / 'a.jpg'}: Permission denied" in capsys.readouterr().err
-
-
 def test_a_full_disk_ends_the_command_with_one_line(command, album, tmp_path, monkeypatch, capsys):
-    write = files.write_photo
-
-    def full(path, photo):
+    def write(path, photo):
         if path.name == "c.tif":
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, photo)
+        write_photo(path, photo)
 
-    monkeypatch.setattr(files, "write_photo", full)
+    monkeypatch.setattr(files, "write_photo", write)
     assert command(album, "--output", tmp_path / "out", "--batch_size", 1) == 1
-    line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert line.startswith("colorjax: the disk of")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("colorjax: the disk of")
     assert all(is_coloured(tmp_path / "out" / name) for name in names(tmp_path / "out"))
 
 

@@ -27,11 +27,6 @@ def test_expected_errors_give_one_line_and_a_status(capsys, error, status, words
     assert line.startswith(f"colorjax: {words}")
 
 
-def test_unexpected_errors_are_raised():
-    with pytest.raises(ZeroDivisionError):
-        exit_status(lambda: 1 / 0)
-
-
 @pytest.mark.parametrize(
     ("kind", "text", "words"),
     [
