@@ -1,7 +1,6 @@
 """Command-line arguments: the parser, and the types of numbers."""
 
 import argparse
-import math
 from typing import NoReturn
 
 from colorjax.terminal.errors import InputError
@@ -25,18 +24,22 @@ def strength(text: str) -> float:
 
 
 def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
-    return int(text)
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from error
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
 
 
 def _number(text: str, low: float, high: float) -> float:
     try:
         number = float(text)
-    except ValueError:
-        number = math.nan
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
     if not low <= number <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in [{low}, {high}]")
+        raise argparse.ArgumentTypeError(f"{text!r} is not in [{low}, {high}]")
     return number
 
 

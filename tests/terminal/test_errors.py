@@ -30,12 +30,12 @@ def test_expected_errors_give_one_line_and_a_status(capsys, error, status, words
 @pytest.mark.parametrize(
     ("kind", "text", "words"),
     [
-        ("saturation", "much", "'much' is not a number in [0, 10]"),
-        ("saturation", "-1", "'-1' is not a number in [0, 10]"),
-        ("share", "nan", "'nan' is not a number in [0, 1]"),
-        ("strength", "runs/gan", "is not a number in [0, 1]; for the default strength put"),
-        ("positive", "0", "'0' is not a positive integer"),
-        ("positive", "2.5", "'2.5' is not a positive integer"),
+        ("saturation", "much", "'much' is not a number"),
+        ("saturation", "-1", "'-1' is not in [0, 10]"),
+        ("share", "nan", "'nan' is not in [0, 1]"),
+        ("strength", "runs/gan", "is not a number; for the default strength put"),
+        ("positive", "0", "0 is less than 1"),
+        ("positive", "2.5", "'2.5' is not an integer"),
     ],
 )
 def test_wrong_numbers_are_named(kind, text, words):
