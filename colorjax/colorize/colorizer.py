@@ -1,6 +1,5 @@
 """Colouring pictures of any size with a trained generator."""
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -150,21 +149,21 @@ class Colorizer:
 
     def _predict(self, views: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Predicts L, a*, b* [h, w, 3] of views [h, w, 3], in batches of one padded size each."""
+        padded = [_padded(view) for view in views]
         by_size = defaultdict(list)
-        for index, view in enumerate(views):
-            by_size[_padded_size(*view.shape[:2])].append(index)
+        for index, view in enumerate(padded):
+            by_size[view.shape].append(index)
         labs: dict[int, np.ndarray] = {}
-        for (height, width), indices in by_size.items():
+        for (height, width, _), indices in by_size.items():
             batch_size = max(1, self._batch_size * self._image_size**2 // (height * width))
             for start in range(0, len(indices), batch_size):
                 batch = indices[start : start + batch_size]
-                padded = [_padded(views[index], height, width) for index in batch]
                 # The number of views is padded to a power of two, so that few sizes are compiled.
-                padded += padded[-1:] * ((1 << (len(batch) - 1).bit_length()) - len(batch))
-                found = self._lab(self._variables, jax.device_put(np.stack(padded), self._device))
-                for index, lab in zip(batch, np.asarray(found), strict=False):
-                    labs[index] = lab[: views[index].shape[0], : views[index].shape[1]]
-        return [labs[index] for index in range(len(views))]
+                size = 1 << (len(batch) - 1).bit_length()
+                rgb = np.stack([padded[index] for index in (batch + size * batch[-1:])[:size]])
+                found = self._lab(self._variables, jax.device_put(rgb, self._device))
+                labs.update(zip(batch, np.asarray(found), strict=False))
+        return [labs[i][: view.shape[0], : view.shape[1]] for i, view in enumerate(views)]
 
 
 def in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
@@ -194,15 +193,14 @@ def _resized(rgb: np.ndarray, side: float) -> np.ndarray:
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
-def _padded_size(*shape: int) -> tuple[int, ...]:
-    """The size to which a view is padded: one of few, since the model is compiled for each."""
-    steps = (SIZE_MULTIPLE * (1 if side <= 256 else 2 if side <= 512 else 4) for side in shape)
-    return tuple(math.ceil(side / step) * step for side, step in zip(shape, steps, strict=True))
+def _padded(view: np.ndarray) -> np.ndarray:
+    """Pads a view [h, w, 3] to one of few sizes, since the model is compiled for each."""
 
+    def padding(side: int) -> tuple[int, int]:
+        return 0, -side % (SIZE_MULTIPLE * (1 if side <= 256 else 2 if side <= 512 else 4))
 
-def _padded(view: np.ndarray, height: int, width: int) -> np.ndarray:
-    padding = ((0, height - view.shape[0]), (0, width - view.shape[1]), (0, 0))
-    return np.pad(view, padding, mode="symmetric")
+    height, width = view.shape[:2]
+    return np.pad(view, (padding(height), padding(width), (0, 0)), mode="symmetric")
 
 
 def _to_array(image: Any) -> np.ndarray:

@@ -60,19 +60,15 @@ def test_a_flat_picture_gets_the_predicted_colour_at_any_size(colorizer):
         np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1.0)
 
 
-def test_a_list_gives_the_same_as_single_pictures(colorizer, photo):
+def test_a_list_and_the_two_steps_give_the_same_as_single_pictures(colorizer, photo):
     """Bit for bit, in batches of other sizes and types."""
-    pictures = [photo, photo[:50, :, 0], photo[::-1].copy(), photo.astype(np.uint16) * 257] * 2
-    for one, together in zip(pictures, colorizer(pictures), strict=True):
-        np.testing.assert_array_equal(colorizer(one), together)
+    pictures = [photo, photo[:50, :, :1], photo[::-1].copy(), photo.astype(np.uint16) * 257] * 2
+    coefficients = colorizer.coefficients(pictures)
+    assert coefficients[2].shape == (38, 32, 4)
+    for i, coloured in enumerate(colorizer(pictures)):
+        np.testing.assert_array_equal(colorizer(pictures[i]), coloured)
+        np.testing.assert_array_equal(colorizer.full_size(pictures[i], coefficients[i]), coloured)
     assert colorizer([]) == []
-
-
-def test_the_two_steps_give_the_same_as_the_call(colorizer, photo):
-    picture = photo[::-1].copy()  # no face is found in it
-    (coefficients,) = colorizer.coefficients([picture])
-    assert coefficients.shape == (38, 32, 4)
-    np.testing.assert_array_equal(colorizer.full_size(picture, coefficients), colorizer(picture))
 
 
 def test_pictures_of_similar_sizes_share_compiled_programs(photo):
@@ -162,11 +158,8 @@ def test_bands_of_rows_do_not_change_the_result(colorizer, photo, monkeypatch):
     np.testing.assert_array_equal(colorizer(photo), expected)
 
 
-def test_the_docstring_example_runs():
+def test_the_docstring_example_runs_and_the_package_exports_the_class():
     assert doctest.testmod(colorizer_module).failed == 0
-
-
-def test_the_package_exports_the_colorizer_only():
     assert colorjax.Colorizer is Colorizer
     with pytest.raises(AttributeError, match="colorizer"):
         colorjax.colorizer  # noqa: B018

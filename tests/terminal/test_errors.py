@@ -33,7 +33,7 @@ def test_expected_errors_give_one_line_and_a_status(capsys, error, status, words
         ("saturation", "much", "'much' is not a number"),
         ("saturation", "-1", "'-1' is not in [0, 10]"),
         ("share", "nan", "'nan' is not in [0, 1]"),
-        ("strength", "runs/gan", "is not a number; for the default strength put"),
+        ("strength", "runs/gan", "'runs/gan' is not a strength in [0, 1]; for the default"),
         ("positive", "0", "0 is less than 1"),
         ("positive", "2.5", "'2.5' is not an integer"),
     ],
