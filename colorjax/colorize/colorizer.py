@@ -140,7 +140,7 @@ class Colorizer:
 
         Args:
           picture: [H, W, 1 or 3] uint8 or uint16, sRGB, of which only the lightness is used.
-          coefficients: [h, w, 4], one element of what `coefficients` returns.
+          coefficients: [h, w, 4], one element of what `Colorizer.coefficients` returns.
 
         Returns:
           [H, W, 3] of the type of `picture`.
@@ -176,9 +176,8 @@ def _blended(
     lab: np.ndarray, zoomed: np.ndarray, crops: Sequence[faces.Crop], scale: float
 ) -> np.ndarray:
     """The Lab of a view `scale` times as large as the picture; far from faces the a*b* of `lab`."""
-    near = faces.nearness(
-        [faces.Crop(*(scale * value for value in crop)) for crop in crops], zoomed.shape[:2]
-    )[..., None]
+    scaled = [faces.Crop(*(scale * value for value in crop)) for crop in crops]
+    near = faces.nearness(scaled, zoomed.shape[:2])[..., None]
     far = cv2.resize(lab[..., 1:], zoomed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return np.concatenate([zoomed[..., :1], far + near * (zoomed[..., 1:] - far)], axis=-1)
 

@@ -78,15 +78,10 @@ def zoom(crops: Sequence[Crop], shape: tuple[int, int]) -> float:
     return max(1.0, min(shape) / float(np.median(sides))) if sides else 1.0
 
 
-def nearness(crops: Sequence[Crop], shape: tuple[int, int]) -> np.ndarray:
-    """Returns the weight of the colours predicted from the zoomed view.
+def nearness(crops: Sequence[Crop], shape: tuple[int, ...]) -> np.ndarray:
+    """Returns the weight of the colours of the zoomed view, [height, width] float32.
 
-    Args:
-      crops: of the picture's faces.
-      shape: (height, width) of the picture.
-
-    Returns:
-      [height, width] float32: 1 within a crop, falling to 0 at REACH of its sides from its centre.
+    It is 1 within the crops and falls to 0 at REACH times their side from their centre.
     """
     near = np.zeros(shape, np.float32)
     rows, columns = np.ogrid[: shape[0], : shape[1]]
