@@ -1,4 +1,4 @@
-"""Colour grey faces: a CNN, a ResNet-50 and a GAN that predict a*b* from L."""
+"""Colours grey faces: a CNN, a ResNet-50 and a GAN that predict a*b* from L."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what users call when it is first used: JAX takes a second."""
-    if name == "Colorizer":
+    if name == "Colorizer":  # imported on first use, because importing JAX takes a second
         from colorjax.colorize.colorizer import Colorizer
 
         return Colorizer

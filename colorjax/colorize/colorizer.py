@@ -1,12 +1,10 @@
-"""Colouring images with a trained generator."""
+"""Colouring pictures of any size with a trained generator."""
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar
 
 import cv2
 import jax
@@ -14,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from colorjax.colorize import faces, full_size
-from colorjax.colorize.full_size import apply_coefficients
+from colorjax.colorize import faces
+from colorjax.colorize.full_size import apply_coefficients, fit_coefficients
 from colorjax.images.decode import num_cores
 from colorjax.images.photo import to_bytes
 from colorjax.lab import rgb_to_lab
@@ -24,18 +22,19 @@ from colorjax.models.variables import Predictor, Variables
 from colorjax.parallel import devices
 from colorjax.runs.weights import DEFAULT_MODEL, open_model
 
-# The longest side that the model sees of a picture.
-LARGEST = 1024
-# Pixels coloured in one call at most: few calls, and little memory for a picture of any size.
-CHUNK = 1 << 20
+# Longest side of a view given to the model, in pixels.
+MAX_SIDE = 1024
+
+Pictures = TypeVar("Pictures", Image.Image, np.ndarray, list)
 
 
 class Colorizer:
     """Colours pictures of any size with a trained generator.
 
-    The model sees a picture at the size it was trained with, and one that holds faces smaller than
-    it knows them a second time, so large that these have their size; near them that counts. Its
-    a*b* come back to full size guided by the lightness of the picture, which stays as it is.
+    The model sees a picture resized to the size it was trained with. If the picture contains
+    smaller faces, the model also sees a view in which they have that size, and near them this
+    prediction is used. The predicted a*b* are upsampled with the picture's lightness as a guide.
+    The lightness itself does not change.
 
     >>> from skimage import color, data
     >>> portrait = data.astronaut()[25:205, 135:315]
@@ -47,11 +46,11 @@ class Colorizer:
     True
 
     Args:
-      predict: see `steps.Predictor`.
-      variables: the predictor's.
-      image_size: the side of the images it was trained with, in pixels.
-      batch_size: how many of these it sees at once at most.
-      device: where it runs; by default the first that JAX has.
+      predict: see `models.variables.Predictor`.
+      variables: of the predictor.
+      image_size: side of the images it was trained with, in pixels.
+      batch_size: maximum number of such images per batch.
+      device: where it runs; by default JAX's first device.
     """
 
     def __init__(
@@ -65,7 +64,12 @@ class Colorizer:
         self._device = device or devices.one_device()
         self._variables = jax.device_put(variables, self._device)
         self._image_size, self._batch_size = image_size, batch_size
-        self._lab = jax.jit(partial(_predict_lab, predict))
+
+        def predict_lab(variables: Variables, rgb: jax.Array) -> jax.Array:
+            l = rgb_to_lab(rgb)[..., :1]
+            return jnp.concatenate([l, predict(variables, l)], axis=-1)
+
+        self._lab = jax.jit(predict_lab)
 
     @classmethod
     def load(
@@ -74,168 +78,128 @@ class Colorizer:
         """Loads a model.
 
         Args:
-          model: a run's folder, RUN/checkpoints/STEP, a file that `colorjax export` wrote, or the
-            name of a model that comes with colorjax; by default the one that is best for faces.
+          model: a run's folder, RUN/checkpoints/STEP, a file written by `colorjax export`, or the
+            name of a packaged model. The default is the packaged model for faces.
           batch_size: see the class.
-          device: "cpu", "gpu" or "tpu"; by default the best that JAX has.
+          device: "cpu", "gpu" or "tpu"; by default JAX's first device.
 
         Raises:
-          InputError: there is no such model or device.
+          InputError: the model or the device does not exist.
         """
         run = open_model(str(model))
         return cls(
-            run.predict,
-            run.variables,
-            run.image_size,
-            batch_size,
-            devices.one_device(device),
+            run.predict, run.variables, run.image_size, batch_size, devices.one_device(device)
         )
 
-    @overload
-    def __call__(self, image: Image.Image, saturation: float = ...) -> Image.Image: ...
-    @overload
-    def __call__(self, image: np.ndarray, saturation: float = ...) -> np.ndarray: ...
-    @overload
-    def __call__(self, image: list, saturation: float = ...) -> list: ...
-    def __call__(self, image: Any, saturation: float = 1.0) -> Any:
-        """Colours a picture, or several.
+    def __call__(self, image: Pictures, saturation: float = 1.0) -> Pictures:
+        """Colours one picture or a list of pictures.
 
         Args:
-          image: a PIL image, whose alpha stays; an array [H, W], [H, W, 1] or [H, W, 3] of uint8
-            or uint16, sRGB, of which only the lightness is used; or a list of these.
-          saturation: a*b* are multiplied by it.
+          image: a PIL image; an sRGB array [H, W], [H, W, 1] or [H, W, 3] of uint8 or uint16, of
+            which only the lightness is used; or a list of these.
+          saturation: factor applied to a*b*.
 
         Returns:
-          The same of the same kind and type, arrays as [H, W, 3]. Colours that sRGB cannot show
-          lose chroma until they fit.
+          A PIL image with the input's alpha channel, an array [H, W, 3] of the input's type, or a
+          list of these. Colours outside sRGB lose chroma until they fit.
 
         Raises:
-          TypeError: it is of another kind.
-          ValueError: an array of another shape, or without a pixel.
+          TypeError: an image is of another type.
+          ValueError: an array has another shape, or no pixels.
         """
         if not isinstance(image, list):
             return self([image], saturation)[0]
-        arrays = [_to_array(one) for one in image]
-        coloured = self._colorize(arrays, saturation)
-        return [_like(one, array) for one, array in zip(image, coloured, strict=True)]
+        pictures = [_to_array(one) for one in image]
+        coefficients = [saturation * c for c in self.coefficients(pictures)]
+        coloured = in_threads(self.full_size, pictures, coefficients)
+        return [_like(one, rgb) for one, rgb in zip(image, coloured, strict=True)]
 
-    def _colorize(self, pictures: Sequence[np.ndarray], saturation: float) -> list[np.ndarray]:
-        coefficients = [saturation * coefficient for coefficient in self._coefficients(pictures)]
-        return in_threads(self._full_size, pictures, coefficients)
+    def coefficients(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Predicts the colours of pictures as local linear models a*b* = slope · L + intercept.
 
-    def _coefficients(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """For each picture how a*b* follow L, as `upsampling.fit_coefficients`."""
-        crops = in_threads(lambda rgb: faces.face_crops(_shown(rgb)), pictures)
-        whole = self._see([_resized(rgb, self._image_size) for rgb in pictures])
-        zooms = [
-            _resized(rgb, self._image_size * faces.zoom(found, rgb.shape[:2]))
-            for rgb, found in zip(pictures, crops, strict=True)
+        Args:
+          pictures: arrays [H, W, 1 or 3] of uint8 or uint16, sRGB.
+
+        Returns:
+          For each picture [h, w, 4] float32, as `full_size.fit_coefficients` returns them, of the
+          size at which the model saw the picture.
+        """
+        crops = in_threads(lambda picture: faces.face_crops(_to_rgb8(picture)), pictures)
+        labs = self._predict([_resized(picture, self._image_size) for picture in pictures])
+        zoomed = {
+            i: _resized(pictures[i], self._image_size * faces.zoom(found, pictures[i].shape[:2]))
+            for i, found in enumerate(crops)
             if found
-        ]
-        zoomed = iter(self._see(zooms))
-        coefficients = []
-        for rgb, lab, found in zip(pictures, whole, crops, strict=True):
-            if found:
-                lab = _mixed(lab, next(zoomed), found, rgb.shape[:2])
-            coefficients.append(full_size.fit_coefficients(lab[..., 0].copy(), lab[..., 1:].copy()))
-        return coefficients
+        }
+        for i, lab in zip(zoomed, self._predict(list(zoomed.values())), strict=True):
+            labs[i] = _blended(labs[i], lab, crops[i], lab.shape[0] / pictures[i].shape[0])
+        return [fit_coefficients(lab) for lab in labs]
 
-    def _see(self, views: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """L, a*, b* [h, w, 3] of views [h, w, 3], by batches of those padded to one size."""
-        buckets = defaultdict(list)
-        for number, view in enumerate(views):
-            buckets[_bucket(*view.shape[:2])].append(number)
+    def full_size(self, picture: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        """Colours every pixel of a picture.
+
+        Args:
+          picture: [H, W, 1 or 3] uint8 or uint16, sRGB, of which only the lightness is used.
+          coefficients: [h, w, 4], one element of what `Colorizer.coefficients` returns.
+
+        Returns:
+          [H, W, 3] of the type of `picture`.
+        """
+        return apply_coefficients(picture, coefficients, self._device)
+
+    def _predict(self, views: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Predicts L, a*, b* [h, w, 3] of views [h, w, 3], in batches of one padded size each."""
+        padded = [_padded(view) for view in views]
+        by_size = defaultdict(list)
+        for index, view in enumerate(padded):
+            by_size[view.shape].append(index)
         labs: dict[int, np.ndarray] = {}
-        for (height, width), numbers in buckets.items():
-            at_once = max(1, self._batch_size * self._image_size**2 // (height * width))
-            for start in range(0, len(numbers), at_once):
-                batch = numbers[start : start + at_once]
-                padded = [_padded(views[number], height, width) for number in batch]
-                # A power of two, so that few sizes are compiled.
-                padded += padded[-1:] * (2 ** math.ceil(math.log2(len(batch))) - len(batch))
-                found = self._lab(self._variables, jax.device_put(np.stack(padded), self._device))
-                for number, lab in zip(batch, np.asarray(found), strict=False):
-                    labs[number] = lab[: views[number].shape[0], : views[number].shape[1]]
-        return [labs[number] for number in range(len(views))]
-
-    def _full_size(self, rgb: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-        """Colours all pixels, some rows at a time: a picture may fill most of the memory."""
-        coloured = np.empty((*rgb.shape[:2], 3), rgb.dtype)
-        height, width = rgb.shape[:2]
-        rows = max(1, CHUNK // width)
-        for top in range(0, height, rows):
-            bottom = min(top + rows, height)
-            guide = full_size.interpolate_rows(coefficients, (height, width), top, bottom)
-            coloured[top:bottom] = self._recolored(rgb[top:bottom], guide)
-        return coloured
-
-    def _recolored(self, rgb: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-        """[h, w, 3] of pixels [h, w, 1 or 3] and coefficients [h, w, 4]."""
-        pixels, guide = rgb.reshape(-1, rgb.shape[-1]), coefficients.reshape(-1, 4)
-        coloured, fits = self._by_coefficients(pixels, guide, clip=False)
-        outside = np.flatnonzero(~fits)
-        if outside.size:
-            coloured[outside], _ = self._by_coefficients(pixels[outside], guide[outside], clip=True)
-        return coloured.reshape(*rgb.shape[:2], 3)
-
-    def _by_coefficients(
-        self, pixels: np.ndarray, coefficients: np.ndarray, clip: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """See `apply_coefficients`; by chunks of a power of two, so that little is compiled."""
-        coloured, fits = np.empty((len(pixels), 3), pixels.dtype), np.empty(len(pixels), bool)
-        size = min(CHUNK, max(CHUNK >> 6, 1 << (len(pixels) - 1).bit_length()))
-        for start in range(0, len(pixels), size):
-            some = slice(start, start + size)
-            padding = ((0, size - len(pixels[some])), (0, 0))
-            chunk = np.pad(pixels[some], padding), np.pad(coefficients[some], padding)
-            found = apply_coefficients(*jax.device_put(chunk, self._device), clip=clip)
-            for whole, part in zip((coloured, fits), found, strict=True):
-                whole[some] = np.asarray(part)[: len(whole[some])]
-        return coloured, fits
+        for (height, width, _), indices in by_size.items():
+            batch_size = max(1, self._batch_size * self._image_size**2 // (height * width))
+            for start in range(0, len(indices), batch_size):
+                batch = indices[start : start + batch_size]
+                # The number of views is padded to a power of two, so that few sizes are compiled.
+                size = 1 << (len(batch) - 1).bit_length()
+                rgb = np.stack([padded[index] for index in (batch + size * batch[-1:])[:size]])
+                found = self._lab(self._variables, jax.device_put(rgb, self._device))
+                labs.update(zip(batch, np.asarray(found), strict=False))
+        return [labs[i][: view.shape[0], : view.shape[1]] for i, view in enumerate(views)]
 
 
 def in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
-    """As map; each core takes pictures, since neither the cascade nor XLA fills all with one."""
+    """Maps in one thread per core: neither the cascade nor XLA uses all cores for one picture."""
     with ThreadPoolExecutor(num_cores()) as pool:
         return list(pool.map(function, *arguments))
 
 
-def _predict_lab(predict: Predictor, variables: Variables, rgb: jax.Array) -> jax.Array:
-    l = rgb_to_lab(rgb)[..., :1]
-    return jnp.concatenate([l, predict(variables, l)], axis=-1)
-
-
-def _mixed(
-    whole: np.ndarray, zoomed: np.ndarray, crops: Sequence[faces.Crop], shape: tuple[int, int]
+def _blended(
+    lab: np.ndarray, zoomed: np.ndarray, crops: Sequence[faces.Crop], scale: float
 ) -> np.ndarray:
-    """[h, w, 3] Lab as `zoomed`, but with the a*b* of `whole` far from the faces."""
-    height, width = zoomed.shape[:2]
-    scale = height / shape[0]
+    """The Lab of a view `scale` times as large as the picture; far from faces the a*b* of `lab`."""
     scaled = [faces.Crop(*(scale * value for value in crop)) for crop in crops]
-    near = faces.nearness(scaled, (height, width))[..., None]
-    far = cv2.resize(whole[..., 1:], (width, height), interpolation=cv2.INTER_LINEAR)
+    near = faces.nearness(scaled, zoomed.shape[:2])[..., None]
+    far = cv2.resize(lab[..., 1:], zoomed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return np.concatenate([zoomed[..., :1], far + near * (zoomed[..., 1:] - far)], axis=-1)
 
 
 def _resized(rgb: np.ndarray, side: float) -> np.ndarray:
-    """[h, w, 3] float32 of a picture whose shorter side shall be `side`, if it is not too long."""
+    """[h, w, 3] float32, with `side` as the shorter side unless the longer exceeds MAX_SIDE."""
     height, width = rgb.shape[:2]
-    scale = min(side / min(height, width), LARGEST / max(height, width))
+    scale = min(side / min(height, width), MAX_SIDE / max(height, width))
     size = max(1, round(scale * width)), max(1, round(scale * height))
     resized = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     pixels = resized.reshape(*resized.shape[:2], -1).astype(np.float32) / np.iinfo(rgb.dtype).max
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
-def _bucket(*shape: int) -> tuple[int, ...]:
-    """The size to which a view is padded; few, since the model is compiled for each."""
-    steps = (SIZE_MULTIPLE * (1 if side <= 256 else 2 if side <= 512 else 4) for side in shape)
-    return tuple(math.ceil(side / step) * step for side, step in zip(shape, steps, strict=True))
+def _padded(view: np.ndarray) -> np.ndarray:
+    """Pads a view [h, w, 3] to one of few sizes, since the model is compiled for each."""
 
+    def padding(side: int) -> tuple[int, int]:
+        return 0, -side % (SIZE_MULTIPLE * (1 if side <= 256 else 2 if side <= 512 else 4))
 
-def _padded(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    padding = ((0, height - rgb.shape[0]), (0, width - rgb.shape[1]), (0, 0))
-    return np.pad(rgb, padding, mode="symmetric")
+    height, width = view.shape[:2]
+    return np.pad(view, (padding(height), padding(width), (0, 0)), mode="symmetric")
 
 
 def _to_array(image: Any) -> np.ndarray:
@@ -244,28 +208,27 @@ def _to_array(image: Any) -> np.ndarray:
         image = np.asarray(image if image.mode.startswith("I;16") else image.convert("RGB"))
     if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
         kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-        raise TypeError(f"{kind} is no PIL image, nor an array of uint8 or uint16")
+        raise TypeError(f"expected a PIL image or an array of uint8 or uint16, not {kind}")
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
-        raise ValueError(f"an array of shape {image.shape} is no [H, W], [H, W, 1] or [H, W, 3]")
+        raise ValueError(f"expected shape [H, W], [H, W, 1] or [H, W, 3], not {image.shape}")
     return image
 
 
-def _shown(image: np.ndarray) -> np.ndarray:
+def _to_rgb8(image: np.ndarray) -> np.ndarray:
     """[H, W, 3] uint8."""
     return np.broadcast_to(to_bytes(image), (*image.shape[:2], 3))
 
 
 def _like(original: Any, rgb: np.ndarray) -> Any:
+    """The coloured pixels as an image of the original's kind."""
     if not isinstance(original, Image.Image):
         return rgb
-    image = Image.fromarray(_shown(rgb))
+    image = Image.fromarray(_to_rgb8(rgb))
     if original.has_transparency_data:
         image.putalpha(original.convert("RGBA").getchannel("A"))
-    # A profile for grey says nothing of RGB.
-    keeps_profile = original.mode in ("RGB", "RGBA")
-    image.info = {
-        key: value for key, value in original.info.items() if key != "icc_profile" or keeps_profile
-    }
+    image.info = dict(original.info)
+    if original.mode not in ("RGB", "RGBA"):  # the profile of another colour space
+        image.info.pop("icc_profile", None)
     return image

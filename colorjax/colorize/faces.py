@@ -1,4 +1,4 @@
-"""Where faces are in a picture, and at what size the model should see it."""
+"""Finding faces in a picture, so that the model sees them at the size it was trained with."""
 
 import functools
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ import numpy as np
 from skimage import data
 from skimage.feature import Cascade
 
-# The cascade's frame around a face, as a share of the side of a face crop: the median over
-# photographs of faces that fill them as those the models are trained on.
-FRAME = 0.67
-# A face that is nearly as large as the picture: the picture is a face crop.
+# Side of the cascade's detection as a fraction of the side of a face crop: the median over
+# photographs of faces cropped like the training images.
+DETECTION_SHARE = 0.67
+# A crop larger than this fraction of the picture: the picture is a face crop itself.
 CROP_SHARE = 0.8
-# Beyond so many sides of a face crop from its centre a picture is seen whole. Measured on
-# assembled pictures: 1 loses in groups of faces, 3 paints walls like skin.
+# Distance at which the colours of the zoomed view no longer count, in sides of the crop. On
+# pictures assembled from faces, 1 is worse for groups, and 3 gives walls the colour of skin.
 REACH = 2.0
-# The cascade looks at the picture with its shorter side at most this long (0.05 s on one core).
+# Shorter side of the picture given to the cascade, in pixels: 0.05 s on one core.
 SEARCH_SIDE = 256
-SMALLEST_FRAME = 24
+MIN_DETECTION = 24
 
 
 class Crop(NamedTuple):
-    """A square around a face, in pixels; it may reach over the edges of the picture."""
+    """A square around a face, in pixels. It may extend beyond the picture."""
 
     x: float
     y: float
@@ -31,36 +31,36 @@ class Crop(NamedTuple):
 
 
 def face_crops(rgb: np.ndarray) -> list[Crop]:
-    """The crops around the faces of a picture, as the models know them.
+    """Finds the faces of a picture, framed like the training images.
 
-    scikit-image's LBP cascade finds frontal faces, about every second one of those in photographs
-    for training, and now and then one that is none.
+    scikit-image's LBP cascade detects frontal faces: about half of those in photographs like the
+    training images, with a few false positives.
 
     Args:
       rgb: [H, W, 3] uint8.
 
     Returns:
-      Empty for a picture that is a face crop itself.
+      One crop per face; none for a picture that is a face crop itself.
     """
     short = min(rgb.shape[:2])
-    if short < SMALLEST_FRAME:
+    if short < MIN_DETECTION:
         return []
-    factor = min(1.0, SEARCH_SIDE / short)
-    if factor < 1:
-        rgb = cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    scale = min(1.0, SEARCH_SIDE / short)
+    if scale < 1:
+        rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    found = _cascade().detect_multi_scale(
+    detections = _cascade().detect_multi_scale(
         img=grey,
         scale_factor=1.2,
         step_ratio=1.5,
-        min_size=(SMALLEST_FRAME, SMALLEST_FRAME),
+        min_size=(MIN_DETECTION, MIN_DETECTION),
         max_size=(min(grey.shape), min(grey.shape)),
     )
     crops = []
-    for frame in found:
-        side = frame["width"] / FRAME
-        x, y = (frame[corner] + frame["width"] / 2 - side / 2 for corner in ("c", "r"))
-        crops.append(Crop(x / factor, y / factor, side / factor))
+    for found in detections:
+        side = found["width"] / DETECTION_SHARE
+        x, y = (found[corner] + found["width"] / 2 - side / 2 for corner in ("c", "r"))
+        crops.append(Crop(x / scale, y / scale, side / scale))
     return [crop for crop in crops if crop.side < CROP_SHARE * short]
 
 
@@ -70,29 +70,18 @@ def _cascade() -> Cascade:
 
 
 def zoom(crops: Sequence[Crop], shape: tuple[int, int]) -> float:
-    """How much larger than a face crop the model should see a picture: its faces as it knows them.
+    """Returns how much larger the model should see a picture (height, width) with these faces.
 
-    Args:
-      crops: in the picture.
-      shape: its (height, width).
-
-    Returns:
-      1 or more: what its shorter side is divided by the median crop.
+    That is the shorter side divided by the median side of the crops, and at least 1.
     """
-    if not crops:
-        return 1.0
-    return max(1.0, min(shape) / float(np.median([crop.side for crop in crops])))
+    sides = [crop.side for crop in crops]
+    return max(1.0, min(shape) / float(np.median(sides))) if sides else 1.0
 
 
-def nearness(crops: Sequence[Crop], shape: tuple[int, int]) -> np.ndarray:
-    """How much of the colours of a picture shall be those seen at its faces' size.
+def nearness(crops: Sequence[Crop], shape: tuple[int, ...]) -> np.ndarray:
+    """Returns the weight of the colours of the zoomed view, [height, width] float32.
 
-    Args:
-      crops: in pixels of the picture.
-      shape: its (height, width).
-
-    Returns:
-      [height, width] float32: 1 within a crop, falling to 0 at REACH of its sides from its centre.
+    It is 1 within the crops and falls to 0 at REACH times their side from their centre.
     """
     near = np.zeros(shape, np.float32)
     rows, columns = np.ogrid[: shape[0], : shape[1]]

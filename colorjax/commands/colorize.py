@@ -6,56 +6,47 @@ from pathlib import Path
 from typing import Any
 
 from colorjax.terminal.arguments import positive, saturation
-from colorjax.terminal.errors import InputError
+from colorjax.terminal.errors import EndedError, InputError
 
 
 def add_colorize(commands: Any) -> None:
-    """`colorjax colorize`."""
+    """Adds `colorjax colorize`."""
     parser = commands.add_parser(
         "colorize",
         help="colour photographs",
         description="Colours photographs: JPEG, PNG, WebP, TIFF and BMP of any size. Lightness, "
-        "dates, places, profile, resolution, transparency and 16 bits stay. What is already in "
-        "the output folder is not coloured again, so an interrupted command goes on.",
+        "EXIF, profile, resolution, transparency and 16 bits are kept. Files that are already in "
+        "the output folder are skipped, so an interrupted command can be run again to resume.",
         epilog="example:\n  colorjax colorize album/ portrait.jpg --output coloured\n"
         "  colorjax colorize 'scans/*.tif' --output coloured --model runs/gan-image_folder "
         "--saturation 1.2",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "inputs", nargs="+", metavar="IN", help="files, folders with all below them, globs"
-    )
-    parser.add_argument(
-        "--output", metavar="DIR", type=Path, required=True, help="the folder of the coloured files"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="IN", help="files, folders (searched recursively), globs")
+    add("--output", metavar="DIR", type=Path, required=True, help="folder of the coloured files")
+    add(
         "--model",
-        default=None,
         metavar="RUN|FILE|NAME",
-        help="a run's folder, RUN/checkpoints/STEP, a file of `colorjax export`, or a name of "
-        "`colorjax models`, which wins over a folder of that name "
-        "(default: the one that comes with colorjax)",
+        help="a run's folder, RUN/checkpoints/STEP, a file written by `colorjax export`, or a name "
+        "listed by `colorjax models`, which takes precedence over a folder of that name "
+        "(default: the model that comes with colorjax)",
     )
-    parser.add_argument(
-        "--saturation", type=saturation, default=1.0, metavar="X", help="1.2 paints bolder, 0 grey"
-    )
-    parser.add_argument(
-        "--compare", action="store_true", help="write NAME_compare.jpg too: grey beside coloured"
-    )
-    parser.add_argument("--suffix", default="", help="goes behind each name: _coloured")
-    parser.add_argument(
-        "--format", default="", choices=["jpeg", "png", "webp", "tiff", "bmp"], help="of all files"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="colour what is there anew")
-    parser.add_argument("--device", choices=["cpu", "gpu", "tpu"], help="by default the best")
-    parser.add_argument(
-        "--batch_size", type=positive, default=8, metavar="N", help="photographs at once"
-    )
+    bolder = "factor for the colours: 1.2 is bolder, 0 is grey (default: 1)"
+    add("--saturation", type=saturation, default=1.0, metavar="X", help=bolder)
+    pair = "also write NAME_compare.jpg: grey and coloured side by side"
+    add("--compare", action="store_true", help=pair)
+    add("--suffix", default="", help="appended to each name, such as _coloured")
+    formats = ["jpeg", "png", "webp", "tiff", "bmp"]
+    add("--format", default="", choices=formats, help="of all files (default: that of the input)")
+    add("--overwrite", action="store_true", help="replace files that exist")
+    add("--device", choices=["cpu", "gpu", "tpu"], help="default: JAX's first")
+    add("--batch_size", type=positive, default=8, metavar="N", help="photographs at once")
     parser.set_defaults(run=_run_colorize)
 
 
 def _run_colorize(options: argparse.Namespace) -> None:
-    """Colours files, and exits with status 1 if some could not be coloured."""
+    """Colours files. Raises EndedError (status 1) if some could not be coloured."""
     from colorjax.colorize.colorizer import Colorizer
     from colorjax.colorize.files import colorize_files, plan, printable
     from colorjax.parallel import devices
@@ -64,9 +55,9 @@ def _run_colorize(options: argparse.Namespace) -> None:
 
     jobs = plan(options.inputs, options.output, options.suffix, options.format)
     to_do = [job for job in jobs if options.overwrite or not job.target.exists()]
-    devices.configure()
     failures = []
     if to_do:
+        devices.configure()
         model = options.model or DEFAULT_MODEL
         colorizer = Colorizer.load(model, options.batch_size, options.device)
         try:
@@ -86,10 +77,9 @@ def _run_colorize(options: argparse.Namespace) -> None:
                 advance=advance,
             )
     print(f"{len(to_do) - len(failures)} coloured into {printable(options.output)}.")
-    if len(to_do) < len(jobs):
-        there = len(jobs) - len(to_do)
-        print(f"{there} had been there before; --overwrite colours them anew.")
+    if skipped := len(jobs) - len(to_do):
+        print(f"{skipped} skipped because they exist; --overwrite replaces them.")
+    for source, reason in failures:
+        print(f"{printable(source)}: {reason}", file=sys.stderr)
     if failures:
-        for failure in failures:
-            print(f"{printable(failure.source)}: {failure.reason}", file=sys.stderr)
-        sys.exit(f"colorjax: {len(failures)} of {len(to_do)} could not be coloured (see above)")
+        raise EndedError(f"{len(failures)} of {len(to_do)} could not be coloured (see above)")

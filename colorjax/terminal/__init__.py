@@ -1,1 +1,1 @@
-"""What is said to a person in a terminal: errors, progress, arguments."""
+"""Everything said to a person in a terminal: errors, progress, arguments."""

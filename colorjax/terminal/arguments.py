@@ -7,20 +7,11 @@ from colorjax.terminal.errors import InputError
 
 
 def saturation(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 10:
-        raise argparse.ArgumentTypeError(f"{number} is not in [0, 10]")
-    return number
+    return _number(text, 0, 10)
 
 
 def share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not in [0, 1]")
-    return share
+    return _number(text, 0, 1)
 
 
 def strength(text: str) -> float:
@@ -28,19 +19,32 @@ def strength(text: str) -> float:
         return share(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no strength in [0, 1]; give one, or --damage behind the runs"
+            f"{text!r} is not a strength in [0, 1]; for the default put the option after the runs"
         ) from error
 
 
 def positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from error
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
 
 
+def _number(text: str, low: float, high: float) -> float:
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
+    if not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not in [{low}, {high}]")
+    return number
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are InputError: one line, as all wrong input."""
+    """An argument parser that raises InputError, so that errors are reported in one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} ({self.prog} --help shows how it is used)")
+        raise InputError(f"{message} (see {self.prog} --help)")

@@ -1,4 +1,4 @@
-"""What wrong input is, and how every command of colorjax ends."""
+"""Errors that are reported in one line, and the exit statuses of all commands."""
 
 import errno
 import sys
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 
 class InputError(ValueError):
-    """Wrong input. Its message is one line: what is wrong, and what to do."""
+    """Wrong input. The message is one line: what is wrong, and what to do."""
 
 
 class EndedError(RuntimeError):
-    """An end that is no mistake of the user's: one line, and an exit status of its own."""
+    """The command ends early, not because of wrong input. The message is one line."""
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
@@ -18,32 +18,28 @@ class EndedError(RuntimeError):
 
 
 def exit_status(command: Callable[[], None], interrupted: str = "stopped") -> int:
-    """Runs a command to its end, with one line instead of a traceback for what the user can mend.
+    """Runs a command and reports expected errors on stderr, one line each, without a traceback.
 
     Args:
-      command: raises InputError for wrong input, EndedError for what ends it before its end.
-      interrupted: what Ctrl-C leaves, and how to go on.
+      command: raises InputError for wrong input, and EndedError if it ends early.
+      interrupted: message after Ctrl-C.
 
     Returns:
-      The exit status: 0; 1 for a full disk; 2 for wrong input; 130 for Ctrl-C; an EndedError's own.
+      The exit status: 0, 1 for a full disk, 2 for wrong input, 130 for Ctrl-C, an EndedError's own.
     """
     try:
         command()
     except InputError as error:
-        print(f"colorjax: {error}", file=sys.stderr)
-        return 2
+        message, status = str(error), 2
     except EndedError as error:
-        print(f"colorjax: {error}", file=sys.stderr)
-        return error.status
+        message, status = str(error), error.status
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(
-            f"colorjax: the disk is full ({error}); make room and give the same command again",
-            file=sys.stderr,
-        )
-        return 1
+        message, status = f"the disk is full ({error}); free space and run the command again", 1
     except KeyboardInterrupt:
-        print(f"colorjax: {interrupted}", file=sys.stderr)
-        return 130
-    return 0
+        message, status = interrupted, 130
+    else:
+        return 0
+    print(f"colorjax: {message}", file=sys.stderr)
+    return status

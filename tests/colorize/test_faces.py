@@ -6,38 +6,33 @@ from skimage import data
 from colorjax.colorize.faces import Crop, face_crops, nearness, zoom
 
 
-@pytest.fixture(scope="module")
-def astronaut():
-    """[512, 512, 3] uint8, the face at about (225, 115), 100 pixels high."""
-    return data.astronaut()
-
-
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
-def test_the_face_of_a_photograph_is_found_whatever_its_size(astronaut, scale):
-    picture = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+def test_a_face_is_found_at_any_size_of_the_picture(scale):
+    """The astronaut's, at about (225, 115) and 100 pixels high."""
+    picture = cv2.resize(data.astronaut(), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     (crop,) = face_crops(picture)
     centre = crop.x + crop.side / 2, crop.y + crop.side / 2
     assert np.hypot(centre[0] / scale - 225, centre[1] / scale - 115) < 30
     assert 100 < crop.side / scale < 250
 
 
-def test_a_face_crop_needs_no_crop(astronaut):
-    assert face_crops(np.ascontiguousarray(astronaut[25:205, 135:315])) == []
+def test_a_face_crop_needs_no_crop():
+    assert face_crops(np.ascontiguousarray(data.astronaut()[25:205, 135:315])) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (23, 500), (300, 200)])
-def test_where_there_is_no_face_none_is_found(shape):
+def test_no_face_is_found_in_a_flat_picture(shape):
     assert face_crops(np.full((*shape, 3), 128, np.uint8)) == []
 
 
-def test_zoom_makes_the_median_face_as_large_as_the_model_knows_it():
+def test_zoom_gives_the_median_face_the_size_of_a_face_crop():
     assert zoom([], (100, 300)) == 1
     assert zoom([Crop(0, 0, 50)], (100, 300)) == 2
     assert zoom([Crop(0, 0, side) for side in (10, 20, 90)], (200, 100)) == 5
     assert zoom([Crop(0, 0, 200)], (100, 300)) == 1
 
 
-def test_nearness_is_one_at_faces_and_falls_to_nothing_far_away():
+def test_nearness_is_one_at_faces_and_falls_to_zero():
     near = nearness([Crop(10, 40, 20), Crop(150, 40, 20)], (100, 200))
     assert near.shape == (100, 200)
     assert near[50, 20] == near[50, 11] == near[50, 160] == 1
