@@ -1,6 +1,6 @@
 """What a config stands for: models, optimizers, the initial state and the compiled steps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +15,13 @@ from colorjax.models.imagenet_weights import load_resnet50
 from colorjax.models.variables import Variables, check_like, init_variables
 from colorjax.parallel import devices, processes
 from colorjax.runs import checkpoint
-from colorjax.runs.trained_model import folder, located
+from colorjax.runs.trained_model import run_and_step, run_folder
 from colorjax.runs.weights import load_weights
 from colorjax.terminal.errors import InputError
 from colorjax.training import augment, losses
 from colorjax.training.optimizers import build_optimizer
 from colorjax.training.state import TrainState, create_train_state, net_state
-from colorjax.training.steps import at_half_size, gan_step, judge_step, regression_step
+from colorjax.training.steps import gan_step, judge_step, regression_step
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Any]]
 
@@ -39,8 +39,6 @@ class TrainingPlan(NamedTuple):
         regression run.
       pretrain_step: (state, batch) -> (state, metrics), before that.
       adversarial_step: the same, from then on.
-      halved: each of these two on images of half the size.
-      half_size_until: the first update that sees images at their whole size, counted from 0.
       judge_step: (state, batch) -> how often the discriminator is right on each image.
     """
 
@@ -49,16 +47,13 @@ class TrainingPlan(NamedTuple):
     adversarial_from: int
     pretrain_step: Step
     adversarial_step: Step | None
-    halved: Mapping[Step, Step]
-    half_size_until: int
     judge_step: Callable[[TrainState, Any], Any] | None
 
     def step_at(self, step: int) -> Step:
         """The compiled step for an update, counted from 0."""
-        compiled = self.pretrain_step
         if self.adversarial_step is not None and step >= self.adversarial_from:
-            compiled = self.adversarial_step
-        return self.halved[compiled] if step < self.half_size_until else compiled
+            return self.adversarial_step
+        return self.pretrain_step
 
 
 def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan, TrainState]:
@@ -124,15 +119,12 @@ def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan,
     if adversarial_step is not None:
         train_steps.append(adversarial_step)
     compiled = [devices.compile_train_step(step) for step in train_steps]
-    halved = [devices.compile_train_step(at_half_size(step)) for step in train_steps]
     run = TrainingPlan(
         name="gan" if "gan" in config else config.model.name,
         generator=build_generator(config.model),
         adversarial_from=adversarial_from,
         pretrain_step=compiled[0],
         adversarial_step=compiled[1] if adversarial_step else None,
-        halved=dict(zip(compiled, halved, strict=True)),
-        half_size_until=config.half_size_steps,
         judge_step=judging and devices.compile_eval_step(judging),
     )
     state = create_train_state(step_rng, net_state(variables, optimizer), d_net)
@@ -156,8 +148,8 @@ def _with_weights(config: ConfigDict, variables: Variables) -> Variables:
             for kind, tree in variables.items():
                 check_like(loaded[kind], tree, str(path))
             return loaded
-        step = processes.from_first(lambda: located(path)[1])
-        return checkpoint.restore_generator(folder(path), variables, step)
+        step = processes.from_first(lambda: run_and_step(path)[1])
+        return checkpoint.restore_generator(run_folder(path), variables, step)
     if not config.model.encoder_weights:
         return variables
     if config.model.name != "resnet":

@@ -16,7 +16,7 @@ from colorjax.parallel import devices, processes
 from colorjax.parallel.stopping import MESSAGE, Stopping, StopRequested
 from colorjax.report import grids, report, tables
 from colorjax.runs import checkpoint
-from colorjax.runs.trained_model import BEFORE, size_after
+from colorjax.runs.trained_model import BEFORE
 from colorjax.runs.workdir import MetricsWriter, best_step, claimed
 from colorjax.terminal.errors import EndedError
 from colorjax.terminal.progress import TrainingProgress
@@ -95,7 +95,7 @@ def _train_and_evaluate(
     before = workdir / BEFORE  # what the adversarial phase has to beat
 
     def candidate(variables: Variables, name: str = run.name) -> Candidate:
-        return Candidate(name, predict, variables, size_after(config, step))
+        return Candidate(name, predict, variables, config.image_size)
 
     def with_scaled(model: Candidate) -> tuple[Candidate, Candidate]:
         fit = training(limit=evaluate.FIT_PREDICTIONS, image_size=model.image_size)
@@ -117,7 +117,6 @@ def _train_and_evaluate(
             workdir / "checkpoints",
             config.checkpoints_to_keep,
             best=lambda steps: best_step(writer.rows, steps, config.best_checkpoint),
-            keep=config.keep_checkpoint,
             note=progress.note,
         ) as checkpoints,
     ):
@@ -125,13 +124,13 @@ def _train_and_evaluate(
         restored = checkpoints.restore(state)
         stopping.check()
         if restored is not None:
-            step, state, position = restored
-            batches.set_state(position["batches"])
-            run = _going_on(run, step, position["adversarial_from"])
+            step, state, point = restored
+            batches.set_state(point["batches"])
+            run = _going_on(run, step, point["adversarial_from"])
             progress.note(f"Going on from step {step} of {workdir}.")
         writer = MetricsWriter(workdir, step, config.tensorboard, progress.note)
 
-        def position_now() -> dict[str, Any]:
+        def resume_point() -> dict[str, Any]:
             return {"batches": batches.get_state(), "adversarial_from": run.adversarial_from}
 
         def log() -> None:
@@ -144,7 +143,7 @@ def _train_and_evaluate(
             """Writes down an evaluation after this step, and what the model paints."""
             if writer.has(step, "validation"):
                 return  # by a run that was stopped meanwhile
-            size = size_after(config, step)
+            size = config.image_size
             if run.judge_step is not None and step > run.adversarial_from:
                 judged = validation(limit=evaluate.FIT_IMAGES, image_size=size)
                 metrics = metrics | evaluate.means(run.judge_step, state, judged)
@@ -175,11 +174,6 @@ def _train_and_evaluate(
             progress.restart_clock(step)
 
         regression: scores.Scores | None = None
-        if step < config.half_size_steps < config.num_steps:
-            progress.note(
-                f"Until step {config.half_size_steps} images are seen at half the size; a step "
-                "after it takes some four times as long, which the time left does not know before."
-            )
         in_flight = InFlight()
         compiled = set()
         progress.restart_clock(step)
@@ -197,17 +191,16 @@ def _train_and_evaluate(
                         writer.write(step, f"validation, {name}", metrics)
                         progress.note(f"step {step}, {name}: {tables.brief(metrics)}")
                     progress.restart_clock(step)
-                position = position_now()
+                point = resume_point()
                 batch = next(batches)
                 train_step = run.step_at(step)
                 # Dispatched, not awaited: while it runs, the next batch is read.
                 with jax.transfer_guard("disallow"):
                     state, metrics = train_step(state, batch)
                 step += 1
-                in_flight.add(step, metrics, batch, position)
+                in_flight.add(step, metrics, batch, point)
                 is_last = step == config.num_steps
                 saves = is_last or not step % config.checkpoint_every
-                saves = saves or step == config.keep_checkpoint
                 if saves or step % config.eval_every == 0 or step % config.log_every == 0:
                     log()
                 evaluate_now()
@@ -215,7 +208,7 @@ def _train_and_evaluate(
                     # Last: every line of metrics.jsonl up to here is written, but for those that
                     # are written before the next step or after the last one, when it is restored
                     # too.
-                    checkpoints.save(step, state, position_now())
+                    checkpoints.save(step, state, resume_point())
                 if train_step not in compiled:
                     compiled.add(train_step)
                     in_flight.settle()
@@ -226,7 +219,7 @@ def _train_and_evaluate(
                     raise StopRequested(MESSAGE)
         except StopRequested:
             if step:
-                checkpoints.save(step, state, position_now())
+                checkpoints.save(step, state, resume_point())
                 progress.note(f"Stopping after step {step}.")
             raise
         except NonFiniteError as error:

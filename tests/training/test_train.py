@@ -14,14 +14,14 @@ import support
 from PIL import Image
 
 from colorjax.data import pipeline
-from colorjax.evaluation import evaluate, scores
+from colorjax.evaluation import scores
 from colorjax.report import report
-from colorjax.runs.trained_model import load_run, size_after
+from colorjax.runs.trained_model import load_run
 from colorjax.runs.weights import export_weights
 from colorjax.terminal.errors import InputError
 from colorjax.training import train
 from colorjax.training.setup import build_plan
-from colorjax.training.train import NonFiniteError, check_config, train_and_evaluate
+from colorjax.training.train import NonFiniteError, train_and_evaluate
 
 CONSTANT = ["grey", "mean colour", "mean colour for each lightness"]
 MODELS = {
@@ -210,44 +210,6 @@ def test_a_gan_starts_with_exactly_the_averages_of_the_finished_regression(tmp_p
 
 
 @pytest.mark.slow
-def test_a_run_that_begins_at_half_the_size_is_what_it_says_before_and_after(tmp_path):
-    config = support.small_gan(
-        image_size=64, half_size_steps=3, generator_pretrain_steps=2, checkpoint_every=6,
-        keep_checkpoint=3,
-    )  # fmt: skip
-    straight, workdir = tmp_path / "straight", tmp_path / "run"
-    support.train(config, straight)
-    half, whole = (load_run(straight / f"checkpoints/{step}", "gan") for step in (3, 6))
-    assert (half.image_size, whole.image_size) == (32, 64)
-    # What it paints at 32 is compared with the truth at 64.
-    source = pipeline.load_sources("image_folder", path=str(support.faces())).validation
-    score = evaluate.score(
-        [evaluate.Candidate("gan", half.predict, half.variables, 32)],
-        lambda size: pipeline.eval_batches(source, batch_size=8, image_size=size),
-        image_size=64,
-    )
-    row = next(row for row in support.rows(straight) if row["step"] == 3 and "mse" in row)
-    assert row.items() >= scores.metrics_of(score)["gan"].items()
-    # Across the change of size too, stop-and-go equals straight through.
-    support.copy_until(straight, 3, workdir)
-    support.train(config, workdir)
-    assert support.rows_but_rate(workdir) == support.rows_but_rate(straight)
-
-
-@pytest.mark.parametrize("steps", [0, 1, 5, 10, 99])
-def test_a_model_knows_the_size_that_its_last_update_saw(steps):
-    config = support.tiny_config("cnn", image_size=64, half_size_steps=steps, num_steps=10)
-    check_config(config)
-    with support.quick_compilation():
-        run, _ = build_plan(config)
-    for taken in range(1, 11):
-        halved = run.step_at(taken - 1) in run.halved.values()
-        assert size_after(config, taken) == (32 if halved else 64)
-    assert size_after(config, 0) == size_after(config, 1)
-    assert size_after({"image_size": 64}, 10) == 64  # of a run from before the key existed
-
-
-@pytest.mark.slow
 def test_a_gan_that_starts_from_a_regression_compares_itself_with_that_regression(tmp_path):
     regression = support.trained("cnn")
     results = support.train(support.small_gan(init_from=str(regression)), tmp_path / "run")
@@ -294,8 +256,8 @@ def test_a_start_that_is_no_run_or_has_no_checkpoint_is_refused(tmp_path, kind):
     if kind == "no checkpoint yet":
         (path / "checkpoints").mkdir()
     before = support.files(tmp_path)
-    messages = {"no checkpoint yet": "no checkpoint yet", "file": "is no safetensors file"}
-    message = messages.get(kind, "is no run")
+    messages = {"no checkpoint yet": "no checkpoint yet", "file": "not a safetensors file"}
+    message = messages.get(kind, "is not a run")
     with support.quick_compilation(), pytest.raises(InputError, match=message):
         train_and_evaluate(support.small_gan(init_from=str(path)), tmp_path / "run")
     assert support.files(tmp_path) == before
@@ -319,39 +281,6 @@ def test_encoder_weights_are_for_a_resnet_of_full_width(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"),
-    [
-        ("batch_size", 12, ["batch_size=12", "8 devices"]),
-        ("batch_size", 0, ["batch_size=0", "8 devices"]),
-        ("batch_size", -8, ["batch_size=-8"]),
-        ("accumulate_steps", 0, ["accumulate_steps=0", "at least 1"]),
-        ("accumulate_steps", 3, ["batch_size=8", "8 devices in 3 parts each", "multiple of 24"]),
-        ("best_checkpoint", "loss", ["best_checkpoint='loss'", "mse", "delta_e"]),
-        ("image_size", 48, ["image_size=48", "multiple of 32"]),
-        ("image_size", 0, ["image_size=0", "multiple of 32"]),
-        ("num_steps", 1, ["num_steps=1", "at least 2"]),
-        ("log_every", 0, ["log_every=0", "at least 1"]),
-        ("eval_every", 0, ["eval_every=0", "at least 1"]),
-        ("checkpoint_every", 0, ["checkpoint_every=0", "at least 1"]),
-        ("checkpoints_to_keep", 0, ["checkpoints_to_keep=0", "at least 1"]),
-        ("generator_pretrain_steps", -1, ["generator_pretrain_steps=-1", "0 or more"]),
-        ("half_size_steps", -1, ["half_size_steps=-1", "0 or more"]),
-        ("half_size_steps", 1, ["half_size_steps=1", "image_size=32", "multiple of 32"]),
-        ("ema_decay", 1.0, ["ema_decay=1.0", "[0, 1)"]),
-        ("model__width", 0.0, ["model.width=0.0", "more than 0"]),
-        ("dataset__min_scale", 0.0, ["dataset.min_scale=0.0", "(0, 1]"]),
-        ("dataset__min_chroma", -1.0, ["dataset.min_chroma=-1.0", "0 or more"]),
-        ("dataset__workers", -2, ["dataset.workers=-2", "-1, 0 or more"]),
-        ("damage__grain", 1.5, ["damage.grain=1.5", "[0, 1]"]),
-    ],
-)
-def test_numbers_that_cannot_work_are_refused_by_their_key(key, value, words):
-    with pytest.raises(InputError) as error:
-        check_config(support.tiny_config("gan", **{key: value}))
-    assert all(word in str(error.value) for word in words)
-
-
-@pytest.mark.parametrize(
     ("key", "value"),
     [
         ("model__name", "vgg"),
@@ -364,7 +293,7 @@ def test_names_that_are_not_known_are_refused_before_anything_is_written(tmp_pat
     config = support.small_gan(**{key: value})
     with (
         support.quick_compilation(),
-        pytest.raises(InputError, match=f"{key.replace('__', '.')}={value!r}: known are"),
+        pytest.raises(InputError, match=f"{key.replace('__', '.')}={value!r}: is not valid"),
     ):
         train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
