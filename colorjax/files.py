@@ -1,42 +1,49 @@
-"""Files that are whole or not there."""
+"""Files that are written completely or not at all, and locks between processes."""
 
 import contextlib
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 
 @contextlib.contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Gives a path beside to write to, and renames it at the end; removes it on an error.
+    """Yields a temporary path to write to, and renames it to `path` unless there was an error.
 
-    The folder is made if it is not there.
+    Creates the folder if it does not exist.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + ".part")
     try:
-        yield beside
-        os.replace(beside, path)
+        yield part
+        os.replace(part, path)
     finally:
-        beside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all."""
-    with replaced(path) as beside:
-        beside.write_text(text)
+    """Writes a text file completely or not at all."""
+    with replaced(path) as part:
+        part.write_text(text)
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Makes other processes of this host wait; makes the folder. Raises OSError."""
+    """Locks a folder, created if necessary; waits for another process that holds the lock.
+
+    The kernel releases the lock when the process is killed. Raises OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"Waiting for the process that prepares {folder}.", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"Waiting for the process that prepares {folder}.", file=sys.stderr)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()

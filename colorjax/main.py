@@ -1,5 +1,6 @@
 """`python -m colorjax.main --config=configs/gan.py`: trains the model of a config."""
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -14,24 +15,17 @@ from colorjax.terminal.errors import EndedError, InputError, exit_status
 from colorjax.training.inflight import NonFiniteError
 from colorjax.training.train import train_and_evaluate
 
-CONFIG = config_flags.DEFINE_config_file("config", help_string="As configs/gan.py:image_folder.")
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The folder of the run; by default runs/<config>-<data set>."
-)
-COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, of several.")
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.")
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0.")
-DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Takes these three from Slurm, GKE or a TPU.")
-STOPPED_STATUS = flags.DEFINE_integer("stopped_status", 0, "The exit status after SIGTERM.")
-
-
-def main() -> int:
-    """Parses the flags and trains. Returns the exit status."""
-    return exit_status(train, f"stopped; {processes.GO_ON}")
+CONFIG = config_flags.DEFINE_config_file("config", help_string="Such as configs/gan.py.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder; runs/<config>-<data set> by default.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if several train.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Index of this process, from 0.")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Take these three from Slurm, GKE or a TPU.")
+STOPPED_STATUS = flags.DEFINE_integer("stopped_status", 0, "Exit status after SIGTERM.")
 
 
 def train() -> None:
-    """Trains what the flags say, with the other processes if there are any; prints the table."""
+    """Trains as the flags say, together with the other processes, and prints the results."""
     config = parse_flags()
     devices.configure(config.deterministic)
     name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).name.split(".")[0]
@@ -49,36 +43,36 @@ def train() -> None:
             raise EndedError(str(stopped), STOPPED_STATUS.value) from None
         if processes.is_first():
             print(tables.results_table(results))
-            shown = workdir / "report", workdir / "samples"
-            print("The report is in {}, sample grids in {}.".format(*shown))
+            print(f"The report is in {workdir / 'report'}, sample grids in {workdir / 'samples'}.")
 
 
 def parse_flags() -> ConfigDict:
-    """The config of the command line. Raises InputError for whatever is wrong there."""
+    """The config of the command line. Raises InputError if a flag or the config is wrong."""
     try:
         app.define_help_flags()
         rest = flags.FLAGS(sys.argv)[1:]
-        config = CONFIG.value
-        if config is None:
-            raise InputError("--config is missing; for instance --config=configs/gan.py")
-        config.lock()  # fails if the file could not be loaded
-    except InputError:
-        raise
-    except (KeyError, AttributeError) as error:
-        key = str(error).strip("'\"").splitlines()[0]
-        raise InputError(f"the config has no key {key}; configs/common.py lists them") from error
-    except OSError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise InputError(f"the config cannot be read: {reason}") from error
-    # A config file is code of the user's: it may raise anything.
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        message = " ".join(dict.fromkeys((lines[0], lines[-1])))
-        raise InputError(f"{message} (--help lists the flags)") from error
+        if CONFIG.value is not None:
+            CONFIG.value.lock()  # fails if the file could not be loaded
+    except Exception as error:  # a config file may raise anything
+        raise InputError(_explain(error)) from error
+    if CONFIG.value is None:
+        raise InputError("--config is missing; for instance --config=configs/gan.py")
     if rest:
-        raise InputError(f"{rest[0]!r} is no flag; write --config.KEY=VALUE (--help lists them)")
-    return config
+        raise InputError(f"unexpected argument {rest[0]!r}; write --config.KEY=VALUE")
+    return CONFIG.value
+
+
+def _explain(error: Exception) -> str:
+    text = str(error).strip()
+    unknown = re.fullmatch(r"\W*(\w+)\W*(?:n?Did you mean \W*(\w+).*)?", text)
+    if unknown and isinstance(error, (KeyError, AttributeError)):
+        hint = f"did you mean {unknown[2]!r}?" if unknown[2] else "configs/common.py lists the keys"
+        return f"the config has no key {unknown[1]!r}; {hint}"
+    lines = text.splitlines() or [type(error).__name__]
+    if isinstance(error, OSError):
+        return f"the config cannot be read: {lines[-1].strip()}"
+    return " ".join(dict.fromkeys((lines[0], lines[-1]))) + " (--help lists the flags)"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(train, f"stopped; {processes.GO_ON}"))

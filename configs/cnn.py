@@ -6,7 +6,7 @@ from configs import common
 
 
 def get_config(dataset: str = "") -> ConfigDict:
-    """For what the keys mean see common.py."""
+    """See common.py for the keys."""
     config = common.get(dataset)
     config.model.name = "encoder_decoder"
     return config

@@ -1,4 +1,4 @@
-"""Every key that the configs share, with its unit. `get(data_set)` is the regression's recipe."""
+"""The keys that all configs share, with their units and defaults."""
 
 from ml_collections import ConfigDict
 
@@ -6,129 +6,128 @@ PROCEDURAL = "procedural_faces"
 
 
 def get(dataset: str) -> ConfigDict:
-    """The shared keys for a data set: a recipe for minutes on a CPU, or one of full length."""
-    # An empty string chooses the default, so that --config=configs/gan.py needs nothing else.
+    """The shared keys for a data set: a short recipe for a CPU, or the full-length one.
+
+    Args:
+      dataset: a value of `config.dataset.name`; procedural_faces if empty.
+    """
     dataset = dataset or PROCEDURAL
     short = dataset == PROCEDURAL
 
     config = ConfigDict()
-    # Fixes initial parameters, the order of the images and their augmentation.
+    # Seed of the initial parameters, the order of the images and their augmentation.
     config.seed = 0
-    # Updates of the generator.
+    # Number of generator updates.
     config.num_steps = 480 if short else 100_000
-    # Images an update, over all devices of all processes.
+    # Images per update, over all devices of all processes.
     config.batch_size = 16 if short else 256
-    # Each device goes through its images of an update in so many parts, to need less memory.
-    # BatchNorm then normalises each part by itself; all else is as with one.
+    # Number of parts in which each device processes its images, to use less memory. BatchNorm
+    # normalises each part separately.
     config.accumulate_steps = 1
-    # Side of the square images, in pixels: a multiple of 32.
+    # Side of the square images in pixels, a multiple of 32.
     config.image_size = 64 if short else 128
-    # The first updates see images at half the size, each at some quarter of the cost.
-    config.half_size_steps = 0
 
     config.dataset = ConfigDict()
-    # procedural_faces, digiface1m, image_folder.
+    # procedural_faces, digiface1m or image_folder.
     config.dataset.name = dataset
     # Folders and zips of images, comma-separated.
     config.dataset.path = ""
-    # The same for validation; without it people of `path` are held out.
+    # Folders and zips of validation images; if empty, some people of `path` are held out.
     config.dataset.validation_path = ""
-    # Where prepared data are kept; by default in the user's cache folder.
+    # Folder for prepared data; the user's cache folder if empty.
     config.dataset.cache_dir = ""
-    # Which digiface1m, as `colorjax prepare` named it; needed only where there are several.
+    # The digiface1m variant, as named by `colorjax prepare`; needed if there are several.
     config.dataset.variant = ""
-    # image_folder leaves out grey pictures: those with this chroma (Lab units) in less than a
-    # twentieth of their pixels. 0 keeps all.
+    # image_folder skips images with less than this chroma (Lab units) in 95 % of their pixels.
+    # 0 keeps all images.
     config.dataset.min_chroma = 5.0
-    # Random crops: the smallest share of the image's area.
+    # Smallest area of a random crop, as a fraction of the image's area.
     config.dataset.min_scale = 0.6
-    # Whether every second image is mirrored.
+    # Whether to mirror images at random.
     config.dataset.flip = True
-    # Processes that decode; 0 is threads of this one, -1 chooses by the number of CPUs.
+    # Number of decoding processes; 0 uses threads, -1 chooses by the number of CPUs.
     config.dataset.workers = 0 if short else -1
 
-    # What old photographs have suffered, done to the L that training sees; metrics are without.
-    # Each is the largest strength in [0, 1]; 0 is none (a sheet: colorjax damages --output FILE).
-    # Light in the long recipes; in a short one there is no time to learn what to make of it.
+    # Simulated ageing of photographs, applied to L in training only. Each key is the largest
+    # strength, in [0, 1]; 0 turns it off. A short run has no time to learn from it.
     config.damage = ConfigDict()
-    # The chance of each to befall an image, at a strength uniform in [0, the largest].
+    # Probability of each kind for an image. The strength is uniform in [0, the largest].
     config.damage.probability = 0.5 if short else 0.3
-    # Gaussian, a deviation of up to 2.5 % of the side.
+    # Gaussian blur; at 1 its standard deviation is 2.5 % of the side.
     config.damage.blur = 0.0 if short else 0.3
-    # Uneven light: up to 70 % darker towards a side and the corners.
+    # Uneven exposure; at 1 up to 70 % darker towards one side and the corners.
     config.damage.exposure = 0.0 if short else 0.4
-    # Hard paper: up to three times the contrast, ends lost.
+    # Contrast of hard paper; at 1 three times the contrast, with clipped blacks and whites.
     config.damage.contrast = 0.0 if short else 0.3
-    # Film grain: noise of a deviation of up to 0.1 of the range.
+    # Film grain; at 1 noise with a standard deviation of 0.1 of the range.
     config.damage.grain = 0.0 if short else 0.4
-    # Faded: up to 70 % of the range of tones gone, mostly the dark ones.
+    # Fading; at 1 the range of tones shrinks by 70 %.
     config.damage.fade = 0.0 if short else 0.5
-    # Up to six scratches and ten specks.
+    # Scratches and specks; at 1 six scratches and ten specks.
     config.damage.scratches = 0.0 if short else 0.3
-    # The dots of a print, mixed in by this share.
+    # Halftone dots of a print; at 1 nothing else is left.
     config.damage.halftone = 0.0
-    # Blocks of a JPEG, of quality 75 down to 4.
+    # JPEG artefacts; quality 75 at a strength near 0, quality 4 at 1.
     config.damage.jpeg = 0.0 if short else 0.4
 
     config.model = ConfigDict()
-    # encoder_decoder, resnet.
+    # encoder_decoder or resnet.
     config.model.name = "resnet"
     # Multiplies every channel count.
     config.model.width = 1.0
-    # Of the computation: float32, bfloat16. Parameters and losses are float32.
+    # Of the computation: float32 or bfloat16. Parameters and losses are float32.
     config.model.dtype = "float32"
-    # Whether the decoder also sees the encoder's feature maps of its size.
+    # Whether the decoder's layers also see the encoder's feature maps of their size.
     config.model.skip_connections = True
-    # ImageNet weights of ResNet-50: torchvision's .pth or timm's .safetensors.
+    # File with ImageNet weights of ResNet-50: torchvision's .pth or timm's .safetensors.
     config.model.encoder_weights = ""
-    # A run, RUN/checkpoints/STEP (or best) or exported weights: their averaged generator is started
-    # from; a GAN then skips its pretraining.
+    # A run, RUN/checkpoints/STEP, RUN/checkpoints/best or exported weights: initialises the
+    # generator. A GAN then skips its pretraining.
     config.init_from = ""
 
-    # Of a*b* / 110: l1, l2, huber.
+    # Regression loss on a*b* / 110: l1, l2 or huber.
     config.loss = "l1"
-    # Where Huber's loss turns linear, in units of a*b* / 110.
+    # Error at which the Huber loss becomes linear, in units of a*b* / 110.
     config.huber_delta = 0.05
     config.optimizer = optimizer(learning_rate=1e-3)
-    # Of the moving average of parameters and statistics, which is what is evaluated; less at first.
+    # Decay of the exponential moving average of parameters and batch statistics, smaller in the
+    # first steps. The averaged model is the one evaluated.
     config.ema_decay = 0.999
-    # The GAN's first steps, without its discriminator; at most 80% of num_steps.
+    # Steps that a GAN trains without its discriminator; at most 80 % of num_steps.
     config.generator_pretrain_steps = 0
 
-    # Steps between two lines of metrics.
+    # Steps between lines of training metrics.
     config.log_every = 10 if short else 100
-    # Steps between two evaluations with sample grids.
+    # Steps between evaluations with sample grids.
     config.eval_every = 120 if short else 2_000
-    # Steps between two checkpoints.
+    # Steps between checkpoints.
     config.checkpoint_every = 120 if short else 2_000
-    # Older checkpoints are removed.
+    # Number of newest checkpoints to keep.
     config.checkpoints_to_keep = 3
-    # But the one whose validation metric of this name is the lowest; empty: no such exception.
+    # The checkpoint with the lowest validation metric of this name is kept too; none if empty.
     config.best_checkpoint = "mse"
-    # And that of this update, for another run to start from; 0: no such exception.
-    config.keep_checkpoint = 0
-    # Kernels on GPUs that give the same bits each time, which may be slower.
+    # Whether GPU kernels must be deterministic, which may be slower.
     config.deterministic = False
-    # Whether metrics go to TensorBoard too (extra `tensorboard`).
+    # Whether metrics are also written for TensorBoard (extra `tensorboard`).
     config.tensorboard = False
     return config
 
 
 def optimizer(learning_rate: float) -> ConfigDict:
-    """AdamW with warm-up and a cosine."""
+    """AdamW with a linear warm-up and a cosine decay."""
     config = ConfigDict()
-    # The highest.
+    # Peak learning rate.
     config.learning_rate = learning_rate
-    # The share of it that is left at the end.
+    # Final learning rate as a fraction of the peak.
     config.final_share = 0.0
-    # Updates until then; at most a tenth of all.
+    # Updates of linear warm-up; at most 10 % of all.
     config.warmup_steps = 1_000
     # Decay of the first moment.
     config.b1 = 0.9
     # Decay of the second moment.
     config.b2 = 0.999
-    # Decoupled weight decay, times the learning rate.
+    # Decoupled weight decay, multiplied by the learning rate.
     config.weight_decay = 1e-4
-    # Gradients are scaled down to this global norm.
+    # Largest global norm of the gradients; larger ones are scaled down.
     config.clip_norm = 1.0
     return config

@@ -6,5 +6,5 @@ from configs import common
 
 
 def get_config(dataset: str = "") -> ConfigDict:
-    """For what the keys mean see common.py."""
+    """See common.py for the keys."""
     return common.get(dataset)

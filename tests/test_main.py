@@ -29,14 +29,19 @@ class Outcome(NamedTuple):
 
 # name: arguments, words that the one line must have. {here} is the folder of the process.
 WRONG = {
-    "unknown key": ([CNN, "--config.nonsense=1"], ["no key nonsense"]),
-    "unknown key in a group": ([CNN, "--config.model.nonsense=1"], ["nonsense"]),
-    "a key of another config": ([CNN, "--config.gan.loss=hinge"], ["gan"]),
+    "unknown key": ([CNN, "--config.nonsense=1"], ["no key 'nonsense'; configs/common.py"]),
+    "misspelt key": (
+        [CNN, "--config.batchsize=4"],
+        ["no key 'batchsize'; did you mean 'batch_size'?"],
+    ),
+    "misspelt key in a group": ([CNN, "--config.model.widht=1"], ["'widht'; did you mean 'width'"]),
+    "a key of another config": ([CNN, "--config.gan.loss=hinge"], ["no key 'gan'"]),
     "unknown flag": ([CNN, "--nonsense=1"], ["nonsense"]),
     "unknown data set": ([f"{GAN}:nonsense"], ["'nonsense'", "procedural_faces"]),
     "unknown data set by key": ([CNN, "--config.dataset.name=nonsense"], ["'nonsense'"]),
     "config that is not there": ([f"--config={CONFIGS / 'vae.py'}"], ["vae.py"]),
     "config that fails": (["--config={here}/fails.py"], ["fails.py", "two"]),
+    "config without get_config": (["--config={here}/none.py"], ["get_config"]),
     "no config": ([], ["--config", "configs/gan.py"]),
     "no config but a key": (["--config.num_steps=2"], ["config"]),
     "stray argument": ([CNN, "num_steps=3"], ["'num_steps=3'", "--config.KEY=VALUE"]),
@@ -56,13 +61,15 @@ WRONG = {
     "path that nothing reads": ([CNN, "--config.dataset.path={here}/empty"], ["procedural_faces"]),
     "batch size": ([CNN, "--config.batch_size=12"], ["12", "8 devices"]),
     "image size": ([CNN, "--config.image_size=40"], ["image_size=40", "multiple of 32"]),
-    "one step": ([CNN, "--config.num_steps=1"], ["num_steps=1", "2"]),
-    "unknown model": ([CNN, "--config.model.name=vgg"], ["model.name='vgg'", "resnet"]),
+    "rate that is not finite": (
+        [CNN, "--config.optimizer.learning_rate=nan"],
+        ["config.optimizer.learning_rate=nan is not valid; it must be more than 0"],
+    ),
     "unknown loss": ([CNN, "--config.loss=l3"], ["config.loss='l3'", "huber"]),
     # {tiny} are the arguments of a run that works.
     "workdir that is a file": (["{tiny}", "--workdir={here}/fails.py"], ["fails.py", "--workdir"]),
     "workdir in a file": (["{tiny}", "--workdir={here}/fails.py/a"], ["fails.py", "--workdir"]),
-    "start that is no run": (["{tiny}", "--config.init_from={here}/empty"], ["empty", "no run"]),
+    "start that is no run": (["{tiny}", "--config.init_from={here}/empty"], ["empty", "not a run"]),
     "weights for another model": (
         ["{tiny}", "--config.model.encoder_weights={here}/r.pth"],
         ["config.model.name='resnet'", "'encoder_decoder'"],
@@ -73,7 +80,7 @@ WRONG = {
 SERVER = """
 import json, os, runpy, sys
 import tensorflow_datasets
-import colorjax.train, colorjax.data.image_folder, colorjax.data.procedural_faces
+import colorjax.training.train, colorjax.data.image_folder, colorjax.data.procedural
 for folder, arguments in json.load(sys.stdin):
     child = os.fork()
     if not child:
@@ -103,6 +110,7 @@ def _prepare(folder: Path) -> Path:
     (folder / "here" / "unreadable" / "somebody").mkdir(parents=True)
     (folder / "here" / "unreadable" / "somebody" / "1.png").write_bytes(b"no png")
     (folder / "here" / "fails.py").write_text("raise ValueError('two')\n")
+    (folder / "here" / "none.py").write_text("")
     return folder / "here"
 
 
@@ -144,8 +152,8 @@ def test_wrong_input_gives_one_line_and_status_two_and_leaves_nothing(outcomes, 
     assert all(word in line for word in WRONG[name][1]), line
     assert out == ""
     assert [file for file in left if "__pycache__" not in file] == []
-    # Before it stand at most what was prepared, and how many files were skipped.
-    assert all(remark.startswith(("Checking images", "Of 1 images")) for remark in remarks)
+    # At most what was prepared and how many images were used comes before it.
+    assert all(remark.startswith(("Checking images", "Of ")) for remark in remarks), err
 
 
 def _main(folder, *arguments, **environment):

@@ -10,17 +10,15 @@ def add_models(commands: Any) -> None:
     parser = commands.add_parser(
         "models",
         help="list the models that come with colorjax",
-        description="Lists the models that come with colorjax; with a name or a file, prints its "
-        "card.",
+        description="Lists the models that come with colorjax, or prints the card of one.",
         epilog="example:\n  colorjax models faces",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", nargs="?", help="a name of the list, or a file")
+    parser.add_argument("model", nargs="?", help="the name of a listed model, or a weights file")
     parser.set_defaults(run=_run_models)
 
 
 def _run_models(options: argparse.Namespace) -> None:
-    """Prints the list, or one card."""
     from colorjax.runs.weights import DEFAULT_MODEL, packaged, read_metadata
 
     if options.model:

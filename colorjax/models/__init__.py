@@ -1,5 +1,6 @@
-"""The models, and how each is built from its config."""
+"""The models, built from their configs."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import flax.linen as nn
@@ -12,7 +13,7 @@ from colorjax.terminal.errors import InputError
 
 GENERATORS = {"encoder_decoder": EncoderDecoder, "resnet": ResNetGenerator}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-# All the encoders halve the image five times.
+# The encoders halve the image five times.
 SIZE_MULTIPLE = 32
 
 
@@ -21,13 +22,13 @@ def build_generator(config: Any, axis_name: str | None = None) -> nn.Module:
 
     Args:
       config: `config.model` of a run: name, width, dtype, skip_connections.
-      axis_name: the device axis over which BatchNorm is synchronised in training.
+      axis_name: device axis over which BatchNorm is synchronised in training.
 
     Raises:
-      InputError: a name or dtype that is not known.
+      InputError: an unknown name or dtype.
     """
     if config.name not in GENERATORS:
-        raise InputError(f"config.model.name={config.name!r}: known are {', '.join(GENERATORS)}")
+        raise InputError(_unknown("name", config.name, GENERATORS))
     return GENERATORS[config.name](
         width=config.width,
         skip_connections=config.skip_connections,
@@ -45,5 +46,9 @@ def build_discriminator(config: Any, dtype: str) -> Discriminator:
 
 def _dtype(name: str) -> Any:
     if name not in DTYPES:
-        raise InputError(f"config.model.dtype={name!r}: known are {', '.join(DTYPES)}")
+        raise InputError(_unknown("dtype", name, DTYPES))
     return DTYPES[name]
+
+
+def _unknown(key: str, value: Any, known: Iterable[str]) -> str:
+    return f"config.model.{key}={value!r} is not valid; it must be one of {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""The discriminator: a CNN over (L, a*, b*) that scores patches."""
+"""The discriminator: a CNN that scores patches of (L, a*, b*)."""
 
 import chex
 import flax.linen as nn
@@ -11,15 +11,15 @@ FEATURES = (64, 128, 256, 512)
 
 
 class Discriminator(nn.Module):
-    """A PatchGAN discriminator (Isola et al. 2017): every logit sees one patch of the image.
+    """A PatchGAN discriminator (Isola et al. 2017): every logit depends on one patch of the image.
 
-    Without BatchNorm, which would let an image be judged by its neighbours in the batch.
+    It has no BatchNorm, which would make an image's score depend on the rest of the batch.
 
     Attributes:
       width: multiplies every channel count.
       spectral_norm: divides every kernel by its largest singular value (Miyato et al. 2018); the
         power iteration's vectors are in the collection `batch_stats`.
-      dtype: the type of the computation; parameters are float32.
+      dtype: of the computation; parameters are float32.
     """
 
     width: float = 1.0
@@ -33,7 +33,7 @@ class Discriminator(nn.Module):
         Args:
           l: [N, H, W, 1], L / 50 - 1.
           ab: [N, H, W, 2], a*b* / 110.
-          train: whether the power iteration of spectral normalisation moves on.
+          train: whether to update the power iteration of spectral normalisation.
 
         Returns:
           [N, H/16, W/16, 1] float32 logits: positive for real.

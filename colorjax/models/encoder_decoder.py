@@ -5,7 +5,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from colorjax.models.layers import BatchNorm, Conv, Decoder, Dtype, scale_width
+from colorjax.models.layers import Conv, Decoder, Dtype, batch_norm, scale_width
 
 ENCODER = (64, 128, 256, 512, 512)
 DECODER = (256, 128, 64, 32, 16)
@@ -16,9 +16,9 @@ class EncoderDecoder(nn.Module):
 
     Attributes:
       width: multiplies every channel count.
-      skip_connections: whether the decoder also sees the encoder's feature maps of its size.
-      axis_name: the device axis over which BatchNorm is synchronised.
-      dtype: the type of the computation; parameters and statistics are float32.
+      skip_connections: whether the decoder's layers also see the encoder's maps of their size.
+      axis_name: device axis over which BatchNorm is synchronised in training.
+      dtype: of the computation; parameters and statistics are float32.
     """
 
     width: float = 1.0
@@ -30,17 +30,16 @@ class EncoderDecoder(nn.Module):
     def __call__(self, l: jax.Array, train: bool = False) -> jax.Array:
         """Args: l: [N, H, W, 1], L / 50 - 1. Returns [N, H, W, 2], a*b* / 110."""
         chex.assert_shape(l, (None, None, None, 1))
+        norm = batch_norm(train, self.axis_name, self.dtype)
         x = Conv(scale_width(32, self.width), dtype=self.dtype, name="conv0")(l)
-        x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name="bn0")(x))
+        x = nn.relu(norm(name="bn0")(x))
         maps = [x]
         for i, features in enumerate(ENCODER, 1):
             x = Conv(scale_width(features, self.width), 3, 2, self.dtype, name=f"conv{i}")(x)
-            x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name=f"bn{i}")(x))
+            x = nn.relu(norm(name=f"bn{i}")(x))
             maps.append(x)
         *skips, x = maps
-        return Decoder(
-            [scale_width(features, self.width) for features in DECODER],
-            self.axis_name,
-            self.dtype,
-            name="decoder",
-        )(x, skips[::-1] if self.skip_connections else None, train)
+        widths = [scale_width(features, self.width) for features in DECODER]
+        return Decoder(widths, norm, self.dtype, name="decoder")(
+            x, skips[::-1] if self.skip_connections else None
+        )

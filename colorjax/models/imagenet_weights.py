@@ -1,4 +1,4 @@
-"""ImageNet weights for the ResNet-50 encoder, from the files of torchvision and timm."""
+"""ImageNet weights for the ResNet-50 encoder, read from torchvision's and timm's files."""
 
 import os
 import pickle
@@ -13,7 +13,7 @@ import numpy as np
 
 from colorjax.terminal.errors import InputError
 
-# Theirs are `layer1.0.downsample.0.weight` and the like.
+# Parts of PyTorch's names, such as `layer1.0.downsample.0.weight`, that differ from ours.
 _THEIR_NAMES = {
     "downsample_conv": "downsample.0",
     "downsample_bn": "downsample.1",
@@ -24,32 +24,24 @@ _THEIR_NAMES = {
 }
 _MODULES = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample.0", "downsample.1")
 _IGNORED = re.compile(r"fc\.|(.+\.)?num_batches_tracked$")
-_SAFETENSORS_DTYPES = {
-    "F64": np.dtype(np.float64),
-    "F32": np.dtype(np.float32),
-    "F16": np.dtype(np.float16),
-    "BF16": np.dtype(jnp.bfloat16),
-}
 
 
 def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables of `ResNet50` filled from torchvision's or timm's file.
+    """The variables of a `ResNet50` from a file of torchvision or timm.
 
-    Read are torchvision's `resnet50-*.pth` (needs PyTorch; nothing but tensors is unpickled) and
-    timm's `.safetensors` (without PyTorch). Their head `fc` and `num_batches_tracked` are left out;
-    every other tensor must be one of ours and every one of ours must be there.
+    The head `fc` and `num_batches_tracked` are ignored; all other names must match.
 
     Args:
-      path: the file.
-      variables: the template, `params` and `batch_stats` of a `ResNet50`; arrays or
-        `jax.ShapeDtypeStruct`s.
+      path: torchvision's `resnet50-*.pth` (needs PyTorch; only tensors are unpickled) or timm's
+        `.safetensors`.
+      variables: `params` and `batch_stats` of a `ResNet50`: arrays or `jax.ShapeDtypeStruct`s.
 
     Returns:
-      The same tree of float32 NumPy arrays, convolution kernels in HWIO.
+      The same tree of float32 NumPy arrays, with convolution kernels in HWIO.
 
     Raises:
-      InputError: the file cannot be read, its package is not installed, or its tensors are not
-        those of the model; the message names the first, in the network's order, that differs.
+      InputError: the file cannot be read, a package is missing, or a tensor does not fit the model;
+        the first one, in the order of the network, is named.
     """
     path = os.fspath(path)
     tensors = _read(path)
@@ -63,7 +55,7 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
         found = tensors[name].shape if name in tensors else "missing"
         if found != shape:
             raise InputError(
-                f"{path}: {name} is {found}, the model's is {shape};"
+                f"{path}: {name} is {found}, but the model's is {shape};"
                 " give the weights of a ResNet-50 (v1.5) and leave config.model.width at 1"
             )
         tensor = tensors[name].astype(np.float32)
@@ -73,7 +65,7 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
     for name in sorted(tensors, key=_position):
         if name not in ours:
             raise InputError(
-                f"{path}: {name} is {tensors[name].shape}, the model has none of that name;"
+                f"{path}: the model has no {name}, which is {tensors[name].shape};"
                 " give the weights of a ResNet-50 (v1.5)"
             )
     return flax.traverse_util.unflatten_dict(filled)
@@ -81,34 +73,32 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
 
 def their_name(parameter: tuple[str, ...]) -> str:
     """PyTorch's name of one of our parameters or statistics, such as `layer1.0.bn1.weight`."""
-    _, *modules, leaf = parameter
-    if modules[-1] == "bn":  # flax's module within ours
-        modules.pop()
-    return ".".join(_THEIR_NAMES.get(part, part.replace("_", ".")) for part in (*modules, leaf))
+    return ".".join(_THEIR_NAMES.get(part, part.replace("_", ".")) for part in parameter[1:])
 
 
 def _position(name: str) -> tuple[str, int, str]:
-    """Sorts names as the network runs: the stem, then the blocks, in each its modules."""
-    block, rest = re.fullmatch(r"(layer\d+\.\d+\.)?(.*)", name, re.DOTALL).groups("")  # type: ignore[union-attr]
+    """A sort key in the order of the network: the stem, the blocks, and the modules in each."""
+    block = "".join(re.findall(r"^layer\d+\.\d+\.", name))
+    rest = name.removeprefix(block)
     module, _, _ = rest.rpartition(".")
     return block, _MODULES.index(module) if module in _MODULES else len(_MODULES), rest
 
 
 def _read(path: str) -> dict[str, np.ndarray]:
-    """The tensors of a file by their names, without those that are not used."""
+    """The floating-point tensors of a file by their names."""
     if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file; give a ResNet-50's .pth or .safetensors file")
+        raise InputError(f"{path} is not a file; give a ResNet-50's .pth or .safetensors file")
     readers = {".pth": _read_pth, ".safetensors": _read_safetensors}
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in readers:
-        raise InputError(f"{path}: weights are read from {' and '.join(readers)} files")
+        raise InputError(f"{path} must end in {' or '.join(readers)}")
     try:
         return readers[suffix](path)
     except ImportError as error:
         raise InputError(
             f"{path}: reading {suffix} needs {error.name}: pip install 'colorjax[weights]'"
         ) from error
-    except Exception as error:  # What the readers raise on garbage is of any type.
+    except Exception as error:  # The readers raise errors of any type on garbage.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
         raise InputError(
             f"{path}: not a {suffix} file of named floating-point tensors ({reason})"
@@ -119,11 +109,11 @@ def _read_pth(path: str) -> dict[str, np.ndarray]:
     import torch
 
     try:
-        with warnings.catch_warnings(action="ignore"):  # Of old pickle protocols and storages.
+        with warnings.catch_warnings(action="ignore"):  # about old pickle protocols and storages
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # PyTorch's own message recommends to unpickle anything.
-        raise ValueError("it is damaged, or holds more than tensors") from error
+        # PyTorch's own message recommends unsafe unpickling.
+        raise ValueError("it is corrupt, or holds more than tensors") from error
     if not isinstance(tensors, Mapping):
         raise ValueError(f"it holds a {type(tensors).__name__}")
     result = {}
@@ -131,24 +121,20 @@ def _read_pth(path: str) -> dict[str, np.ndarray]:
         if _IGNORED.match(name):
             continue
         if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
-            raise ValueError(f"{name} is none such")
-        # PyTorch gives NumPy no bfloat16.
+            raise ValueError(f"{name} is not one")
+        # NumPy arrays of PyTorch cannot be bfloat16.
         result[name] = tensor.detach().float().numpy()
     return result
 
 
 def _read_safetensors(path: str) -> dict[str, np.ndarray]:
-    # Not safetensors.numpy, which knows no bfloat16.
-    from safetensors import deserialize
+    from safetensors.flax import load_file  # reads bfloat16, which safetensors.numpy does not
 
-    with open(path, "rb") as file:
-        tensors = deserialize(file.read())
     result = {}
-    for name, tensor in tensors:
+    for name, tensor in load_file(path).items():
         if _IGNORED.match(name):
             continue
-        if tensor["dtype"] not in _SAFETENSORS_DTYPES:
-            raise ValueError(f"{name} is {tensor['dtype']}")
-        data = np.frombuffer(tensor["data"], _SAFETENSORS_DTYPES[tensor["dtype"]])
-        result[name] = data.reshape(tensor["shape"])
+        if not jnp.issubdtype(tensor.dtype, jnp.floating):
+            raise ValueError(f"{name} is {tensor.dtype}")
+        result[name] = np.asarray(tensor, np.float32)
     return result

@@ -1,7 +1,7 @@
 """Building blocks of the models: convolution, deconvolution, normalisation and the decoder."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import chex
@@ -11,29 +11,30 @@ import jax.numpy as jnp
 from jax import lax
 
 Dtype = Any
+ModuleDef = Callable[..., nn.Module]
 
-# He initialisation drawn uniformly: at start-up a truncated normal costs XLA seconds to compile.
+# He initialisation, drawn uniformly: XLA takes seconds to compile a truncated normal.
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
 
 
 def scale_width(channels: int, width: float) -> int:
-    """The channel count of a model whose every layer is `width` times as wide."""
+    """The channel count of a layer, at least 1, in a model scaled by `width`."""
     return max(1, round(channels * width))
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, strides: int, pad: int) -> jax.Array:
-    """A convolution of [N, H, W, C] that pads all sides alike."""
+    """A convolution of [N, H, W, C] with the same padding on all sides."""
     size, _, _, features = kernel.shape
-    # Not left to XLA's CPU convolution, whose gradients then take longer: the CNN's step at 64×64
-    # took 1180 ms, so it takes 350.
+    # XLA's CPU convolution with its own padding has slower gradients: the CNN's step at 64×64 took
+    # 1180 ms, and takes 350 this way.
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     height, width = ((side - size) // strides + 1 for side in x.shape[1:3])
     if height * width > 16:
         return lax.conv_general_dilated(
             x, kernel, 2 * (strides,), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-    # As one product: forward and backward, XLA's CPU convolution to a 2×2 map with stride 2 takes
-    # 440 ms where this takes 12, to a 4×4 map 65 where this takes 40.
+    # One matrix product: forward and backward, XLA's CPU convolution to a 2×2 map with stride 2
+    # takes 440 ms and this 12; to a 4×4 map it takes 65 ms and this 40.
     patches = [
         x[:, i : i + strides * height : strides, j : j + strides * width : strides]
         for i in range(size)
@@ -43,7 +44,7 @@ def _convolve(x: jax.Array, kernel: jax.Array, strides: int, pad: int) -> jax.Ar
 
 
 class Conv(nn.Module):
-    """A convolution that pads symmetrically, as PyTorch's with padding (kernel_size - 1) // 2."""
+    """A convolution with symmetric padding, as PyTorch's with padding (kernel_size - 1) // 2."""
 
     features: int
     kernel_size: int = 3
@@ -58,7 +59,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", kernel_init, (size, size, x.shape[-1], self.features))
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         if size == 1:
-            # As a product: XLA's CPU gradients of a 1×1 convolution take up to twice as long.
+            # XLA's CPU gradients of a 1×1 convolution take up to twice as long as a product's.
             x = x[:, ::strides, ::strides] @ kernel[0, 0]
         else:
             x = _convolve(x, kernel, strides, (size - 1) // 2)
@@ -71,7 +72,7 @@ class Conv(nn.Module):
 def max_pool(x: jax.Array) -> jax.Array:
     """3×3, stride 2, of [N, H, W, C]: `nn.max_pool` with padding 1, six times as fast on a CPU.
 
-    By rows, then columns: its gradient selects, where that of a window's maximum scatters.
+    Rows are pooled before columns. The gradient then selects; that of a window's maximum scatters.
     """
     for axis in (1, 2):
         padding = [(1, 1) if i == axis else (0, 0) for i in range(4)]
@@ -82,12 +83,11 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 
 def deconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Deconvolution (transposed convolution) with a 4×4 kernel and stride 2, twice the size.
+    """Deconvolution (transposed convolution) with a 4×4 kernel and stride 2; doubles the size.
 
     Equal to `lax.conv_transpose(x, kernel, (2, 2), "SAME")`. Each of the four output phases is a
-    2×2 convolution, so all of them are one 2×2 convolution to four times the channels, of which
-    each phase is read off at its own offset. On a CPU, XLA's weight gradient of
-    `lax.conv_transpose` runs at 1 GFLOP/s, that of this at 50 and more.
+    2×2 convolution, so one 2×2 convolution to four times the channels computes all of them. On a
+    CPU its weight gradient runs at 50 GFLOP/s and more; that of `lax.conv_transpose` at 1.
 
     Args:
       x: [N, H, W, C].
@@ -118,60 +118,50 @@ class Deconv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Args: x: [N, H, W, C]. Returns [N, 2H, 2W, features]."""
-        # Of the 16 taps, 4 meet in an output pixel: fan-in is a quarter of the kernel's.
+        # An output pixel depends on 4 of the 16 taps: its fan-in is a quarter of the kernel's.
         init = nn.initializers.variance_scaling(8.0, "fan_in", "uniform")
         kernel = self.param("kernel", init, (4, 4, x.shape[-1], self.features))
         return deconvolve(x.astype(self.dtype), kernel.astype(self.dtype))
 
 
-class BatchNorm(nn.Module):
-    """Batch normalisation over the devices of `axis_name`, with torchvision's constants."""
-
-    train: bool
-    axis_name: str | None = None
-    dtype: Dtype = jnp.float32
-    scale_init: nn.initializers.Initializer = nn.initializers.ones
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.BatchNorm(
-            use_running_average=not self.train,
-            momentum=0.9,
-            epsilon=1e-5,
-            axis_name=self.axis_name,
-            dtype=self.dtype,
-            scale_init=self.scale_init,
-            name="bn",
-        )(x)
+def batch_norm(train: bool, axis_name: str | None, dtype: Dtype) -> ModuleDef:
+    """BatchNorm with torchvision's constants, synchronised over the devices of `axis_name`."""
+    return functools.partial(
+        nn.BatchNorm,
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=1e-5,
+        axis_name=axis_name,
+        dtype=dtype,
+    )
 
 
 class Decoder(nn.Module):
     """Deconvolutions from the encoder's last feature maps to a*b* at the size of the image.
 
-    Each step doubles the size. With skip connections the encoder's feature maps of that size are
-    brought to as many channels as the deconvolution gives, by a 1×1 convolution, and both go on
-    together. The last layer starts at zero, so that training starts from grey.
+    Each layer doubles the size. With skip connections, a 1×1 convolution reduces the encoder's
+    feature maps of that size to as many channels as the deconvolution gives, and both are
+    concatenated. The last layer starts at zero, so that training starts from grey.
     """
 
     features: Sequence[int]
-    axis_name: str | None = None
+    norm: ModuleDef
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, skips: Sequence[jax.Array] | None, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, skips: Sequence[jax.Array] | None) -> jax.Array:
         """Decodes.
 
         Args:
           x: [N, h, w, C], the encoder's last feature maps.
-          skips: for each step the encoder's feature maps at its output size; or None.
-          train: whether BatchNorm uses the batch's statistics and updates its own.
+          skips: for each layer the encoder's feature maps at its output size; or None.
 
         Returns:
           [N, h * 2**len(features), w * 2**len(features), 2], float32: a*b* / 110.
         """
         for i, features in enumerate(self.features):
             x = Deconv(features, self.dtype, name=f"deconv{i}")(x)
-            x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name=f"bn{i}")(x))
+            x = nn.relu(self.norm(name=f"bn{i}")(x))
             if skips is not None:
                 skip = skips[i]
                 if skip.shape[-1] > features:

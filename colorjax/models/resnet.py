@@ -1,4 +1,4 @@
-"""ResNet-50 as the encoder of L, and the generator that decodes its feature maps to a*b*."""
+"""A generator with ResNet-50 as the encoder of L and a deconvolution decoder to a*b*."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from colorjax.models.layers import BatchNorm, Conv, Decoder, Dtype, max_pool, scale_width
+from colorjax.models.layers import (
+    Conv,
+    Decoder,
+    Dtype,
+    ModuleDef,
+    batch_norm,
+    max_pool,
+    scale_width,
+)
 
 STAGES = (3, 4, 6, 3)
 BOTTLENECK = 512
 DECODER = (256, 128, 64, 32, 16)
-# What torchvision's and timm's weights expect of an RGB image in [0, 1].
+# Of RGB in [0, 1]; torchvision's and timm's weights expect images normalised by them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STDDEV = (0.229, 0.224, 0.225)
 
@@ -22,33 +30,30 @@ class Bottleneck(nn.Module):
 
     features: int
     strides: int
-    axis_name: str | None = None
+    norm: ModuleDef
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         """Args: x: [N, H, W, C]. Returns [N, H / strides, W / strides, 4 * features]."""
         out = 4 * self.features
-
-        def norm(name: str, scale_init: nn.initializers.Initializer = nn.initializers.ones):
-            return BatchNorm(train, self.axis_name, self.dtype, scale_init, name=name)
-
-        y = nn.relu(norm("bn1")(Conv(self.features, 1, dtype=self.dtype, name="conv1")(x)))
+        y = Conv(self.features, 1, dtype=self.dtype, name="conv1")(x)
+        y = nn.relu(self.norm(name="bn1")(y))
         y = Conv(self.features, 3, self.strides, self.dtype, name="conv2")(y)
-        y = nn.relu(norm("bn2")(y))
+        y = nn.relu(self.norm(name="bn2")(y))
         y = Conv(out, 1, dtype=self.dtype, name="conv3")(y)
-        # A scale of zero: at the start every block is the identity (Goyal et al. 2017).
-        y = norm("bn3", nn.initializers.zeros)(y)
+        # With a scale of zero, every block starts as the identity (Goyal et al. 2017).
+        y = self.norm(name="bn3", scale_init=nn.initializers.zeros)(y)
         if x.shape != y.shape:
             x = Conv(out, 1, self.strides, self.dtype, name="downsample_conv")(x)
-            x = norm("downsample_bn")(x)
+            x = self.norm(name="downsample_bn")(x)
         return nn.relu(x + y)
 
 
 class ResNet50(nn.Module):
     """The ResNet-50 v1.5 encoder (He et al. 2016; stride on the 3×3 as in torchvision).
 
-    23,508,032 parameters at width 1 with three channels in and no head.
+    23,508,032 parameters at width 1, with three input channels and without the head.
     """
 
     width: float = 1.0
@@ -66,21 +71,17 @@ class ResNet50(nn.Module):
         Returns:
           Feature maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size, the last [N, H/32, W/32, 2048].
         """
+        norm = batch_norm(train, self.axis_name, self.dtype)
         x = Conv(scale_width(64, self.width), 7, 2, self.dtype, name="conv1")(x)
-        x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name="bn1")(x))
+        x = nn.relu(norm(name="bn1")(x))
         maps = [x]
         x = max_pool(x)
         for stage, blocks in enumerate(STAGES):
             features = scale_width(64 * 2**stage, self.width)
             for block in range(blocks):
                 strides = 2 if stage > 0 and block == 0 else 1
-                x = Bottleneck(
-                    features,
-                    strides,
-                    self.axis_name,
-                    self.dtype,
-                    name=f"layer{stage + 1}_{block}",
-                )(x, train)
+                name = f"layer{stage + 1}_{block}"
+                x = Bottleneck(features, strides, norm, self.dtype, name=name)(x)
             maps.append(x)
         return maps
 
@@ -90,9 +91,9 @@ class ResNetGenerator(nn.Module):
 
     Attributes:
       width: multiplies every channel count.
-      skip_connections: whether the decoder also sees the encoder's feature maps of its size.
-      axis_name: the device axis over which BatchNorm is synchronised.
-      dtype: the type of the computation; parameters and statistics are float32.
+      skip_connections: whether the decoder's layers also see the encoder's maps of their size.
+      axis_name: device axis over which BatchNorm is synchronised in training.
+      dtype: of the computation; parameters and statistics are float32.
     """
 
     width: float = 1.0
@@ -108,9 +109,10 @@ class ResNetGenerator(nn.Module):
         stddev = jnp.asarray(IMAGENET_STDDEV).reshape(1, 1, 1, 3)
         rgb = ((l + 1) / 2 - mean) / stddev
         *skips, x = ResNet50(self.width, self.axis_name, self.dtype, name="encoder")(rgb, train)
-        # From 2048 to 512 channels before the first deconvolution halves the generator's cost.
+        # Reducing 2048 channels to 512 before the first deconvolution halves the generator's cost.
         x = Conv(scale_width(BOTTLENECK, self.width), 1, dtype=self.dtype, name="bottleneck")(x)
-        x = nn.relu(BatchNorm(train, self.axis_name, self.dtype, name="bn")(x))
+        norm = batch_norm(train, self.axis_name, self.dtype)
+        x = nn.relu(norm(name="bn")(x))
         features = [scale_width(features, self.width) for features in DECODER]
         maps = [*skips[::-1], l] if self.skip_connections else None
-        return Decoder(features, self.axis_name, self.dtype, name="decoder")(x, maps, train)
+        return Decoder(features, norm, self.dtype, name="decoder")(x, maps)

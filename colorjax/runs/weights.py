@@ -1,89 +1,80 @@
-"""Generators as files: exported from runs, loaded without a checkpoint library or foreign code."""
+"""Generators as safetensors files, which hold no code and need no checkpoint library."""
 
 import importlib.resources
 import json
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from ml_collections import ConfigDict
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.flax import load_file, save_file
 
 import colorjax
-from colorjax.parallel import devices
-from colorjax.terminal.errors import InputError
 from colorjax.files import replaced
-from colorjax.models import build_generator
-from colorjax.runs.trained_model import MODEL_DEFAULTS, TrainedModel, folder, load_run
-from colorjax.models.variables import check_like
-from colorjax.models.variables import model_predictor
+from colorjax.models.variables import check_like, model_predictor
+from colorjax.parallel import devices
+from colorjax.runs.config_keys import without_private
+from colorjax.runs.trained_model import TrainedModel, describe_model, load_run, run_folder
+from colorjax.terminal.errors import InputError
 
 SUFFIX = ".safetensors"
-# Of the models in it the one that is used where none is named.
 DEFAULT_MODEL = "faces"
 DTYPES = ("float16", "float32")
-# What of a config says what the model is and how it was trained; paths stay out.
-_PRIVATE = {"path", "validation_path", "cache_dir", "init_from", "encoder_weights", "command"}
 
 
 def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float16") -> None:
-    """Writes the averaged generator of a run with its config and a model card.
+    """Writes an averaged generator with its config and a model card to a file.
 
-    BatchNorm's statistics stay float32: variances may be smaller than half precision holds.
+    BatchNorm's statistics stay float32: variances may be too small for half precision.
 
     Args:
-      run: see `runs.load_run`.
-      path: where to; ends in .safetensors.
+      run: the model.
+      path: ends in .safetensors.
       card: Markdown.
       dtype: of the parameters, one of DTYPES.
 
     Raises:
-      InputError: another suffix or dtype, a parameter too large for it, or the file cannot be
-        written.
+      InputError: another suffix or dtype, a parameter too large for the dtype, or the file cannot
+        be written.
     """
     if path.suffix != SUFFIX:
-        raise InputError(f"{path} shall be a {SUFFIX} file; give it that ending")
+        raise InputError(f"{path} must end in {SUFFIX}")
     if dtype not in DTYPES:
-        raise InputError(f"{dtype!r} is no type for weights; known are {', '.join(DTYPES)}")
+        raise InputError(f"{dtype!r} is not a dtype for weights; it must be {' or '.join(DTYPES)}")
     arrays = {}
     for name, value in flatten_dict(jax.device_get(run.variables), sep="/").items():
         kind = dtype if name.startswith("params/") else "float32"
-        with np.errstate(over="ignore"):
-            arrays[name] = np.asarray(value).astype(kind)
-        if not np.isfinite(arrays[name]).all():
+        arrays[name] = jnp.asarray(value, kind)
+        if not jnp.isfinite(arrays[name]).all():
             raise InputError(f"{name} has values that {kind} cannot hold; try --dtype float32")
     metadata = {
         "format": "colorjax 1",
         "version": colorjax.__version__,
-        "config": json.dumps({**_public(run.config), "image_size": run.image_size}),
+        "config": json.dumps({**without_private(run.config), "image_size": run.image_size}),
         "step": str(run.step),
         "card": card,
     }
     try:
-        with replaced(path) as beside:
-            save_file(arrays, beside, metadata)
+        with replaced(path) as part:
+            save_file(arrays, part, metadata)
     except OSError as error:
         raise InputError(f"cannot write {path} ({error}); choose another --output") from error
 
 
 def interpolate(run: TrainedModel, other: TrainedModel, share: float) -> TrainedModel:
-    """A network between two: network interpolation (Wang et al. 2018, arXiv:1809.00219).
+    """Network interpolation (Wang et al. 2018, arXiv:1809.00219): averages two models.
 
-    Parameters and statistics are averaged, which works where one of the two was started from the
-    other, as a GAN from its regression: between them lies what is more colourful than the one and
-    errs less than the other.
+    It works if one of the two was started from the other, as a GAN is from its regression. The
+    result is then more colourful than the regression and has a smaller error than the GAN.
 
     Args:
-      run: see `runs.load_run`.
-      other: of the same model.
-      share: of the run, in [0, 1]; the rest is the other's.
+      run: the model that keeps its config.
+      other: of the same architecture.
+      share: weight of `run`'s parameters and statistics, in [0, 1]; the other's is 1 - share.
 
     Raises:
-      InputError: the models differ; the first parameter that does is named.
+      InputError: the architectures differ; the first parameter that does is named.
     """
     for kind in ("params", "batch_stats"):
         check_like(other.variables[kind], run.variables[kind], str(other.path))
@@ -94,21 +85,15 @@ def interpolate(run: TrainedModel, other: TrainedModel, share: float) -> Trained
     return run._replace(variables=variables, config=config)
 
 
-def _public(config: Any) -> Any:
-    if not isinstance(config, dict):
-        return config
-    return {key: _public(value) for key, value in config.items() if key not in _PRIVATE}
-
-
 def model_card(run: TrainedModel, addition: Path | None = None) -> str:
-    """A model card in Markdown: what the run says of its model, data, lengths and metrics.
+    """A model card in Markdown: architecture, data, training length and metrics.
 
     Args:
-      run: of a folder; its report's metrics are taken if they are of the same network.
-      addition: Markdown to go below the title.
+      run: the metrics of its report are included if they belong to the same checkpoint.
+      addition: a Markdown file, included below the title.
 
     Raises:
-      InputError: the addition cannot be read.
+      InputError: the addition or the report cannot be read.
     """
     config = run.config
     model, size = config["model"], run.image_size
@@ -125,55 +110,50 @@ def model_card(run: TrainedModel, addition: Path | None = None) -> str:
         share, other = config["interpolated"]["share"], config["interpolated"]["with"]
         lines.append(f"- interpolated: {share:g} of that network, {1 - share:g} of `{other}`")
     try:
-        added = [] if addition is None else [addition.read_text()]
+        texts = [] if addition is None else [addition.read_text()]
         report = table.read_text() if table.exists() else ""
     except OSError as error:
         raise InputError(f"cannot read the card ({error})") from error
-    reported = f"- step: {run.step}\n" in report and "interpolated" not in config
-    texts = [*added, *([report] if reported else [])]
-    # The commands at the end of a report name folders of whoever trained it.
+    if f"- step: {run.step}\n" in report and "interpolated" not in config:
+        texts.append(report)
+    # A report ends with commands, which name folders of the person who trained the model.
     texts = [text.split("\n```sh\n")[0].strip() for text in texts]
     return "\n".join([*lines, *(f"\n{text}" for text in texts)]) + "\n"
 
 
 def load_weights(path: Path, name: str) -> TrainedModel:
-    """Loads what `export_weights` wrote.
+    """Loads a file that `export_weights` wrote.
 
     Raises:
-      InputError: it is no such file, or damaged.
+      InputError: it is not such a file, or it is corrupt.
     """
     metadata = read_metadata(path)
     try:
-        config = json.loads(metadata["config"])
-        generator = build_generator(ConfigDict({**MODEL_DEFAULTS, **config["model"]}))
-        size = int(config["image_size"])
-        with safe_open(path, "numpy") as file:
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        step = int(metadata["step"])
+        config, step = json.loads(metadata["config"]), int(metadata["step"])
+        generator, size, shapes = describe_model(config)
+        arrays = load_file(path)
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise InputError(f"{path} is damaged ({error}); export or copy it anew") from error
+        raise InputError(f"{path} is corrupt ({error}); export or copy it again") from error
     variables = {"batch_stats": {}, **unflatten_dict(arrays, sep="/")}
-    like = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, size, size, 1)))
     for kind in ("params", "batch_stats"):
-        check_like(variables[kind], like.get(kind, {}), str(path))
-    variables = jax.tree.map(lambda x: x.astype(np.float32), variables)
+        check_like(variables[kind], shapes[kind], str(path))
     return TrainedModel(
         path=path,
         name=name,
         config=config,
         image_size=size,
         predict=model_predictor(generator),
-        variables=devices.replicate(variables),
+        variables=devices.replicate(jax.tree.map(lambda x: x.astype(jnp.float32), variables)),
         step=step,
         rows=[],
     )
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a file of weights: config, step, card, version.
+    """The metadata of a weights file: config, step, card, version.
 
     Raises:
-      InputError: it is no such file.
+      InputError: it does not exist, or `export_weights` did not write it.
     """
     try:
         with safe_open(path, "numpy") as file:
@@ -182,10 +162,11 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise InputError(f"{path} does not exist; check the path") from error
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{path} is no safetensors file ({error}); only these are read, and runs of colorjax"
+            f"{path} is not a safetensors file ({error}); give a run or what `colorjax export` "
+            "wrote"
         ) from error
     if not metadata.get("format", "").startswith("colorjax ") or "card" not in metadata:
-        raise InputError(f"{path} is of another program; give what `colorjax export` wrote")
+        raise InputError(f"{path} is not from colorjax; give what `colorjax export` wrote")
     return metadata
 
 
@@ -196,10 +177,7 @@ def packaged() -> dict[str, Path]:
 
 
 def open_model(model: str) -> TrainedModel:
-    """Opens a run's folder, a file of weights or a packaged model.
-
-    Args:
-      model: a path, or a name of `packaged()`.
+    """Opens a packaged model by its name, or a run or weights file by its path.
 
     Raises:
       InputError: there is no such model, or it cannot be read.
@@ -207,18 +185,15 @@ def open_model(model: str) -> TrainedModel:
     if model in packaged():
         return load_weights(packaged()[model], model)
     path = Path(model).expanduser()
-    if not folder(path).exists() and path.suffix != SUFFIX:
+    if not run_folder(path).exists() and path.suffix != SUFFIX:
         raise InputError(
-            f"{model!r} is neither a run nor a file of weights nor the name of a model: "
-            f"{', '.join(packaged())}; give one with --model"
+            f"{model!r} is neither a run nor a file of weights nor a packaged model "
+            f"({', '.join(packaged())}); give one with --model"
         )
     return open_path(path, path.resolve().stem)
 
 
 def open_path(path: Path, name: str) -> TrainedModel:
-    """Opens a run's folder or a file of weights. Raises InputError if it cannot be read."""
-    return (
-        load_weights(path, name)
-        if path.is_file() or path.suffix == SUFFIX
-        else load_run(path, name)
-    )
+    """Opens a run or a weights file. Raises InputError if it cannot be read."""
+    is_weights = path.is_file() or path.suffix == SUFFIX
+    return load_weights(path, name) if is_weights else load_run(path, name)

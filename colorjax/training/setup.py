@@ -15,7 +15,7 @@ from colorjax.models.imagenet_weights import load_resnet50
 from colorjax.models.variables import Variables, check_like, init_variables
 from colorjax.parallel import devices, processes
 from colorjax.runs import checkpoint
-from colorjax.runs.trained_model import folder, located
+from colorjax.runs.trained_model import run_and_step, run_folder
 from colorjax.runs.weights import load_weights
 from colorjax.terminal.errors import InputError
 from colorjax.training import augment, losses
@@ -165,8 +165,8 @@ def _with_weights(config: ConfigDict, variables: Variables) -> Variables:
             for kind, tree in variables.items():
                 check_like(loaded[kind], tree, str(path))
             return loaded
-        step = processes.from_first(lambda: located(path)[1])
-        return checkpoint.restore_generator(folder(path), variables, step)
+        step = processes.from_first(lambda: run_and_step(path)[1])
+        return checkpoint.restore_generator(run_folder(path), variables, step)
     if not config.model.encoder_weights:
         return variables
     if config.model.name != "resnet":

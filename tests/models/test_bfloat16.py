@@ -1,4 +1,4 @@
-"""Computing in bfloat16: what stays float32, and that as much is learnt."""
+"""Computation in bfloat16: what stays float32, and how well it learns."""
 
 import jax
 import jax.extend
@@ -13,7 +13,7 @@ from colorjax.training.setup import build_plan
 
 
 def adversarial(config):
-    """Its discriminator is there from the first step on."""
+    """The config without pretraining."""
     config.generator_pretrain_steps = 0
     return config
 
@@ -44,15 +44,15 @@ def test_state_and_losses_are_float32(small):
 
 
 def equations(jaxpr):
-    """All of them, those within others too."""
+    """All equations, nested ones too."""
     for equation in jaxpr.eqns:
         yield equation
         for inner in jax.extend.core.jaxprs_in_params(equation.params):
             yield from equations(inner)
 
 
-def test_convolutions_alone_and_what_lies_between_are_bfloat16(small):
-    """Powers of Lab, losses, statistics, moments and sums over devices are float32."""
+def test_convolutions_are_bfloat16_and_reductions_float32(small):
+    """The powers of Lab, losses, statistics, moments and sums over devices stay float32."""
     step, state = small
     found = {}
     for equation in equations(jax.make_jaxpr(step)(state, batch(32)).jaxpr):
@@ -67,7 +67,7 @@ def test_convolutions_alone_and_what_lies_between_are_bfloat16(small):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["cnn", "resnet", "gan"])
 def test_bfloat16_learns_as_well_as_float32(model):
-    """To know eight faces by heart: the regression's loss after 60 steps."""
+    """By the regression loss on eight faces after 60 steps."""
     last = {}
     for dtype in ("float32", "bfloat16"):
         config = tiny_config(model, num_steps=60, model__width=1 / 8, model__dtype=dtype)

@@ -1,7 +1,7 @@
-"""Our ResNet-50 beside PyTorch's, of torchvision's names, with the same weights.
+"""Our ResNet-50 equals PyTorch's, which has torchvision's names, with the same weights.
 
-Nothing in it is left at the value it starts with: a scale of one or a mean of zero would hide that
-it was swapped with another, or not read.
+No parameter has its initial value: a scale of one or a mean of zero would hide that it was swapped
+with another, or not read.
 """
 
 from typing import NamedTuple
@@ -22,9 +22,9 @@ nn = torch.nn
 
 from colorjax.benchmark.torch_models import TorchResNet50  # noqa: E402
 
-# Not square, so that height and width are told apart; the second ends in 2×2 maps, which `Conv`
-# computes in another way.
-EVALUATION_SIZE, SMALL_SIZE, TRAINING_SIZE = (96, 128), (64, 64), (128, 96)
+# Height and width differ, except for the second, which ends in 2×2 maps: `Conv` computes these in
+# another way.
+EVALUATION_SIZE, SMALL_SIZE, TRAINING_SIZE = (96, 128), (64, 64), (96, 64)
 TOLERANCE = 1e-4
 
 
@@ -38,8 +38,8 @@ def torchvision_resnet50() -> TorchResNet50:
 def random_resnet50():
     """A PyTorch ResNet-50 with random weights, scales, biases, means and variances.
 
-    The running statistics are those of a random batch, moved by as much as they vary: so the
-    feature maps keep their magnitude through all 16 blocks and every statistic still matters.
+    The running statistics are perturbed ones of a random batch. The feature maps then keep their
+    magnitude through all 16 blocks, and every statistic matters.
     """
     torch.manual_seed(0)
     model = torchvision_resnet50()
@@ -54,7 +54,7 @@ def random_resnet50():
             norm.momentum = 1.0
         for name, norm in model.named_modules():
             if name.endswith("bn3"):
-                norm.weight.mul_(0.5)  # As in trained networks: rounding errors grow less.
+                norm.weight.mul_(0.5)  # as in trained networks: rounding errors grow less
         model.train()(torch.randn(2, 3, 96, 96))
         for norm in norms:
             deviation = norm.running_var.sqrt()
@@ -131,19 +131,26 @@ def their_features(model, x):
 def test_features_are_equal_in_evaluation(pair, size):
     x = images(size)
     theirs = their_features(pair.theirs, x)
-    # Neither dead nor exploded, so that the tolerance means something.
+    # The tolerance means nothing for maps that are dead or exploded.
     assert all(0.1 < float(feature_map.std()) < 10 for feature_map in theirs)
     found = errors(features(pair.ours, x), theirs)
     assert max(found) < TOLERANCE, found
 
 
-@pytest.mark.parametrize("norm", [("bn1",), ("layer1_2", "bn3"), ("layer4_0", "downsample_bn")])
 @pytest.mark.parametrize(
-    "leaves", ["scale bias", "scale mean", "scale var", "bias mean", "mean var"]
+    ("norm", "leaves"),
+    [
+        (("bn1",), "scale bias"),
+        (("bn1",), "mean var"),
+        (("layer1_2", "bn3"), "scale mean"),
+        (("layer1_2", "bn3"), "bias mean"),
+        (("layer4_0", "downsample_bn"), "scale var"),
+        (("layer4_0", "downsample_bn"), "mean var"),
+    ],
 )
 def test_the_comparison_sees_exchanged_normalisations(pair, norm, leaves):
     path = {
-        leaf: ("params" if leaf in ("scale", "bias") else "batch_stats", *norm, "bn", leaf)
+        leaf: ("params" if leaf in ("scale", "bias") else "batch_stats", *norm, leaf)
         for leaf in leaves.split()
     }
     flat = flax.traverse_util.flatten_dict(pair.ours)
@@ -185,7 +192,7 @@ def our_training_step(variables, x, cotangents):
     """Gradients of the mean of the maps times the cotangents, the maps, the new statistics."""
 
     def loss(params):
-        maps, updated = ResNet50().apply(
+        maps, updated = ResNet50(dtype=jnp.float64).apply(
             {"params": params, "batch_stats": variables["batch_stats"]},
             x,
             train=True,
@@ -199,10 +206,12 @@ def our_training_step(variables, x, cotangents):
 
 
 def test_features_statistics_and_gradients_are_equal_in_training(pair, template, tmp_path):
-    x = images(TRAINING_SIZE)
+    """In float64: in float32 the rounding errors of some CPUs grow to 1 % of a gradient."""
+    x = images(TRAINING_SIZE).astype(np.float64)
     theirs = torchvision_resnet50()
     theirs.load_state_dict(pair.state_dict)
-    counts = {}  # Of the values that each normalisation averages over.
+    theirs.double()
+    counts = {}  # of the values that each normalisation averages over
     for name, module in theirs.named_modules():
         if isinstance(module, nn.BatchNorm2d):
             module.register_forward_hook(
@@ -212,26 +221,28 @@ def test_features_statistics_and_gradients_are_equal_in_training(pair, template,
             )
     their_maps = theirs.train()(nchw(x))
     rng = np.random.default_rng(1)
-    cotangents = [rng.normal(size=nhwc(m).shape).astype(np.float32) for m in their_maps]
+    cotangents = [rng.normal(size=nhwc(m).shape) for m in their_maps]
     sum((m * nchw(c)).mean() for m, c in zip(their_maps, cotangents, strict=True)).backward()
 
-    our_gradients, our_maps, our_stats = jax.jit(our_training_step)(pair.ours, x, cotangents)
+    with jax.enable_x64(True):
+        variables = jax.tree.map(np.float64, pair.ours)
+        ours = jax.device_get(jax.jit(our_training_step)(variables, x, cotangents))
+    our_gradients, our_maps, our_stats = ours
 
     found = errors(our_maps, their_maps)
-    assert max(found) < TOLERANCE, found
+    assert max(found) < 1e-6, found
 
-    # The loader brings whatever has the network's shapes into our tree: the new statistics and, in
-    # the place of the parameters, their gradients.
+    # The loader brings whatever has the network's shapes into our tree, as float32: the new
+    # statistics, and the gradients in the place of the parameters.
     updated = {name: tensor.clone() for name, tensor in theirs.state_dict().items()}
     updated |= {name: tensor.grad for name, tensor in theirs.named_parameters() if "fc" not in name}
     for name, count in counts.items():
-        # PyTorch's running variance takes the batch's with n - 1, flax's with n.
+        # PyTorch divides the batch's variance by n - 1, Flax by n.
         old = 0.9 * pair.state_dict[f"{name}.running_var"]
         new = updated[f"{name}.running_var"]
         updated[f"{name}.running_var"] = old + (new - old) * (count - 1) / count
     torch.save(updated, tmp_path / "updated.pth")
     expected = load_resnet50(tmp_path / "updated.pth", template)
-    found = jax.tree.map(relative_error, our_stats, expected["batch_stats"])
-    assert max(jax.tree.leaves(found)) < TOLERANCE, found
-    found = jax.tree.map(relative_error, our_gradients, expected["params"])
-    assert max(jax.tree.leaves(found)) < 1e-3, found
+    ours = {"batch_stats": our_stats, "params": our_gradients}
+    found = jax.tree.map(relative_error, ours, expected)
+    assert max(jax.tree.leaves(found)) < 1e-6, found

@@ -244,12 +244,12 @@ def test_images_without_any_colour_are_refused_and_some_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: None, "no such folder"),
+        (lambda path: None, "the folder does not exist"),
         (lambda path: path.mkdir(), "no config.json"),
         (lambda path: support.copy_until(support.trained("cnn"), 0, path), "no checkpoint yet"),
-        (lambda path: _with_config(path, "{"), "is damaged"),
-        (lambda path: _with_config(path, "[]"), "is damaged"),
-        (lambda path: _with_config(path, "{}"), "does not say which model"),
+        (lambda path: _with_config(path, "{"), "is corrupt"),
+        (lambda path: _with_config(path, "[]"), "is corrupt"),
+        (lambda path: _with_config(path, "{}"), "does not describe a model"),
         (lambda path: _with_config(path, '{"model": {"name": "vgg"}, "image_size": 32}'), "'vgg'"),
         (lambda path: _wider(path), "has shape"),
     ],

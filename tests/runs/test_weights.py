@@ -1,3 +1,5 @@
+"""Weights files: what is exported is loaded, and anything else is refused."""
+
 import json
 import pickle
 import subprocess
@@ -8,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 import support
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from colorjax import cli
@@ -50,15 +53,13 @@ def test_half_precision_predicts_nearly_the_same_from_half_the_bytes(run, export
     np.testing.assert_allclose(found, expected, atol=0.02 * abs(expected).max())
     assert (found != expected).any()
     arrays = load_file(exported)
-    assert {str(array.dtype) for key, array in arrays.items() if key.startswith("params")} == {
-        "float16"
-    }
-    assert {str(array.dtype) for key, array in arrays.items() if "batch_stats" in key} == {
-        "float32"
+    assert {(key.split("/")[0], array.dtype.name) for key, array in arrays.items()} == {
+        ("params", "float16"),
+        ("batch_stats", "float32"),
     }
 
 
-def test_the_file_says_what_it_is_and_not_where_it_came_from(exported):
+def test_the_file_names_its_model_but_no_paths(exported):
     metadata = read_metadata(exported)
     config = json.loads(metadata["config"])
     assert config["model"]["name"] == "encoder_decoder"
@@ -66,7 +67,7 @@ def test_the_file_says_what_it_is_and_not_where_it_came_from(exported):
     assert str(support.faces()) not in json.dumps(metadata)
 
 
-def test_a_command_with_paths_is_neither_in_the_config_nor_in_the_card(run, tmp_path):
+def test_neither_the_config_nor_the_card_has_a_command_with_paths(run, tmp_path):
     workdir = support.copy_until(support.trained("cnn"), support.NUM_STEPS, tmp_path / "run")
     (workdir / "report").mkdir()
     command = "```sh\npython -m colorjax.main --path=/home/ann\n```\n"
@@ -80,20 +81,17 @@ def test_a_command_with_paths_is_neither_in_the_config_nor_in_the_card(run, tmp_
     assert "ann" not in json.dumps(metadata)
 
 
-def test_the_card_names_model_data_and_figures(run):
+def test_the_card_names_the_model_the_data_and_the_metrics_of_its_checkpoint(run):
     card = model_card(run)
     assert card.startswith("# encoder_decoder, width 0.0625: colours grey faces\n")
     assert "6 of 6 steps of 8 images" in card
     assert "MSE" in card
+    earlier = model_card(load_run(support.trained("cnn") / "checkpoints" / "2", "cnn"))
+    assert "2 of 6 steps of 8 images" in earlier
+    assert "MSE" not in earlier
 
 
-def test_the_card_of_an_earlier_checkpoint_has_not_the_figures_of_the_last():
-    card = model_card(load_run(support.trained("cnn") / "checkpoints" / "2", "cnn"))
-    assert "2 of 6 steps of 8 images" in card
-    assert "MSE" not in card
-
-
-def test_between_two_networks_every_parameter_and_statistic_lies_between(run, tmp_path):
+def test_interpolation_averages_parameters_and_statistics(run, tmp_path):
     earlier, output = support.trained("cnn") / "checkpoints" / "2", tmp_path / "between.safetensors"
     command = ["export", str(run.path), "--output", str(output), "--dtype", "float32"]
     assert cli.main([*command, "--interpolate", str(earlier), "--share", "0.25"]) == 0
@@ -105,21 +103,21 @@ def test_between_two_networks_every_parameter_and_statistic_lies_between(run, tm
     for share, end in ((1.0, run), (0.0, other)):
         found = interpolate(run, other, share).variables
         chex.assert_trees_all_equal(jax.device_get(found), jax.device_get(end.variables))
-    # Of neither network are the metrics this one's.
+    # The metrics of either network are not those of the interpolated one.
     card = read_metadata(output)["card"]
     assert "0.25 of that network, 0.75 of `cnn`" in card
     assert "MSE" not in card
 
 
-def test_nothing_lies_between_different_models(run, tmp_path, capsys):
+def test_different_models_are_not_interpolated(run, tmp_path, capsys):
     wider = run._replace(variables=jax.tree.map(lambda x: np.repeat(x, 2, -1), run.variables))
-    with pytest.raises(InputError, match=r"bn0/bn/bias has shape \(4,\), this model wants \(2,\)"):
+    with pytest.raises(InputError, match=r"bn0/bias has shape \(4,\), this model needs \(2,\)"):
         interpolate(run, wider, 0.5)
     output = tmp_path / "a.safetensors"
     command = ["export", str(run.path), "--output", str(output), "--share"]
     for arguments, said in (
         (["1.5", "--interpolate", str(run.path)], "'1.5' is not in [0, 1]"),
-        (["0.5"], "name that with --interpolate"),
+        (["0.5"], "--share needs --interpolate"),
     ):
         assert cli.main([*command, *arguments]) == 2
         assert said in capsys.readouterr().err
@@ -159,32 +157,31 @@ def _write(kind, path, exported):
         path.write_bytes(exported.read_bytes()[:-100])
     elif kind == "foreign":
         save_file({"x": np.zeros(3)}, path)
-    elif kind == "parameter missing":
-        with weights.safe_open(exported, "numpy") as file:
-            metadata = file.metadata()
+    elif kind in ("parameter missing", "config corrupt"):
         arrays = load_file(exported)
-        arrays.pop(sorted(arrays)[-1])
-        save_file(arrays, path, metadata)
-    elif kind == "config damaged":
-        with weights.safe_open(exported, "numpy") as file:
+        with safe_open(exported, "numpy") as file:
             metadata = file.metadata()
-        save_file(load_file(exported), path, {**metadata, "config": "{"})
+        if kind == "config corrupt":
+            metadata["config"] = "{"
+        else:
+            arrays.pop(sorted(arrays)[-1])
+        save_file(arrays, path, metadata)
 
 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("pickle", "no safetensors file"),
-        ("empty", "no safetensors file"),
-        ("truncated", "no safetensors file"),
-        ("foreign", "of another program"),
+        ("pickle", "not a safetensors file"),
+        ("empty", "not a safetensors file"),
+        ("truncated", "not a safetensors file"),
+        ("foreign", "not from colorjax"),
         ("parameter missing", "is missing"),
-        ("config damaged", "is damaged"),
+        ("config corrupt", "is corrupt"),
         ("not there", "does not exist"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_what_are_no_weights_of_ours_is_refused(tmp_path, exported, kind, words, suffix):
+def test_a_file_that_export_did_not_write_is_refused(tmp_path, exported, kind, words, suffix):
     path = tmp_path / f"a{suffix}"
     _write(kind, path, exported)
     if kind == "not there" and suffix == ".pth":
@@ -196,7 +193,7 @@ def test_what_are_no_weights_of_ours_is_refused(tmp_path, exported, kind, words,
 
 @pytest.mark.parametrize(
     ("name", "dtype", "words"),
-    [("a.pth", "float16", ".safetensors"), ("a.safetensors", "int8", "float16, float32")],
+    [("a.pth", "float16", ".safetensors"), ("a.safetensors", "int8", "float16 or float32")],
 )
 def test_another_ending_or_type_is_refused(run, tmp_path, name, dtype, words):
     with pytest.raises(InputError, match=words):

@@ -1,4 +1,4 @@
-"""Every config, as a run of a small network over eight devices, and as a text."""
+"""Every config trains a small network, and its keys are those of the table of keys."""
 
 import ast
 import importlib
@@ -9,13 +9,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from support import quick_compilation
 
+from colorjax.damage import DAMAGES
 from colorjax.data import pipeline
 from colorjax.data.procedural.renderer import render_face
 from colorjax.models import resnet
 from colorjax.parallel import devices
+from colorjax.runs.config_keys import KEYS, OPTIMIZER, flatten, without_private
+from colorjax.terminal.errors import InputError
+from colorjax.training.check_config import check_config
+from colorjax.training.losses import ADVERSARIAL, regression_loss
 from colorjax.training.setup import build_plan
 from configs import common
 
@@ -25,31 +29,13 @@ CONFIGS = sorted(
 # "" chooses the procedural faces.
 DATASETS = ["", *sorted(set(pipeline.DATASETS) - {common.PROCEDURAL})]
 NUM_STEPS, PRETRAIN_STEPS = 60, 20
-CONTRACT = {
-    "num_steps",
-    "batch_size",
-    "image_size",
-    "seed",
-    "dataset.name",
-    "dataset.path",
-    "dataset.validation_path",
-    "log_every",
-    "checkpoint_every",
-    "eval_every",
-    "generator_pretrain_steps",
-    "init_from",
-    "model.name",
-    "model.width",
-    "model.dtype",
-    "model.skip_connections",
-}
 
 
-def get_config(name, dataset="") -> ConfigDict:
+def get_config(name, dataset=""):
     return importlib.import_module(f"configs.{name}").get_config(dataset)
 
 
-def tiny_config(name, dataset="") -> ConfigDict:
+def tiny_config(name, dataset=""):
     """The config for a small network, a few steps and larger ones."""
     config = get_config(name, dataset)
     config.num_steps, config.batch_size, config.image_size = NUM_STEPS, 8, 32
@@ -58,7 +44,7 @@ def tiny_config(name, dataset="") -> ConfigDict:
     if "gan" in config:
         config.generator_pretrain_steps = PRETRAIN_STEPS
         config.gan.width = 1 / 4
-        # Bounded by spectral normalisation, a small discriminator bears these larger steps.
+        # Spectral normalisation bounds a small discriminator, which then takes larger steps.
         config.gan.spectral_norm = True
         config.gan.optimizer.learning_rate = 1e-2
         config.gan.regression_weight = config.optimizer.clip_norm = 100.0
@@ -84,8 +70,12 @@ def trained(config, faces, num_steps):
     return run, jax.device_get(history)
 
 
-def assert_learns(config, faces):
-    """On the eight faces alone, which can be learnt by heart: the loss starts at that of grey."""
+# The GAN's generator is the ResNet.
+@pytest.mark.parametrize("name", ["cnn", pytest.param("resnet", marks=pytest.mark.slow), "gan"])
+def test_every_config_trains_on_eight_devices_and_learns(name, faces, monkeypatch):
+    """On eight faces, with one block in each stage of the ResNet to compile faster."""
+    monkeypatch.setattr(resnet, "STAGES", (1, 1, 1, 1))
+    config = tiny_config(name)
     run, history = trained(config, faces, NUM_STEPS)
     assert all(np.isfinite(value) for scalars in history for value in scalars.values())
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
@@ -95,17 +85,9 @@ def assert_learns(config, faces):
     assert ["discriminator_loss" in scalars for scalars in history] == [
         step >= PRETRAIN_STEPS for step in range(NUM_STEPS)
     ]
-    # 64 verdicts a step; by chance half of them are right.
-    verdicts = [(s["accuracy_real"] + s["accuracy_fake"]) / 2 for s in history[-10:]]
-    assert np.mean(verdicts) > 0.65
-
-
-# The GAN's generator is the ResNet.
-@pytest.mark.parametrize("name", ["cnn", pytest.param("resnet", marks=pytest.mark.slow), "gan"])
-def test_every_config_trains_on_eight_devices_and_learns(name, faces, monkeypatch):
-    """With one block in each stage of the ResNet, whose compilation is what takes time."""
-    monkeypatch.setattr(resnet, "STAGES", (1, 1, 1, 1))
-    assert_learns(tiny_config(name), faces)
+    # Of 64 scores a step, half have the right sign by chance.
+    accuracies = [(s["accuracy_real"] + s["accuracy_fake"]) / 2 for s in history[-10:]]
+    assert np.mean(accuracies) > 0.65
 
 
 @pytest.mark.slow
@@ -118,85 +100,123 @@ def test_every_config_runs_a_step_of_every_data_set_s_recipe(name, dataset, face
 
 
 @pytest.mark.parametrize(("name", "dataset"), [*itertools.product(CONFIGS, DATASETS)])
-def test_every_config_has_the_keys_that_may_be_relied_on(name, dataset):
+def test_every_config_has_valid_values_for_the_keys_of_the_table(name, dataset):
     config = get_config(name, dataset)
-    flat = flatten(config)
-    assert set(flat) >= CONTRACT
+    check_config(config)
+    flat = flatten(config.to_dict())
+    assert flat.keys() | {"command"} == {key for key in KEYS if "gan" in config or key[:3] != "gan"}
     assert config.dataset.name == (dataset or common.PROCEDURAL)
-    assert config.model.width == 1.0
-    # What is a recipe's differs by number alone, so that one command line fits every data set.
-    default = flatten(get_config(name))
+    # Recipes differ in values only, so that one command line fits every data set.
+    default = flatten(get_config(name).to_dict())
     assert {key: type(value) for key, value in flat.items()} == {
         key: type(value) for key, value in default.items()
     }
+    if dataset:
+        assert config.image_size == 128
+        assert config.num_steps > 10 * default["num_steps"]
+
+
+def test_each_config_is_the_model_of_its_name():
+    models = {name: (get_config(name).model.name, "gan" in get_config(name)) for name in CONFIGS}
+    assert models == {
+        "cnn": ("encoder_decoder", False),
+        "resnet": ("resnet", False),
+        "gan": ("resnet", True),
+    }
+
+
+def test_the_names_of_the_table_are_those_that_the_code_knows():
+    assert {key for key in KEYS if key.startswith("damage.")} == {
+        f"damage.{name}" for name in ("probability", *DAMAGES)
+    }
+    assert KEYS["gan.loss"].rule == f"one of {', '.join(ADVERSARIAL)}"
+    for name in KEYS["loss"].rule.removeprefix("one of ").split(", "):
+        regression_loss(name, 1.0)
+
+
+NOT_FINITE = (float("nan"), float("inf"), -float("inf"))
 
 
 @pytest.mark.parametrize(
-    ("name", "model", "has_gan"),
+    ("key", "values"),
     [
-        ("cnn", "encoder_decoder", False),
-        ("resnet", "resnet", False),
-        ("gan", "resnet", True),
+        ("seed", (-1, 2**32)),
+        ("num_steps", (1,)),
+        ("batch_size", (0, -8)),
+        ("accumulate_steps", (0,)),
+        ("image_size", (0, -32, 48)),
+        ("loss", ("l3", "")),
+        ("gan.loss", ("wasserstein",)),
+        ("model.name", ("vgg",)),
+        ("model.dtype", ("float8",)),
+        ("best_checkpoint", ("loss",)),
+        ("dataset.workers", (-2,)),
+        ("dataset.min_scale", (0.0, 1.5, *NOT_FINITE)),
+        *((key, (-0.1, 1.1, *NOT_FINITE)) for key in KEYS if key.startswith("damage.")),
+        *(
+            (key, (0.0, -1.0, *NOT_FINITE))
+            for key in ("optimizer.learning_rate", "gan.optimizer.learning_rate",
+                        "optimizer.clip_norm", "model.width", "gan.width", "huber_delta")
+        ),
+        *((key, (-0.1, 1.0, *NOT_FINITE)) for key in ("ema_decay", "optimizer.b1", "optimizer.b2")),
+        *(
+            (key, (-1.0, *NOT_FINITE))
+            for key in ("optimizer.weight_decay", "gan.regression_weight", "dataset.min_chroma",
+                        "optimizer.final_share", "gan.augment_shift", "gan.augment_cut")
+        ),
+        *((key, (-1,)) for key in ("optimizer.warmup_steps", "generator_pretrain_steps")),
+        *(
+            (key, (0, -1))
+            for key in ("log_every", "eval_every", "checkpoint_every", "checkpoints_to_keep")
+        ),
     ],
-)
-def test_each_config_is_the_model_of_its_name(name, model, has_gan):
-    config = get_config(name)
-    assert config.model.name == model
-    assert ("gan" in config) == has_gan
+)  # fmt: skip
+def test_a_value_that_cannot_work_is_refused_with_the_rule_of_its_key(key, values):
+    for value in values:
+        config = get_config("gan")
+        config.update_from_flattened_dict({key: value})
+        with pytest.raises(InputError) as error:
+            check_config(config)
+        assert str(error.value).startswith(f"config.{key}={value!r} is not valid; it must be ")
+        assert KEYS[key].rule in str(error.value)
 
 
-@pytest.mark.parametrize("dataset", DATASETS[1:])
-def test_other_data_sets_have_the_full_length_recipe_at_128(dataset):
-    for name in CONFIGS:
-        config = get_config(name, dataset)
-        assert config.image_size == 128
-        assert config.num_steps > 10 * get_config(name).num_steps
+def test_a_batch_that_the_devices_cannot_share_is_refused():
+    config = get_config("cnn")
+    for changes, words in (
+        ({"batch_size": 12}, "batch_size=12 cannot be shared by 8 devices"),
+        ({"accumulate_steps": 3}, "8 devices in 3 parts each; set it to a multiple of 24"),
+    ):
+        config.update(changes)
+        with pytest.raises(InputError, match=words):
+            check_config(config)
 
 
-def flatten(config, prefix="") -> dict:
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, ConfigDict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def assignments(path):
-    """(key, line, whether a group of keys) of each `config.… = …` of a file."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Assign):
-            target = ast.unparse(node.targets[0])
-            if target.startswith("config."):
-                value = ast.unparse(node.value)
-                group = value.startswith(("ConfigDict(", "optimizer(", "common.optimizer("))
-                yield target.removeprefix("config."), node.lineno, group
-
-
-def lines_of_comments(path):
-    with tokenize.open(path) as file:
-        return {
-            token.start[0]
-            for token in tokenize.generate_tokens(file.readline)
-            if token.type == tokenize.COMMENT
-        }
+def test_private_keys_are_those_that_name_paths():
+    config = {**get_config("gan").to_dict(), "command": "python", "data": "faces/1"}
+    gone = flatten(config).keys() - flatten(without_private(config)).keys()
+    assert gone == {
+        "command", "init_from", "model.encoder_weights",
+        "dataset.path", "dataset.validation_path", "dataset.cache_dir",
+    }  # fmt: skip
 
 
 def test_every_key_is_declared_once_with_a_comment_directly_above():
-    """A config that changes what common.py declares need not repeat what it means."""
-    shared = Path(common.__file__)
-    declared = {}
+    """A config that changes a key of common.py need not repeat its comment."""
+    shared, declared = Path(common.__file__), set()
     for path in (shared, *(shared.with_name(f"{name}.py") for name in CONFIGS)):
-        comments = lines_of_comments(path)
-        for key, line, group in assignments(path):
-            known = {*declared, *(f"optimizer.{key}" for key in declared)}
-            known |= {f"gan.optimizer.{key}" for key in declared}
-            if group or (path != shared and key in known):
+        with tokenize.open(path) as file:
+            tokens = [*tokenize.generate_tokens(file.readline)]
+        comments = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+        for node in ast.walk(ast.parse(path.read_text())):
+            target = ast.unparse(node.targets[0]) if isinstance(node, ast.Assign) else ""
+            name = target.removeprefix("config.")
+            key = name.rpartition("optimizer.")[2]
+            if name == target or any(other.startswith(f"{name}.") for other in KEYS):
+                continue  # not a key, or a group of keys
+            if path != shared and key in declared:
                 continue
-            assert key not in declared, f"{path.name}:{line}: {key} is declared twice"
-            assert line - 1 in comments, f"{path.name}:{line}: {key} has no comment"
-            declared[key] = line
-    # Nothing comes from elsewhere: an optimizer's keys are declared once for all.
-    keys = set().union(*(flatten(get_config(name)) for name in CONFIGS))
-    assert {key.rpartition("optimizer.")[2] for key in keys} == set(declared)
+            assert key not in declared, f"{path.name}:{node.lineno}: {target} is declared twice"
+            assert node.lineno - 1 in comments, f"{path.name}:{node.lineno}: {target}: no comment"
+            declared.add(key)
+    assert declared >= OPTIMIZER.keys()

@@ -263,8 +263,8 @@ def test_init_from_a_path_without_a_model_is_refused(tmp_path, kind):
     if kind == "no checkpoint yet":
         (path / "checkpoints").mkdir()
     before = support.files(tmp_path)
-    messages = {"no checkpoint yet": "no checkpoint yet", "file": "is no safetensors file"}
-    message = messages.get(kind, "is no run")
+    messages = {"no checkpoint yet": "no checkpoint yet", "file": "not a safetensors file"}
+    message = messages.get(kind, "is not a run")
     with support.quick_compilation(), pytest.raises(InputError, match=message):
         train_and_evaluate(support.small_gan(init_from=str(path)), tmp_path / "run")
     assert support.files(tmp_path) == before
