@@ -21,18 +21,14 @@ SIZE = 112
 class ProceduralFaces(tfds.core.GeneratorBasedBuilder):
     """256 rendered subjects with 8 images each, 112×112, split by subject 90/10."""
 
-    # Part of the data set's key: raise it when the renderer draws other faces.
-    VERSION = tfds.core.Version("2.0.0")
-    # Nothing is downloaded; looking for checksums, TFDS would import a package it does not install.
+    # Part of the data set's key: increase it when the renderer draws other faces.
+    VERSION = tfds.core.Version("3.0.0")
+    # Nothing is downloaded; without this, TFDS imports a package that may not be installed.
     url_infos = None
 
     @classmethod
     def from_paths(cls, path: str, validation_path: str, data_dir: str) -> Self:
-        """The builder that prepares its data in `data_dir`.
-
-        Raises:
-          InputError: a path was given, which nothing would read.
-        """
+        """The builder that prepares its data in `data_dir`; raises InputError if given a path."""
         if path or validation_path:
             raise InputError(
                 f"procedural_faces reads no files, but the path {path or validation_path} is set; "
@@ -41,19 +37,15 @@ class ProceduralFaces(tfds.core.GeneratorBasedBuilder):
         return cls(data_dir=data_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {
-            "image": tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png"),
-            "subject": np.int64,
-            "index": np.int64,
-        }
+        image = tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png")
+        features = {"image": image, "subject": np.int64, "index": np.int64}
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Faces rendered by NumPy from a seed, in DigiFace-1M's layout.",
+            description="Faces rendered with NumPy from a seed, in DigiFace-1M's layout.",
             features=tfds.features.FeaturesDict(features),
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict]]]:
-        del dl_manager  # nothing is downloaded
         validation = {int(name) for name in held_out(map(str, range(SUBJECTS)))}
         return {
             "train": self._generate_examples("train", sorted(set(range(SUBJECTS)) - validation)),
@@ -65,7 +57,7 @@ class ProceduralFaces(tfds.core.GeneratorBasedBuilder):
             for subject in subjects:
                 for index in range(IMAGES_PER_SUBJECT):
                     rgb = render_face(SEED, subject, index, SIZE)
-                    # Bytes, because TFDS encodes arrays with TensorFlow.
+                    # TFDS encodes arrays with TensorFlow, but stores bytes as they are.
                     png = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
                     yield f"{subject}/{index}", {"image": png, "subject": subject, "index": index}
                     advance()

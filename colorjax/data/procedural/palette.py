@@ -1,7 +1,7 @@
-"""The colours of people: skin, lips, hair and eyes from their pigments, light from its temperature.
+"""Colours of skin, hair and eyes from their pigments, and of light from its temperature.
 
-Colours are linear-light sRGB albedos, float32 [3]. Skin is light that crosses the epidermis twice
-(melanin) and is scattered back by the dermis (blood), computed at 14 wavelengths:
+Colours are albedos in linear sRGB, [3] float32. Light crosses the epidermis (melanin) twice and
+is scattered back by the dermis (blood); skin is computed at 14 wavelengths:
 
 - absorption of melanins and of tissue, scattering of the dermis: Donner & Jensen 2006, "A Spectral
   BSSRDF for Shading Human Skin", section 3 (after Jacques 1998, "Skin Optics");
@@ -12,8 +12,6 @@ Colours are linear-light sRGB albedos, float32 [3]. Skin is light that crosses t
 Hair follows Chiang et al. 2016, "A Practical and Controllable Hair and Fur Model": absorption of
 eumelanin and pheomelanin to the colour of many fibres.
 """
-
-import functools
 
 import numpy as np
 
@@ -39,63 +37,43 @@ _SPECTRA = np.array(
 _XYZ_TO_SRGB = np.array(
     [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
 )
-_EPIDERMIS_MM = 0.06
-# Diffuse light crosses a layer at a slant: its mean path is about twice the thickness.
-_SLANT = 2.0
-_OXYGENATION = 0.75
-_EUMELANIN_SHARE = 0.9
-_SURFACE = 0.03
-# Melanin sits in grains: some light passes between them (the sieve effect, Duysens 1956).
+# From reflectance at the wavelengths to linear sRGB, [3, 14]; white gives 1, 1, 1.
+_TO_SRGB = _XYZ_TO_SRGB @ (_SPECTRA[:, 1:4] * _SPECTRA[:, 4:5]).T
+_TO_SRGB /= _TO_SRGB.sum(axis=1, keepdims=True)
+# Diffuse light crosses the epidermis (0.06 mm) obliquely: its mean path is twice the thickness.
+_PATH_MM = 0.12
+# Some light passes between the grains of melanin (the sieve effect, Duysens 1956).
 _SIEVE = 0.06
-
-
-@functools.cache
-def _spectrum_to_srgb() -> np.ndarray:
-    """[3, 14]: reflectance at the wavelengths to linear sRGB; a white reflectance gives 1, 1, 1."""
-    rgb = _XYZ_TO_SRGB @ (_SPECTRA[:, 1:4] * _SPECTRA[:, 4:5]).T
-    return rgb / rgb.sum(axis=1, keepdims=True)
+# The rough surface reflects a little white light, whatever lies below it.
+_SURFACE = 0.03
 
 
 def skin_albedo(melanin: float, blood: float) -> np.ndarray:
-    """The diffuse colour of skin.
+    """The diffuse colour of skin, from the volume fractions of its pigments (Jacques 1998).
 
-    Args:
-      melanin: the volume fraction of melanosomes in the epidermis: 0.01 (very pale) to 0.43 (very
-        dark), Jacques 1998.
-      blood: the volume fraction of blood in the dermis: 0.005 to 0.1; lips have the most.
-
-    Returns:
-      [3] float32, linear sRGB.
+    Melanosomes in the epidermis: 0.01 (very pale) to 0.43 (very dark). Blood in the dermis: 0.005
+    to 0.1; lips have the most.
     """
     nm, oxy, deoxy = _SPECTRA[:, 0], _SPECTRA[:, 5], _SPECTRA[:, 6]
     baseline = 0.0244 + 8.53 * np.exp(-(nm - 154) / 66.2)
-    eumelanin, pheomelanin = 6.6e10 * nm**-3.33, 2.9e14 * nm**-4.75
-    pigment = _EUMELANIN_SHARE * eumelanin + (1 - _EUMELANIN_SHARE) * pheomelanin
+    pigment = 0.9 * 6.6e10 * nm**-3.33 + 0.1 * 2.9e14 * nm**-4.75  # eumelanin and pheomelanin
     epidermis = melanin * pigment + (1 - melanin) * baseline
-    # 150 g/l of haemoglobin of 64,500 g/mol; per mm.
-    whole_blood = 0.1 * np.log(10) * 150 / 64500
-    whole_blood = whole_blood * (_OXYGENATION * oxy + (1 - _OXYGENATION) * deoxy)
+    # 150 g/l of haemoglobin of 64,500 g/mol, three quarters of it oxygenated; per mm.
+    whole_blood = 0.1 * np.log(10) * 150 / 64500 * (0.75 * oxy + 0.25 * deoxy)
     dermis = blood * whole_blood + (1 - blood) * baseline
     scattering = 14.74 * nm**-0.22 + 2.2e11 * nm**-4
     ratio = 2 * dermis / (0.75 * scattering)
     reflected = 1 + ratio - np.sqrt(ratio**2 + 2 * ratio)
-    passed = np.exp(-2 * _SLANT * _EPIDERMIS_MM * epidermis)
-    passed = _SIEVE + (1 - _SIEVE) * passed
-    albedo = _spectrum_to_srgb() @ (passed * reflected)
-    # The rough surface sends a little white light back whatever lies below it.
+    passed = _SIEVE + (1 - _SIEVE) * np.exp(-2 * _PATH_MM * epidermis)
+    albedo = _TO_SRGB @ (passed * reflected)
     return (_SURFACE + (1 - _SURFACE) * np.clip(albedo, 0, 1)).astype(np.float32)
 
 
 def hair_albedo(eumelanin: float, pheomelanin: float, grey: float = 0.0) -> np.ndarray:
-    """The colour of a mass of hair.
+    """The colour of a mass of hair, from the concentrations of its pigments.
 
-    Args:
-      eumelanin: concentration, 0.08 (light blond), 0.5 (light brown), 1.3 (brown) to 5 (black).
-      pheomelanin: concentration, 0 to 1 (red).
-      grey: the share of fibres without pigment, in [0, 1].
-
-    Returns:
-      [3] float32, linear sRGB.
+    Eumelanin: 0.08 (light blond), 0.5 (light brown), 1.3 (brown) to 5 (black). Pheomelanin: 0 to 1
+    (red). Grey is the fraction of fibres without pigment.
     """
     absorption = eumelanin * np.array([0.419, 0.697, 1.37])
     absorption = absorption + pheomelanin * np.array([0.187, 0.4, 1.05])
@@ -106,39 +84,24 @@ def hair_albedo(eumelanin: float, pheomelanin: float, grey: float = 0.0) -> np.n
 
 def iris_albedo(melanin: float) -> np.ndarray:
     """The colour of an iris, [3] linear sRGB: 0 is blue, 0.3 green, 0.5 hazel, 1 dark brown."""
-    stops = np.array([0.0, 0.3, 0.5, 0.75, 1.0])
-    colours = np.array(
-        [
-            [0.13, 0.23, 0.38],
-            [0.15, 0.22, 0.15],
-            [0.21, 0.15, 0.06],
-            [0.12, 0.055, 0.02],
-            [0.035, 0.014, 0.007],
-        ]
-    )
-    return np.array([np.interp(melanin, stops, c) for c in colours.T], np.float32)
+    stops = [0.0, 0.3, 0.5, 1.0]
+    channels = [0.13, 0.15, 0.21, 0.035], [0.23, 0.22, 0.15, 0.014], [0.38, 0.15, 0.06, 0.007]
+    return np.array([np.interp(melanin, stops, values) for values in channels], np.float32)
 
 
 def light_colour(kelvin: float) -> np.ndarray:
-    """The colour of black-body light seen by a camera balanced for 5500 K, [3], mean 1.
+    """The colour of black-body light for a camera balanced for 5500 K, [3], mean 1.
 
-    Planck's law at 610, 550 and 465 nm. Cameras adapt, so half of the cast (in logarithm) remains.
+    Planck's law at 610, 550 and 465 nm. White balance leaves half of the cast (in logarithm).
     """
-    metres = np.array([610e-9, 550e-9, 465e-9])
-    power = 1 / np.expm1(1.4388e-2 / (metres * kelvin))
-    neutral = 1 / np.expm1(1.4388e-2 / (metres * 5500))
-    colour = np.sqrt(power / neutral)
+    exponent = 1.4388e-2 / np.array([610e-9, 550e-9, 465e-9])
+    colour = np.sqrt(np.expm1(exponent / 5500) / np.expm1(exponent / kelvin))
     return (colour / colour.mean()).astype(np.float32)
 
 
 def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
-    """A colour by hue in turns, saturation and value of sRGB, as linear light [3]."""
+    """Hue in turns, saturation and value of sRGB (IEC 61966-2-1) as linear light, [3]."""
     wheel = np.clip(np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
-    return to_linear(value * (1 - saturation * (1 - wheel)))
-
-
-def to_linear(srgb: np.ndarray) -> np.ndarray:
-    """Decodes sRGB in [0, 1] to linear light, IEC 61966-2-1."""
-    srgb = np.asarray(srgb, np.float64)
+    srgb = value * (1 - saturation * (1 - wheel))
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     return linear.astype(np.float32)
