@@ -13,6 +13,7 @@ from absl import logging
 from array_record.python.array_record_module import ArrayRecordReader
 
 from colorjax.files import locked
+from colorjax.images.folders import name_bytes
 from colorjax.terminal.errors import InputError
 
 
@@ -39,7 +40,7 @@ def num_held_out(count: int, share: float = 0.1) -> int:
 
 def rank(name: str) -> bytes:
     """Those who rank lowest are held out."""
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(name_bytes(name)).digest()
 
 
 def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:

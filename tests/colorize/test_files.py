@@ -215,7 +215,7 @@ def test_a_name_that_is_no_utf_8(command, album, tmp_path, capsys):
     (album / os.fsdecode(b"r\xf6t.png")).write_bytes(b"")
     assert command(album, "--output", tmp_path / "out") == 1
     assert name in names(tmp_path / "out")
-    assert "r\ufffdt.png: is no image" in capsys.readouterr().err
+    assert "r\ufffdt.png: is not an image" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -241,8 +241,8 @@ LINK.external_attr = (stat.S_IFLNK | 0o777) << 16
 @pytest.mark.parametrize(
     ("member", "message"),
     [
-        ("../0/0.png", r"leads out of the zip, '\.\./0/0\.png'"),
-        ("/0/0.png", r"leads out of the zip, '/0/0\.png'"),
+        ("../0/0.png", r"points outside the zip, '\.\./0/0\.png'"),
+        ("/0/0.png", r"points outside the zip, '/0/0\.png'"),
         (LINK, r"a link, '1/7\.png'"),
         ("5000/0.png", r"'5000/0\.png', which is of none of the subjects 0-1999"),
         ("bomb.bin", r"decompression bomb: 'bomb\.bin' unpacks from"),

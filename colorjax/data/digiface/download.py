@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from colorjax import __version__
-from colorjax.images.folders import is_whole
+from colorjax.images.folders import zip_fault
 from colorjax.terminal.errors import InputError
 from colorjax.terminal.progress import Report
 
@@ -75,7 +75,7 @@ def fetch_zip(url: str, path: Path, report: Report, *, pause: float = 1.0) -> No
             done += count
             report(f"Checking {name}", done, size)
 
-        broken = is_whole(part, advance)
+        broken = zip_fault(part, advance)
     version.unlink(missing_ok=True)
     if broken is not None:
         part.unlink()
