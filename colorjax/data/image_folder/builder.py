@@ -55,7 +55,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         "2.0.0": "More formats, depths and profiles; no grey pictures, no duplicates.",
         "1.0.0": "JPEG and PNG files as they are.",
     }
-    # Nothing is downloaded; looking for checksums, TFDS would import a package it does not install.
+    # TFDS downloads nothing; to look for checksums it would import a package it does not install.
     url_infos = None
 
     @classmethod
