@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that serves files, and misbehaves as it is told."""
+"""An HTTP server on loopback that serves files, and fails as it is told."""
 
 import contextlib
 import threading
@@ -10,15 +10,14 @@ class Server:
 
     Attributes:
       files: what it serves.
-      faults: for each name, what goes wrong with its next requests, one after another: a status to
-        answer with; ("cut", n), the connection ends after n bytes of the body; ("length", n), a
-        Content-Length that is wrong by n; ("no ranges",), a Range is not heeded.
+      faults: for each name, what goes wrong with its next requests, one after the other: a status
+        to answer with; ("cut", n), the connection ends after n bytes of the body; ("length", n), a
+        Content-Length that is wrong by n; ("no ranges", 0), Range is ignored.
       requests: (name, Range or None, status) of each, in order.
     """
 
-    def __init__(self):
-        self.files, self.faults, self.requests = {}, {}, []
-        self.etags = {}
+    def __init__(self, files):
+        self.files, self.faults, self.requests = dict(files), {}, []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -38,7 +37,7 @@ class Server:
 
         self._server = Http(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/faces/"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
     def close(self):
@@ -47,48 +46,41 @@ class Server:
         self._thread.join()
 
     def answer(self, handler):
-        handler.close_connection = True
         name = handler.path.rpartition("/")[2]
-        wanted = handler.headers.get("Range")
-        faults = self.faults.get(name, [])
-        fault = faults.pop(0) if faults else None
+        asked = handler.headers.get("Range")
+        fault = self.faults[name].pop(0) if self.faults.get(name) else None
         data = self.files.get(name)
-        if isinstance(fault, int) or data is None:
-            status = fault if isinstance(fault, int) else 404
-            self.requests.append((name, wanted, status))
+
+        def head(status, length, **headers):
+            self.requests.append((name, asked, status))
             handler.send_response(status)
-            handler.send_header("Retry-After", "0")
-            handler.send_header("Content-Length", "0")
+            handler.send_header("Content-Length", str(length))
+            handler.send_header("Connection", "close")
+            for key, value in headers.items():
+                handler.send_header(key.replace("_", "-"), value)
             handler.end_headers()
+
+        if isinstance(fault, int) or data is None:
+            head(fault if isinstance(fault, int) else 404, 0, Retry_After="0")
             return
-        kind, amount = fault if fault and len(fault) == 2 else (fault and fault[0], 0)
-        etag = self.etags.get(name, f'"{hash(data)}"')
-        start = int(wanted[6:-1]) if wanted else 0
+        kind, amount = fault or ("", 0)
+        etag = f'"{hash(data)}"'
+        start = int(asked[6:-1]) if asked else 0
         if kind == "no ranges" or handler.headers.get("If-Range", etag) != etag:
             start = 0
         if start and start >= len(data):
-            self.requests.append((name, wanted, 416))
-            handler.send_response(416)
-            handler.send_header("Content-Range", f"bytes */{len(data)}")
-            handler.send_header("Content-Length", "0")
-            handler.end_headers()
+            head(416, 0, Content_Range=f"bytes */{len(data)}")
             return
-        self.requests.append((name, wanted, 206 if start else 200))
-        handler.send_response(206 if start else 200)
-        if start:
-            handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        handler.send_header("ETag", etag)
         length = len(data) - start + (amount if kind == "length" else 0)
-        handler.send_header("Content-Length", str(length))
-        handler.end_headers()
+        span = {"Content_Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
+        head(206 if start else 200, length, ETag=etag, **span)
         end = start + amount if kind == "cut" else len(data)
         handler.wfile.write(data[start:end][:length])
 
 
 @contextlib.contextmanager
 def serving(files):
-    server = Server()
-    server.files = dict(files)
+    server = Server(files)
     try:
         yield server
     finally:

@@ -16,7 +16,8 @@ from colorjax.colorize import faces
 from colorjax.colorize.colorizer import Colorizer, in_threads
 from colorjax.colorize.files import colorize_files, plan
 from colorjax.data.procedural.renderer import render_face
-from colorjax.images.photo import read_photo, write_photo
+from colorjax.images.photo import read_photo
+from colorjax.images.write_photo import write_photo
 
 Row = Mapping[str, Any]
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from colorjax.colorize.colorizer import Colorizer
 from colorjax.images.folders import Folder
-from colorjax.images.photo import FORMATS, SUFFIXES, Photo, read_photo, to_bytes, write_photo
+from colorjax.images.photo import FORMATS, SUFFIXES, Photo, read_photo, to_bytes
+from colorjax.images.write_photo import write_photo
 from colorjax.terminal.errors import EndedError, InputError
 
 # Maximum number of pixels per batch, unless it is a single picture.

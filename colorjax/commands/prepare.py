@@ -6,12 +6,12 @@ from typing import Any
 
 
 def add_prepare(commands: Any) -> None:
-    """`colorjax prepare`."""
+    """Adds the subcommand to `commands`."""
     parser = commands.add_parser(
         "prepare",
         help="download or render a data set and pack it for training",
-        description="Prepares a data set once; training then only reads it.",
-        epilog="for instance:\n"
+        description="Prepares a data set once, for all trainings that read it.",
+        epilog="examples:\n"
         "  colorjax prepare digiface1m --config 72 --parts 0-1999 --data_dir data "
         "--accept_license\n"
         "  python -m colorjax.main --config=configs/gan.py:digiface1m "
@@ -21,40 +21,41 @@ def add_prepare(commands: Any) -> None:
     parser.add_argument("dataset", choices=["digiface1m", "image_folder", "procedural_faces"])
     parser.add_argument(
         "--data_dir",
-        help="where prepared data and downloads are kept; give it to training as "
-        "--config.dataset.cache_dir (by default the user's cache folder for both)",
+        help="folder for prepared data and downloads; pass it to training as "
+        "--config.dataset.cache_dir (default: the user's cache folder)",
     )
     digiface = parser.add_argument_group("digiface1m")
     digiface.add_argument(
-        "--config", default="72", help="72 or 5 images a subject, or all (default: 72)"
+        "--config", default="72", help="72 or 5 images per subject, or all (default: 72)"
     )
     digiface.add_argument(
         "--parts",
         default="",
-        help="zips, by their subjects: 0-1999,2000-3999 (default: all needed)",
+        help="zips by their subjects, as 0-1999,2000-3999 (default: all that are needed)",
     )
     digiface.add_argument(
         "--max_subjects", type=int, default=0, metavar="N", help="only the first N subjects"
     )
     digiface.add_argument(
-        "--manual_dir", help="a folder with zips that you have; the others are downloaded"
+        "--manual_dir", help="a folder with zips that you have; missing ones are downloaded"
     )
-    digiface.add_argument("--mirror", metavar="URL", help="download from here instead")
+    digiface.add_argument("--mirror", metavar="URL", help="download from this address instead")
     digiface.add_argument(
         "--accept_license",
         action="store_true",
-        help="you accept the licence: non-commercial research only",
+        help="accept the licence: non-commercial research only",
     )
     folder = parser.add_argument_group("image_folder")
     folder.add_argument("--path", help="folders and zips, comma-separated")
     folder.add_argument(
-        "--validation_path", help="the same for validation (default: a tenth of the people)"
+        "--validation_path",
+        help="folders and zips for validation (default: a tenth of the people is held out)",
     )
     folder.add_argument(
         "--min_chroma",
         type=float,
         default=5.0,
-        help="leave out pictures with less colour, in Lab units; 0 keeps all (default: 5.0)",
+        help="skip pictures with less chroma, in Lab units; 0 keeps all (default: 5.0)",
     )
     parser.set_defaults(run=_run_prepare)
 

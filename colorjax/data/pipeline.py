@@ -1,4 +1,4 @@
-"""From prepared faces to batches: random access, deterministic for any number of processes."""
+"""From a data set to batches: deterministic for any number of processes."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from colorjax.data.records import Records, Source
 from colorjax.images.decode import centre_square, decode, num_cores, resize
 from colorjax.terminal.errors import InputError
 
-# Each data set, with the keys of config.dataset that only its builder takes.
+# The data sets, and the keys of config.dataset that only their builders take.
 DATASETS: dict[str, tuple[str, ...]] = {
     "digiface1m": ("variant",),
     "image_folder": ("min_chroma",),
@@ -22,7 +22,7 @@ DATASETS: dict[str, tuple[str, ...]] = {
 
 
 class Sources(NamedTuple):
-    """The two splits of a data set, and `key`: its name, fingerprint and version."""
+    """The splits of a data set, and `key`: its name, config and version."""
 
     train: Source
     validation: Source
@@ -30,7 +30,7 @@ class Sources(NamedTuple):
 
 
 def default_cache_dir() -> Path:
-    """Where data are prepared: `$XDG_CACHE_HOME`, else `~/.cache`, with `colorjax/datasets`."""
+    """`colorjax/datasets` in `$XDG_CACHE_HOME` or `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "colorjax/datasets"
 
 
@@ -42,23 +42,21 @@ def load_sources(
     cache_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Sources:
-    """Opens a data set; prepares it first if that has not been done.
+    """Opens a data set, and prepares it first if it is not prepared.
 
     Args:
-      name: one of DATASETS.
+      name: a key of DATASETS.
       path: folders and zips, comma-separated, for `image_folder`.
       validation_path: likewise, for validation; without it, people of `path` are held out.
       cache_dir: where data are prepared; by default `default_cache_dir()`.
-      options: what only some builders take (see DATASETS); the others do without.
+      options: see DATASETS; a builder ignores those of others.
 
     Raises:
-      InputError: an unknown name; paths that hold no usable images; a folder that cannot be
-        written.
+      InputError: an unknown name, paths without usable images, or a folder that cannot be written.
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}; choose one of {', '.join(sorted(DATASETS))}")
-    # Importing TFDS takes seconds.
-    from colorjax.data.preparing import prepare, quiet_tfds
+    from colorjax.data.preparing import prepare, quiet_tfds  # importing TFDS takes seconds
 
     builder_class = _builder_class(name)
     options = {key: value for key, value in options.items() if key in DATASETS[name]}
@@ -71,14 +69,14 @@ def load_sources(
 
 
 def open_prepared(key: str, cache_dir: str | os.PathLike[str] | None = None) -> Sources | None:
-    """Opens data that were prepared before, wherever they came from.
+    """Opens prepared data by their key, whether or not their sources still exist.
 
     Args:
-      key: of `Sources`.
+      key: see `Sources`.
       cache_dir: see `load_sources`.
 
     Returns:
-      None if they are not there, or not whole.
+      None if they are missing or incomplete.
     """
     import tensorflow_datasets as tfds
 
@@ -95,7 +93,7 @@ def open_prepared(key: str, cache_dir: str | os.PathLike[str] | None = None) -> 
 
 
 def _builder_class(name: str) -> Any:
-    """The TFDS builder of one of DATASETS, imported only when it is needed."""
+    """The TFDS builder of a data set; imported here, because it imports TFDS."""
     if name == "digiface1m":
         from colorjax.data.digiface.builder import Digiface1m
 
@@ -110,13 +108,10 @@ def _builder_class(name: str) -> Any:
 
 
 def _opened(builder: Any, key: str) -> Sources:
-    """The splits of a prepared builder."""
-    train, validation = (builder.info.splits[name] for name in ("train", "validation"))
-    return Sources(
-        Records(train.filepaths, train.num_examples),
-        Records(validation.filepaths, validation.num_examples),
-        key,
+    train, validation = (
+        Records(builder.info.splits[name].filepaths) for name in ("train", "validation")
     )
+    return Sources(train, validation, key)
 
 
 def train_iterator(
@@ -133,30 +128,29 @@ def train_iterator(
     num_threads: int | None = None,
     place: Callable[[Batch], Batch] | None = None,
 ) -> BatchIterator:
-    """Endless training batches, every epoch in another order.
+    """Endless training batches; each epoch has another order.
 
-    Image i of the global batch goes to process i % process_count, and neither it nor its crop
+    Image i of the global batch goes to process i % process_count. Neither the image nor its crop
     depends on the number of processes, workers or threads.
 
     Args:
-      source: what to read.
-      batch_size: global: over all processes.
+      source: what is read.
+      batch_size: over all processes.
       image_size: side of the square images, in pixels.
-      seed: fixes order and augmentation.
-      process_index: this process.
+      seed: determines order and augmentation.
+      process_index: index of this process.
       process_count: number of processes.
       min_scale: see `random_crop`, in (0, 1].
-      flip: mirror every second image on average.
+      flip: mirrors images with probability 1/2.
       workers: processes that read and decode; 0 means threads of this process, and -1 chooses by
-        the number of CPUs. A program that starts some needs a `__main__` guard.
-      num_threads: threads that read and decode, of each worker; by default the CPUs are shared
-        out, 16 at most.
-      place: puts a batch where it is wanted, such as on the devices; called ahead of time.
+        the number of CPU cores. A program with workers needs a `__main__` guard.
+      num_threads: threads of each worker; by default one per core over all workers, 16 at most.
+      place: moves a batch, such as to the devices; called ahead of time.
 
     Returns:
       An iterator of {"image": [batch_size // process_count, image_size, image_size, 3] uint8}, or
-      of what `place` makes of these. `get_state()` gives a dict that JSON can hold; after
-      `set_state()` with it, the next batch is the one that would have come next.
+      of what `place` returns. `get_state()` gives a dict for JSON; after `set_state()` with it the
+      iterator resumes with the batch that would have come next.
 
     Raises:
       InputError: batch_size is not a multiple of process_count.
@@ -187,21 +181,21 @@ def eval_batches(
     limit: int | None = None,
     num_threads: int | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """All images once and in order: the centre square, resized; every process as many batches.
+    """The centre squares of all images, once and in order; each process gets as many batches.
 
     Args:
-      source: what to read.
-      batch_size: global: over all processes.
+      source: what is read.
+      batch_size: over all processes.
       image_size: side of the square images, in pixels.
-      process_index: this process, which gets the images process_index::process_count.
+      process_index: index of this process, which gets the images process_index::process_count.
       process_count: number of processes.
-      limit: only the first images (over all processes).
-      num_threads: threads that read and decode; by default one per CPU, 16 at most.
+      limit: reads only the first images (over all processes).
+      num_threads: threads that read and decode; by default one per core, 16 at most.
 
     Returns:
       An iterator of {"image": [b, image_size, image_size, 3] uint8, "mask": [b] bool, "index":
       [b] int32}, with b = batch_size // process_count. The mask is False where the last batch is
-      padded with black images; the number is the image's in the source.
+      padded with black images; the index is the image's index in the source.
 
     Raises:
       InputError: batch_size is not a multiple of process_count.
@@ -209,6 +203,7 @@ def eval_batches(
     local_batch_size = _local_batch_size(batch_size, process_count)
     count = len(source) if limit is None else min(limit, len(source))
     padded_count = -(-count // batch_size) * batch_size
+    threads = num_threads or _num_threads()
 
     def load(index: int) -> dict[str, np.ndarray]:
         if index < count:
@@ -226,17 +221,17 @@ def eval_batches(
         .slice(slice(process_index, None, process_count))
         .map(load)
         .batch(local_batch_size)
-        .to_iter_dataset(_read_options(num_threads))
+        .to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2))
     )
 
 
 def eval_image(source: Source, index: int, image_size: int) -> np.ndarray:
-    """Image `index` as evaluation sees it: [image_size, image_size, 3] uint8."""
+    """Image `index` as in `eval_batches`: [image_size, image_size, 3] uint8."""
     return resize(centre_square(decode(source[index]["image"])), image_size)
 
 
 def sample_images(source: Source, count: int, image_size: int) -> np.ndarray:
-    """Some images, evenly spread, as evaluation sees them: [count, image_size, image_size, 3]."""
+    """Evenly spread images as in `eval_batches`: [count, image_size, image_size, 3] uint8."""
     indices = np.linspace(0, len(source) - 1, count, dtype=int)
     return np.stack([eval_image(source, int(index), image_size) for index in indices])
 
@@ -244,7 +239,7 @@ def sample_images(source: Source, count: int, image_size: int) -> np.ndarray:
 def _local_batch_size(batch_size: int, process_count: int) -> int:
     if batch_size < 1 or batch_size % process_count:
         raise InputError(
-            f"a batch of {batch_size} cannot be shared by {process_count} process(es); "
+            f"a batch of {batch_size} cannot be divided among {process_count} process(es); "
             "set config.batch_size to a multiple"
         )
     return batch_size // process_count
@@ -252,9 +247,3 @@ def _local_batch_size(batch_size: int, process_count: int) -> int:
 
 def _num_threads() -> int:
     return min(16, num_cores())
-
-
-def _read_options(num_threads: int | None) -> grain.ReadOptions:
-    """Each thread makes whole batches; the buffer counts those in work and those that wait."""
-    threads = num_threads or _num_threads()
-    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)

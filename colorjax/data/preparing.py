@@ -1,4 +1,4 @@
-"""What every builder needs to prepare its data: a split by person, progress, all or nothing."""
+"""What the builders of data sets share: the split by person, and preparing without half results."""
 
 import contextlib
 import hashlib
@@ -13,18 +13,21 @@ from absl import logging
 from array_record.python.array_record_module import ArrayRecordReader
 
 from colorjax.files import locked
+from colorjax.images.folders import name_bytes
 from colorjax.terminal.errors import InputError
 
 
 def held_out(people: Iterable[str], share: float = 0.1) -> set[str]:
-    """Chooses who is kept for validation: those whose names hash lowest.
+    """Chooses the people for validation: those whose names hash lowest.
 
-    The choice depends on the names alone, neither on their order nor on a random state, and at
-    least one person is on each side.
+    The choice depends on the names only. At least one person is in each split.
 
     Args:
       people: names; at least two different ones.
       share: the share of the people to hold out, in (0, 1).
+
+    Raises:
+      ValueError: fewer than two people.
     """
     ranked = sorted(set(people), key=rank)
     if len(ranked) < 2:
@@ -33,17 +36,17 @@ def held_out(people: Iterable[str], share: float = 0.1) -> set[str]:
 
 
 def num_held_out(count: int, share: float = 0.1) -> int:
-    """How many of `count` people, at least two, are kept for validation."""
+    """The number of people for validation, out of at least two."""
     return min(max(1, round(share * count)), count - 1)
 
 
 def rank(name: str) -> bytes:
-    """Those who rank lowest are held out."""
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    """The hash of a person's name; the people with the lowest are held out."""
+    return hashlib.sha256(name_bytes(name)).digest()
 
 
 def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
-    """Whether everything that the builder's own record of its files promises is on disk."""
+    """Whether all records that the builder's metadata list are on disk."""
     if not builder.is_prepared():
         return False
     try:
@@ -52,24 +55,24 @@ def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
             == split.num_examples
             for split in builder.info.splits.values()
         )
-    except (OSError, RuntimeError, ValueError):  # a file is missing or cut short
+    except (OSError, RuntimeError, ValueError):  # a file is missing or truncated
         return False
 
 
 def prepare(
     builder: tfds.core.DatasetBuilder, manual_dir: Path | None = None
 ) -> tfds.core.DatasetBuilder:
-    """Makes sure that a builder's data are on disk and complete.
+    """Prepares the data of a builder unless they are on disk and complete.
 
-    TFDS writes into a folder beside and renames it at the end, so a killed process leaves nothing
-    that looks prepared. A lock makes other processes of this host wait instead of repeating.
+    TFDS writes into a temporary folder and renames it at the end, so that a killed process leaves
+    nothing that looks prepared. A lock makes other processes on this host wait.
 
     Args:
       builder: of any data set of this package.
-      manual_dir: where it finds what has been downloaded, if it reads any of that.
+      manual_dir: a folder with downloaded files, for builders that read some.
 
     Returns:
-      A builder of the same data whose `as_data_source` can be called.
+      A builder of the same data that can be read.
 
     Raises:
       InputError: the folder cannot be written, or the disk is full.
@@ -79,30 +82,30 @@ def prepare(
     folder = Path(builder.data_dir)
     try:
         with locked(folder.parent):
-            builder = _again(builder)  # another process may have been faster
+            builder = _reopened(builder)  # another process may have prepared it
             if not is_prepared(builder):
-                # Cut off or damaged, and nobody is writing it: the lock is ours.
+                # Incomplete or corrupt, and not being written: this process has the lock.
                 for leftover in folder.parent.glob(f"*{folder.name}"):
                     shutil.rmtree(leftover)
-                builder = _again(builder)
+                builder = _reopened(builder)
                 config = tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=manual_dir)
                 builder.download_and_prepare(download_config=config, file_format="array_record")
     except OSError as error:
         raise InputError(
-            f"cannot write prepared data to {folder} ({error}); make room there, or set "
+            f"cannot write prepared data to {folder} ({error}); free some space there, or set "
             "XDG_CACHE_HOME to another folder"
         ) from error
     return builder
 
 
-def _again(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
-    """A builder looks at the disk only when it is made."""
+def _reopened(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+    """A builder reads the state of the disk only when it is created."""
     return type(builder)(data_dir=builder.data_dir_root, config=builder.builder_config)
 
 
 @contextlib.contextmanager
 def quiet_tfds() -> Iterator[None]:
-    """Silences TFDS: its remarks on builders of one's own, its prints and its progress bars."""
+    """Silences the log, the prints and the progress bars of TFDS."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     tfds.disable_progress_bar()

@@ -2,9 +2,10 @@
 
 import functools
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
+from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 
 class Source(Protocol):
@@ -16,52 +17,31 @@ class Source(Protocol):
 
 
 class Records:
-    """The records of some array_record files, as TFDS writes them: one tf.train.Example each.
+    """The records of array_record files as TFDS writes them: one tf.train.Example each.
 
-    It does what `as_data_source` of TFDS does without decoding images, in a third of the time,
-    and is small to send to worker processes.
+    Like `as_data_source` of TFDS without decoding images, in a third of the time. It can be
+    pickled, and used by several threads.
 
     Args:
       paths: the files, in order.
-      size: how many records they hold.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]], size: int):
-        self._paths, self._size = [os.fspath(path) for path in paths], size
-        self._files: Any = None
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_paths": self._paths, "_size": self._size}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["_paths"], state["_size"])  # type: ignore[misc]
+    def __init__(self, paths: Sequence[str | os.PathLike[str]]):
+        self._files = ArrayRecordDataSource([os.fspath(path) for path in paths])
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._files)
 
     def __getitem__(self, index: int, /) -> dict[str, Any]:
-        files = self._files
-        if files is None:
-            with self._lock:  # opened once, also if several threads want it first
-                files = self._files = self._files or _open(self._paths)
-        features = _example().FromString(files[index]).features.feature
-        return {name: _value(feature) for name, feature in features.items()}
-
-
-def _open(paths: Sequence[str]) -> Any:
-    from array_record.python.array_record_data_source import ArrayRecordDataSource
-
-    return ArrayRecordDataSource(paths)
-
-
-def _value(feature: Any) -> Any:
-    values = getattr(feature, feature.WhichOneof("kind")).value
-    return values[0]
+        features = _example().FromString(self._files[index]).features.feature
+        return {
+            name: getattr(feature, feature.WhichOneof("kind")).value[0]
+            for name, feature in features.items()
+        }
 
 
 @functools.cache
 def _example() -> Any:
-    from tensorflow_datasets.proto import tf_example_pb2
+    from tensorflow_datasets.proto import tf_example_pb2  # importing TFDS takes seconds
 
     return tf_example_pb2.Example

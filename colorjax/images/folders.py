@@ -1,4 +1,4 @@
-"""Image files in folders and zips: finding them and reading them."""
+"""Image files in folders and zips: how they are found and read."""
 
 import contextlib
 import hashlib
@@ -7,22 +7,42 @@ import posixpath
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from colorjax.images.training import SUFFIXES
+from colorjax.images.photo import FORMATS
 from colorjax.terminal.errors import InputError
+
+# What corrupt files and zip members make zipfile and the decoders raise.
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+# A member, or an archive, that unpacks to more than BOMB_BYTES and to more than BOMB_RATIO times
+# its packed size is a decompression bomb: no image format packs faces so tightly.
+BOMB_BYTES = 64 << 20
+BOMB_RATIO = 200
+MAX_BYTES = 512 << 20
 
 
 class Root(Protocol):
-    """A folder or a zip with its candidates: relative names with "/", always in one order."""
+    """A folder or a zip, and the image files in it.
+
+    Attributes:
+      path: the folder or the zip.
+      names: relative paths of the image files, with "/", always in the same order.
+    """
 
     path: Path
 
     @property
-    def names(self) -> Iterator[str] | list[str]:
-        """The candidates' names."""
+    def names(self) -> Iterable[str]: ...
 
     def digest(self, name: str) -> str:
         """A text that differs when the contents of the file differ."""
@@ -32,9 +52,9 @@ class Root(Protocol):
 
 
 class Folder:
-    """A folder and all folders below it, through links too.
+    """A folder and all folders below it, symbolic links included.
 
-    It is walked anew each time, so that only the names of the folders on the way are in memory.
+    It is walked each time, so that only the names of the current folders are in memory.
     """
 
     def __init__(self, path: Path):
@@ -51,13 +71,13 @@ class Folder:
         except OSError:
             if not prefix:
                 raise
-            return  # may not be read
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+            return  # no permission
+        if (status.st_dev, status.st_ino) in seen:  # a link to a parent
             return
         seen.add((status.st_dev, status.st_ino))
-        for name in filter(is_visible, names):
+        for name in filter(_is_visible, names):
             path = os.path.join(self.path, prefix, name)
-            if is_candidate(name) and os.path.isfile(path):
+            if _is_image(name) and os.path.isfile(path):
                 yield prefix + name
             elif os.path.isdir(path):
                 yield from self._walk(f"{prefix}{name}/", seen)
@@ -69,8 +89,8 @@ class Folder:
         except OSError:
             return "unreadable"
 
-    def looks(self, name: str) -> tuple[int, int, int, int, int]:
-        """What changes whenever the file is written to: device, inode, size, mtime and ctime."""
+    def status(self, name: str) -> tuple[int, int, int, int, int]:
+        """Device, inode, size, mtime and ctime (ns): they change when the file is written to."""
         try:
             status = os.stat(os.path.join(self.path, name))
         except OSError:
@@ -89,68 +109,17 @@ class Folder:
         yield read
 
 
-def is_visible(name: str) -> bool:
-    """Whether no part of a path is hidden, or one of macOS's doubles."""
-    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-
-
-def is_candidate(name: str) -> bool:
-    """Whether a path looks like an image."""
-    return name.lower().endswith(SUFFIXES) and is_visible(name)
-
-
-def split_paths(paths: str) -> tuple[Path, ...]:
-    """Takes a comma-separated list apart; leaves out empty entries and repetitions."""
-    # A path that exists may contain a comma.
-    names = [paths] if os.path.exists(paths) else paths.split(",")
-    found = (Path(name.strip()).expanduser() for name in names if name.strip())
-    return tuple({path.resolve(): path for path in found}.values())
-
-
-def open_root(path: Path) -> Root:
-    """Finds the candidates of a folder or a zip.
-
-    Raises:
-      InputError: the path is not there, is neither folder nor zip, is a broken zip, holds no
-        candidate, or holds a member that no zip of images holds (see `Zip`).
-    """
-    try:
-        root: Root = Folder(path) if path.is_dir() else Zip(path, is_candidate)
-        empty = next(iter(root.names), None) is None
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; check the path") from error
-    except zipfile.BadZipFile as error:
-        if path.suffix.lower() == ".zip" or path.read_bytes()[:2] == b"PK":
-            raise InputError(f"{path} is a broken zip ({error}); copy it anew") from error
-        raise InputError(f"{path} is neither a folder nor a zip; give one of these") from error
-    except (OSError, NotImplementedError) as error:
-        raise InputError(f"{path} cannot be read ({error}); check the path") from error
-    if empty:
-        raise InputError(f"{path} holds no image ({' '.join(SUFFIXES)}); give a path that does")
-    return root
-
-
-# A member, or a whole archive, that unpacks to more than BOMB_BYTES and to more than BOMB_RATIO
-# times what it takes up is a bomb: no image format packs faces so tightly.
-BOMB_BYTES = 64 << 20
-
-
-BOMB_RATIO = 200
-
-
-MAX_BYTES = 512 << 20
-
-
 class Zip:
-    """The members of a zip with names a caller wants; read in place.
+    """The members of a zip whose names a caller wants; read without unpacking the zip.
 
     Attributes:
       path: the file.
       names: of the wanted members, with "/", sorted.
 
     Raises:
-      zipfile.BadZipFile: the file is no zip, or a broken one.
-      InputError: a member's name leads out of the zip; it is a link, or a decompression bomb.
+      zipfile.BadZipFile: the file is not a zip, or is corrupt.
+      InputError: a member's name points outside the zip; a member is a link, or a decompression
+        bomb.
     """
 
     def __init__(self, path: Path, wanted: Callable[[str], bool]):
@@ -160,7 +129,7 @@ class Zip:
         for member in members:
             self._check(member)
         self._check_size("it", sum(m.file_size for m in members), path.stat().st_size)
-        # Some Windows programs write "\\" into names, others begin them with "./".
+        # Some Windows programs write "\\" into names, others start them with "./".
         named = ((posixpath.normpath(m.filename.replace("\\", "/")), m) for m in members)
         self._members = {name: member for name, member in named if wanted(name)}
         self.names = sorted(self._members)
@@ -169,7 +138,7 @@ class Zip:
         name = member.orig_filename
         parts = name.replace("\\", "/").split("/")
         if parts[0] == "" or parts[0][1:2] == ":" or ".." in parts:
-            self._refuse(f"a member whose name leads out of the zip, {name!r}")
+            self._refuse(f"a member whose name points outside the zip, {name!r}")
         if stat.S_ISLNK(member.external_attr >> 16):
             self._refuse(f"a link, {name!r}")
         if member.file_size > MAX_BYTES:
@@ -181,28 +150,67 @@ class Zip:
             self._refuse(f"a decompression bomb: {what} unpacks from {packed} bytes to {size}")
 
     def _refuse(self, what: str) -> None:
-        raise InputError(f"{self.path} holds {what}; take it out of the zip")
+        raise InputError(f"{self.path} holds {what}; remove it from the zip")
 
     def digest(self, name: str) -> str:
-        """A text that differs when the contents of the member differ."""
         return f"{self._members[name].file_size} {self._members[name].CRC:08x}"
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[Callable[[str], bytes]]:
-        """Gives the function that reads a member and checks its sum."""
+        """Gives the function that reads a member and compares its checksum."""
         with zipfile.ZipFile(self.path) as archive:
             yield lambda name: archive.read(self._members[name])
 
 
-def is_whole(path: Path, advance: Callable[[int], None] = lambda size: None) -> str | None:
-    """Reads every member of a zip and compares its sum.
+def _is_visible(name: str) -> bool:
+    """Whether no part of a path is hidden, or one of macOS's resource folders."""
+    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(tuple(FORMATS)) and _is_visible(name)
+
+
+def split_paths(paths: str) -> tuple[Path, ...]:
+    """Splits a comma-separated list; empty entries and repetitions are dropped."""
+    # The name of an existing path may contain a comma.
+    names = [paths] if os.path.exists(paths) else paths.split(",")
+    found = (Path(name.strip()).expanduser() for name in names if name.strip())
+    return tuple({path.resolve(): path for path in found}.values())
+
+
+def open_root(path: Path) -> Root:
+    """Opens a folder or a zip with images.
+
+    Raises:
+      InputError: the path does not exist, is neither a folder nor a zip, is a corrupt zip, holds
+        no image, or a member that `Zip` refuses.
+    """
+    try:
+        root: Root = Folder(path) if path.is_dir() else Zip(path, _is_image)
+        empty = next(iter(root.names), None) is None
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; check the path") from error
+    except zipfile.BadZipFile as error:
+        if path.suffix.lower() == ".zip" or path.read_bytes()[:2] == b"PK":
+            raise InputError(f"{path} is a corrupt zip ({error}); copy it again") from error
+        raise InputError(f"{path} is neither a folder nor a zip; give one of these") from error
+    except (OSError, NotImplementedError) as error:
+        raise InputError(f"{path} cannot be read ({error}); check the path") from error
+    if empty:
+        raise InputError(f"{path} holds no image ({' '.join(FORMATS)}); give a path that does")
+    return root
+
+
+def zip_fault(path: Path, advance: Callable[[int], None] = lambda size: None) -> str | None:
+    """Reads every member of a zip and compares its checksum.
 
     Args:
       path: the file.
-      advance: told the bytes of the archive that have been read.
+      advance: told how many packed bytes have been read since its last call.
 
     Returns:
-      None, or what is broken.
+      What is corrupt; None if nothing is.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -211,6 +219,16 @@ def is_whole(path: Path, advance: Callable[[int], None] = lambda size: None) -> 
                     while file.read(1 << 20):
                         pass
                 advance(member.compress_size)
-    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except READ_ERRORS as error:
         return str(error) or type(error).__name__
     return None
+
+
+def name_bytes(name: str) -> bytes:
+    """The bytes of a file name that need not be valid UTF-8."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def printable(name: str) -> str:
+    """A file name that need not be valid UTF-8, as text that can be printed and stored."""
+    return name_bytes(name).decode("utf-8", "backslashreplace")

@@ -1,38 +1,43 @@
-"""People's photographs: read with all that belongs to them, and written with all of it.
+"""Reads image files with all that belongs to the picture: depth, alpha, profile, EXIF, XMP.
 
-libvips decodes and encodes (16 bits, profiles, CMYK, palettes); Pillow reads what a file says of
-itself, and BMP.
+libvips decodes (16 bits, profiles, CMYK, palettes); Pillow reads the metadata, and BMP.
 """
 
-import errno
 import io
 import logging
 import operator
-import os
 import struct
-import tempfile
 import warnings
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyvips
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
-from colorjax.files import replaced
-
-# Remarks on odd but readable files.
+# libvips logs remarks on unusual but readable files.
 logging.getLogger("pyvips").setLevel(logging.ERROR)
+# No operation is repeated: libvips would only keep files in memory.
+pyvips.cache_set_max(0)
 
+# The format of each file suffix, and the suffix that a file of each format gets.
+FORMATS = {
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".png": "png",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".bmp": "bmp",
+}
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}
-# By the ending of a file's name.
-FORMATS = {suffix: format for format, suffix in SUFFIXES.items()}
-FORMATS |= {".jpeg": "jpeg", ".tiff": "tiff"}
-_PILLOW_FORMATS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "TIFF": "tiff", "BMP": "bmp"}
-_ORIENTATION, _EXIF, _GPS = 0x0112, 0x8769, 0x8825
-# What a TIFF's own directory says in words: description, make, model, software, date, artist,
-# copyright.
-_TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)
+MAX_PIXELS = 179_000_000  # Pillow's own limit
+
+# EXIF tags: the orientation, and the directories of camera data and of the place.
+ORIENTATION, EXIF, GPS = 0x0112, 0x8769, 0x8825
+# The text tags of a TIFF directory: description, make, model, software, date, artist, copyright.
+TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)
+_TIFF_MODES = ("YCbCr", "LAB")
 
 
 class Photo(NamedTuple):
@@ -42,277 +47,168 @@ class Photo(NamedTuple):
       rgb: [H, W, 3] uint8 or uint16 sRGB.
       alpha: [H, W] of the same type, or None.
       format: a key of SUFFIXES.
-      exif: without an orientation.
+      exif: without an orientation; None if there is no metadata.
       xmp: as in the file, or None.
-      profile: the ICC profile of the file, if it is one of RGB; None means sRGB.
-      dpi: pixels an inch, across and down, or None.
+      profile: the ICC profile of the file if its colour space is RGB; None means sRGB.
+      dpi: pixels per inch, horizontally and vertically, or None.
     """
 
     rgb: np.ndarray
     alpha: np.ndarray | None = None
     format: str = "png"
-    exif: Image.Exif = Image.Exif()
+    exif: Image.Exif | None = None
     xmp: bytes | None = None
     profile: bytes | None = None
     dpi: tuple[float, float] | None = None
 
 
-def read_photo(path: Path) -> Photo:
+def read_photo(
+    source: Path | bytes, *, max_pixels: int = MAX_PIXELS, first_picture: bool = False
+) -> Photo:
     """Reads a JPEG, PNG, WebP, TIFF or BMP.
+
+    Args:
+      source: a file, or the contents of one.
+      max_pixels: an image that claims more is refused before it is decoded.
+      first_picture: reads the first of several pictures instead of refusing the file.
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: it is no such image, is damaged or cut short, holds several pictures, or claims
-        to have more pixels than Pillow takes for honest (179 million).
+      ValueError: it is not such an image, is corrupt or truncated, holds several pictures, has
+        more than `max_pixels`, or samples that are not integers of at most 16 bits.
     """
-    with path.open("rb") as file:
-        header = _read_header(file)
-        file.seek(0)
-        # libvips has no BMP of its own.
-        pixels = _decode_bmp(file) if header.format == "bmp" else _decode(file, header.exif)
-    try:
-        rgb, alpha = _to_srgb(pixels, header.profile)
-    except pyvips.Error as error:
-        raise ValueError(_reason(error)) from error
-    header.exif.pop(_ORIENTATION, None)
-    is_rgb = header.profile is not None and _color_space(header.profile) == "RGB"
-    return header._replace(rgb=rgb, alpha=alpha, profile=header.profile if is_rgb else None)
-
-
-def write_photo(path: Path, photo: Photo) -> None:
-    """Writes a photograph in its format and in its profile, whole or not at all.
-
-    JPEG, WebP and BMP hold 8 bits, JPEG and BMP no alpha: it is laid on white there.
-
-    Raises:
-      OSError: it cannot be written.
-    """
-    if photo.format in ("jpeg", "webp", "bmp") and photo.rgb.dtype == np.uint16:
-        photo = photo._replace(
-            rgb=to_bytes(photo.rgb),
-            alpha=photo.alpha if photo.alpha is None else to_bytes(photo.alpha),
-        )
-    with replaced(path) as beside, beside.open("w+b") as file:
-        try:
-            _encode(file, photo)
-        except pyvips.Error as error:
-            raise _write_error(str(error)) from error
-
-
-def _read_header(file: IO[bytes]) -> Photo:
+    data = source if isinstance(source, bytes) else source.read_bytes()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # remarks on odd but readable files
+        warnings.simplefilter("ignore")  # remarks on unusual but readable files
         try:
-            with Image.open(file, formats=list(_PILLOW_FORMATS)) as image:
-                return _header(image, file)
+            with Image.open(io.BytesIO(data), formats=("JPEG", *map(str.upper, SUFFIXES))) as image:
+                if image.width * image.height > max_pixels:
+                    raise Image.DecompressionBombError
+                _check(image, len(data), first_picture)
+                exif = _exif(image)
+                dpi = image.info.get("dpi")
+                photo = Photo(
+                    rgb=np.empty((0, 0, 3), np.uint8),
+                    # Some JPEGs of phones are "MPO": a second picture follows the first.
+                    format="jpeg" if image.format == "MPO" else str(image.format).lower(),
+                    xmp=image.info.get("xmp"),
+                    profile=image.info.get("icc_profile") or None,
+                    dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
+                )
+                pixels = _decode_with_pillow(image) if _needs_pillow(image) else None
         except Image.UnidentifiedImageError as error:
-            raise ValueError(f"is no image ({', '.join(SUFFIXES)})") from error
+            raise ValueError(f"is not an image ({', '.join(SUFFIXES)})") from error
         except Image.DecompressionBombError as error:
-            raise ValueError("claims to have more than 179 million pixels") from error
-        except (SyntaxError, EOFError, struct.error) as error:  # Pillow's plugins
-            raise ValueError(f"is damaged ({error})") from error
-
-
-def _header(image: Image.Image, file: IO[bytes]) -> Photo:
-    assert image.format is not None
-    pictures = getattr(image, "n_frames", 1)
-    # A phone's JPEG may have a second picture behind the first.
-    if pictures > 1 and image.format != "MPO":
-        raise ValueError(f"holds {pictures} pictures; save them one by one")
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        _check_length(image, file)
-    dpi = image.info.get("dpi")
-    return Photo(
-        rgb=np.zeros((0, 0, 3), np.uint8),
-        format=_PILLOW_FORMATS.get(image.format, "jpeg"),
-        exif=_exif(image),
-        xmp=image.info.get("xmp"),
-        profile=image.info.get("icc_profile") or None,
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
+            raise ValueError(
+                f"claims to have more than {max_pixels / 1e6:.0f} million pixels"
+            ) from error
+        except (OSError, SyntaxError, EOFError, struct.error) as error:  # Pillow's plugins
+            raise ValueError(f"is corrupt ({error})") from error
+    turned = exif.pop(ORIENTATION, 1) != 1
+    try:
+        if pixels is None:
+            pixels = _decode(data, photo.format, turned)
+        rgb, alpha = _to_srgb(pixels, photo.profile)
+    except pyvips.Error as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        details = f" ({lines[1]})" if len(lines) > 1 else ""
+        raise ValueError(f"is corrupt or truncated{details}") from error
+    is_rgb = photo.profile is not None and _profile_text(photo.profile, "xcolor_space") == "RGB"
+    return photo._replace(
+        rgb=rgb, alpha=alpha, exif=exif, profile=photo.profile if is_rgb else None
     )
 
 
-def _check_length(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
-    """Libtiff takes what is missing at the end of a file for black."""
-    tags = image.tag_v2
-    for starts, lengths in ((273, 279), (324, 325)):  # of strips, of tiles
-        ends = map(operator.add, tags.get(starts, ()), tags.get(lengths, ()))
-        if max(ends, default=0) > os.fstat(file.fileno()).st_size:
-            raise ValueError("is cut short")
+def _check(image: Image.Image, size: int, first_picture: bool) -> None:
+    pictures = getattr(image, "n_frames", 1)
+    if pictures > 1 and image.format != "MPO" and not first_picture:
+        raise ValueError(f"holds {pictures} pictures; save them one by one")
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # libtiff reads what is missing at the end of a file as black.
+        tags = image.tag_v2
+        for starts, lengths in ((273, 279), (324, 325)):  # of strips, of tiles
+            ends = map(operator.add, tags.get(starts, ()), tags.get(lengths, ()))
+            if max(ends, default=0) > size:
+                raise ValueError("is truncated")
 
 
 def _exif(image: Image.Image) -> Image.Exif:
-    """What says something of the photograph, not of how its pixels lie in a TIFF."""
+    """What describes the photograph, and not how its pixels are stored in a TIFF."""
     kept = Image.Exif()
     if image.format == "PNG" and "exif" not in image.info:
-        return kept  # Pillow would decode it all to see whether some comes last
+        return kept  # Pillow would decode all of it to look for EXIF at the end
     found = image.getexif()
     for tag, value in found.items():
-        if tag in _TEXT_TAGS or (image.format != "TIFF" and tag not in (_EXIF, _GPS)):
+        if tag in TEXT_TAGS or (image.format != "TIFF" and tag not in (EXIF, GPS)):
             kept[tag] = value
-    for tag in (_EXIF, _GPS):
+    for tag in (EXIF, GPS):
         kept.get_ifd(tag).update(found.get_ifd(tag))
-    if found.get(_ORIENTATION, 1) != 1:
-        kept[_ORIENTATION] = found[_ORIENTATION]
+    kept[ORIENTATION] = found.get(ORIENTATION, 1)
     return kept
 
 
-def _decode(file: IO[bytes], exif: Image.Exif) -> pyvips.Image:
-    try:
-        source = pyvips.Source.new_from_descriptor(file.fileno())
-        turned = exif.get(_ORIENTATION, 1) != 1
-        image = pyvips.Image.new_from_source(
-            source, "", access="random" if turned else "sequential", fail_on="truncated"
-        )
-        # Decoded here, where the file is open.
-        return (image.autorot() if turned else image).copy_memory()
-    except pyvips.Error as error:
-        raise ValueError(_reason(error)) from error
+def _decode(data: bytes, format: str, turned: bool) -> pyvips.Image:
+    image = pyvips.Image.new_from_buffer(
+        data,
+        "",
+        access="random" if turned else "sequential",
+        # A TIFF strip that cannot be decoded is an error, and would be read as black; a PNG with a
+        # wrong checksum is one too, and is read correctly.
+        fail_on="error" if format == "tiff" else "truncated",
+    )
+    return image.autorot() if turned else image
 
 
-def _decode_bmp(file: IO[bytes]) -> pyvips.Image:
-    try:
-        with Image.open(file) as image:
-            has_alpha = image.mode in ("RGBA", "LA", "PA")
-            return pyvips.Image.new_from_array(
-                np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
-            )
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"is damaged ({error})") from error
+def _needs_pillow(image: Image.Image) -> bool:
+    """Whether libvips cannot read an image, or reads it wrongly."""
+    compression = image.info.get("compression")
+    return image.format == "BMP" or image.mode in _TIFF_MODES or compression in ("lzma", "zstd")
+
+
+def _decode_with_pillow(image: Image.Image) -> pyvips.Image:
+    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", *_TIFF_MODES):
+        raise ValueError(f"has a compression that is not supported at this depth ({image.mode})")
+    has_alpha = image.mode in ("RGBA", "LA", "PA")
+    upright = ImageOps.exif_transpose(image).convert("RGBA" if has_alpha else "RGB")
+    return pyvips.Image.new_from_array(np.asarray(upright))
 
 
 def _to_srgb(image: pyvips.Image, profile: bytes | None) -> tuple[np.ndarray, np.ndarray | None]:
     """[H, W, 3] sRGB and [H, W] alpha or None, of 8 bits, or of 16 if the image has more than 8."""
+    if image.format not in ("uchar", "char", "ushort", "short"):
+        raise ValueError("has samples that are not integers of at most 16 bits")
     deep = image.format not in ("uchar", "char")
     alpha = None
     if image.hasalpha():
-        alpha = image[image.bands - 1]
+        image = image.copy_memory()  # it is read twice
+        alpha = image[image.bands - 1].numpy()
         image = image[: image.bands - 1] if image.bands > 2 else image[0]
-    if image.interpretation == "cmyk" or (profile and not _is_srgb(profile)):
+    plain = "rgb16" if deep else "srgb"
+    if image.interpretation == "cmyk" or (profile and not is_srgb(profile)):
         try:
-            image = image.icc_transform(
-                "srgb", embedded=True, intent="relative", depth=16 if deep else 8
-            )
-        except pyvips.Error:  # a damaged profile: as if there were none
-            image = image.colourspace("rgb16" if deep else "srgb")
+            depth = 16 if deep else 8
+            image = image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
+        except pyvips.Error:  # a corrupt profile counts as none
+            image = image.colourspace(plain)
     else:
-        image = image.colourspace("rgb16" if deep else "srgb")
+        image = image.colourspace(plain)
     if image.bands != 3:
         raise ValueError(f"has {image.bands} channels")
-    kind = "ushort" if deep else "uchar"
-    rgb = image.cast(kind).numpy()
-    return rgb, None if alpha is None else alpha.cast(kind).numpy().reshape(rgb.shape[:2])
+    rgb = image.cast("ushort" if deep else "uchar").numpy()
+    return rgb, alpha
 
 
-def _encode(file: IO[bytes], photo: Photo) -> None:
-    rgb = _from_srgb(photo.rgb, photo.profile)
-    if photo.format == "bmp":
-        dpi = {"dpi": photo.dpi} if photo.dpi else {}
-        Image.fromarray(_on_white(rgb, photo.alpha)).save(file, "BMP", **dpi)
-        return
-    if photo.alpha is None or photo.format == "jpeg":
-        image = _vips(_on_white(rgb, photo.alpha))
-    else:
-        image = _vips(np.dstack([rgb, photo.alpha]))
-    for name, value in _blobs(photo).items():
-        image.set_type(pyvips.GValue.blob_type, name, value)
-    across, down = photo.dpi or (72, 72)  # libvips always writes some
-    image = image.copy(xres=across / 25.4, yres=down / 25.4)
-    target = pyvips.Target.new_to_descriptor(file.fileno())
-    if photo.format == "jpeg":
-        image.jpegsave_target(target, Q=95, subsample_mode="off")
-    elif photo.format == "webp":
-        image.webpsave_target(target, Q=95, smart_subsample=True)
-    elif photo.format == "png":
-        image.pngsave_target(target)
-    else:
-        image.tiffsave_target(target, compression="deflate", predictor="horizontal")
-        _add_tiff_tags(file, photo.exif)
+def is_srgb(profile: bytes) -> bool:
+    """Whether an ICC profile calls itself sRGB."""
+    return "srgb" in _profile_text(profile, "profile_description").lower()
 
 
-def _blobs(photo: Photo) -> dict[str, bytes]:
-    blobs = {"icc-profile-data": photo.profile, "xmp-data": photo.xmp}
-    if photo.exif or photo.exif.get_ifd(_EXIF) or photo.exif.get_ifd(_GPS):
-        blobs["exif-data"] = b"Exif\0\0" + photo.exif.tobytes().removeprefix(b"Exif\0\0")
-    return {name: value for name, value in blobs.items() if value}
-
-
-def _add_tiff_tags(file: IO[bytes], exif: Image.Exif) -> None:
-    """Adds to a little-endian TIFF (6.0, section 2) what libvips leaves out.
-
-    A new directory with all the old entries goes to the end; the header then points there.
-    """
-
-    def append(data: bytes) -> int:
-        offset = file.seek(0, io.SEEK_END)
-        padding = offset % 2
-        file.write(b"\0" * padding + data)
-        return offset + padding
-
-    file.seek(4)
-    file.seek(struct.unpack("<I", file.read(4))[0])
-    (count,) = struct.unpack("<H", file.read(2))
-    entries = [file.read(12) for _ in range(count)]
-    directory = {struct.unpack("<H", entry[:2])[0]: entry for entry in entries}
-    for tag in _TEXT_TAGS:
-        text = str(exif.get(tag, "")).encode() + b"\0"
-        if len(text) > 4:  # a shorter one would have to stand in the entry itself
-            directory[tag] = struct.pack("<HHII", tag, 2, len(text), append(text))
-    for tag in (_EXIF, _GPS):
-        within = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-        for key, value in exif.get_ifd(tag).items():
-            if not isinstance(value, dict):  # one more directory: interoperability
-                within[key] = value
-        if len(within):
-            offset = append(b"")
-            append(within.tobytes(offset))
-            directory[tag] = struct.pack("<HHII", tag, 4, 1, offset)
-    offset = append(
-        struct.pack("<H", len(directory))
-        + b"".join(directory[tag] for tag in sorted(directory))
-        + bytes(4)
-    )
-    file.seek(4)
-    file.write(struct.pack("<I", offset))
-
-
-def _from_srgb(rgb: np.ndarray, profile: bytes | None) -> np.ndarray:
-    """The same colours in another RGB profile."""
-    if profile is None or _is_srgb(profile):
-        return rgb
-    with tempfile.NamedTemporaryFile(suffix=".icc") as file:  # libvips wants a file
-        file.write(profile)
-        file.flush()
-        depth = 16 if rgb.dtype == np.uint16 else 8
-        image = _vips(rgb).icc_transform(
-            file.name, input_profile="srgb", intent="relative", depth=depth
-        )
-        return image.numpy()
-
-
-def _vips(pixels: np.ndarray) -> pyvips.Image:
-    height, width, bands = pixels.shape
-    deep = pixels.dtype == np.uint16
-    image = pyvips.Image.new_from_memory(
-        np.ascontiguousarray(pixels).data, width, height, bands, "ushort" if deep else "uchar"
-    )
-    return image.copy(interpretation="rgb16" if deep else "srgb")
-
-
-def _on_white(rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    if alpha is None:
-        return rgb
-    share = alpha[..., None] / np.float32(np.iinfo(alpha.dtype).max)
-    white = np.iinfo(rgb.dtype).max
-    return np.round(rgb * share + white * (1 - share)).astype(rgb.dtype)
-
-
-def _write_error(text: str) -> OSError:
-    """What libvips says of it in words."""
-    for number in (errno.ENOSPC, errno.EDQUOT):
-        if os.strerror(number) in text:
-            return OSError(number, os.strerror(number))
-    return OSError(f"cannot be written ({' '.join(text.split())})")
+def _profile_text(profile: bytes, attribute: str) -> str:
+    try:
+        text: Any = getattr(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile, attribute)
+    except OSError:  # corrupt
+        return ""
+    return (text or "").strip()
 
 
 def to_bytes(x: np.ndarray) -> np.ndarray:
@@ -322,22 +218,10 @@ def to_bytes(x: np.ndarray) -> np.ndarray:
     return ((x.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _is_srgb(profile: bytes) -> bool:
-    return "srgb" in _profile_text(profile, "profile_description").lower()
-
-
-def _color_space(profile: bytes) -> str:
-    return _profile_text(profile, "xcolor_space").strip()
-
-
-def _profile_text(profile: bytes, attribute: str) -> str:
-    try:
-        text: Any = getattr(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile, attribute)
-    except OSError:  # damaged
-        return ""
-    return text or ""
-
-
-def _reason(error: pyvips.Error) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "is damaged or cut short" + (f" ({lines[1]})" if len(lines) > 1 else "")
+def on_white(rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """[H, W, 3] composited on white by its [H, W] alpha; None means opaque."""
+    if alpha is None:
+        return rgb
+    opacity = alpha[..., None] / np.float32(np.iinfo(alpha.dtype).max)
+    white = np.iinfo(rgb.dtype).max
+    return np.round(rgb * opacity + white * (1 - opacity)).astype(rgb.dtype)

@@ -287,7 +287,7 @@ def test_preparing_again_decodes_nothing(tmp_path, monkeypatch):
     def fail(_):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(manifest, "decode_image", fail)
+    monkeypatch.setattr(manifest, "as_stored", fail)
     assert len(_load(tmp_path, folder).train) == 6
 
 
@@ -396,10 +396,10 @@ def test_a_broken_zip_is_refused(tmp_path):
     data = path.read_bytes()
     for broken in (data[: len(data) // 2], data[-200:], b"", data[:-40] + b"\0" * 40):
         path.write_bytes(broken)
-        _refused(tmp_path, r"in\.zip is a broken zip", path)
+        _refused(tmp_path, r"in\.zip is a corrupt zip", path)
     unnamed = tmp_path / "in"
     unnamed.write_bytes(data[: len(data) // 2])
-    _refused(tmp_path, "in is a broken zip", unnamed)
+    _refused(tmp_path, "in is a corrupt zip", unnamed)
 
 
 def test_one_person_cannot_be_split(tmp_path):
@@ -415,7 +415,7 @@ def test_one_person_cannot_be_split(tmp_path):
 )
 def test_a_member_whose_name_leads_out_of_the_zip_is_refused_by_name(tmp_path, name):
     path = _zip(tmp_path / "in.zip", _people(2) | {name: _image(0)})
-    with pytest.raises(InputError, match="leads out of the zip") as error:
+    with pytest.raises(InputError, match="points outside the zip") as error:
         _load(tmp_path, path)
     assert repr(name) in str(error.value)
 

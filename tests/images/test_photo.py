@@ -1,23 +1,23 @@
-"""What belongs to a photograph survives; Pillow, OpenCV and tifffile are the other readers."""
+"""Reading photographs, compared with Pillow, OpenCV and closed forms; what is refused."""
 
-import errno
-import functools
+import io
 import os
 import shutil
+import struct
 import zlib
 
 import cv2
 import numpy as np
 import pytest
-import pyvips
 import tifffile
 from PIL import Image, ImageCms, ImageOps
-from skimage import color, data
+from profiles import adobe, exchanged, srgb
+from skimage import data
 
-from colorjax.images import photo
-from colorjax.images.photo import FORMATS, SUFFIXES, Photo, read_photo, write_photo
+from colorjax.images.photo import on_white, read_photo, to_bytes
 
-ORIENTATION, DATE, MAKE, EXIF, TAKEN, GPS = 0x0112, 0x0132, 0x010F, 0x8769, 0x9003, 0x8825
+ORIENTATION = 0x0112
+LOSSLESS = {"webp": {"lossless": True, "exact": True}, "jpeg": {"quality": 95, "subsampling": 0}}
 
 
 @pytest.fixture(scope="module")
@@ -26,235 +26,193 @@ def picture():
     return cv2.resize(data.astronaut()[:300, :200], (60, 90), interpolation=cv2.INTER_AREA)
 
 
-def exif(orientation=1):
-    exif = Image.Exif()
-    exif[ORIENTATION], exif[DATE], exif[MAKE] = orientation, "2001:02:03 04:05:06", "Leica"
-    exif.get_ifd(EXIF)[TAKEN] = "1934:05:06 07:08:09"
-    exif.get_ifd(GPS).update({1: "N", 2: (48.0, 12.0, 3.5)})
-    return exif
+def save(image, format, **options):
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
 
 
-@functools.cache  # it holds the time at which it was made
-def profile():
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+def pillow(contents):
+    return np.asarray(Image.open(io.BytesIO(contents)).convert("RGB"))
 
 
-def exchanged():
-    """A profile under another name, whose first channel is sRGB's green and its second red."""
-    other = profile().replace(b"s\0R\0G\0B", b"t\0e\0s\0t").replace(b"sRGB", b"test")
-    return other.replace(b"rXYZ", b"----").replace(b"gXYZ", b"rXYZ").replace(b"----", b"gXYZ")
+def difference(a, b):
+    assert a.shape == b.shape
+    return abs(a.astype(int) - b).max()
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
-@pytest.mark.parametrize("orientation", [1, 2, 3, 6, 8])
-def test_dates_places_and_resolution_stay_and_orientation_is_applied_once(
-    tmp_path, picture, format, orientation
-):
-    source, target = tmp_path / f"a{SUFFIXES[format]}", tmp_path / f"b{SUFFIXES[format]}"
-    image = Image.fromarray(picture)
-    image.save(source, exif=exif(orientation), dpi=(300, 300), icc_profile=profile())
-    photo = read_photo(source)
-    with Image.open(source) as image:
-        upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_upright_as_exif_says(picture, format, orientation):
+    image, exif = Image.fromarray(picture), Image.Exif()
+    exif[ORIENTATION] = orientation
+    contents = save(image, format, exif=exif, **LOSSLESS.get(format, {}))
+    image.getexif()[ORIENTATION] = orientation
+    photo = read_photo(contents)
+    upright = np.asarray(ImageOps.exif_transpose(image))
     assert photo.rgb.shape == upright.shape
-    assert abs(photo.rgb.astype(int) - upright).max() <= (2 if format in ("jpeg", "webp") else 0)
-    write_photo(target, photo)
-    with Image.open(target) as image:
-        assert image.size == (photo.rgb.shape[1], photo.rgb.shape[0])
-        found = image.getexif()
-        assert found.get(ORIENTATION, 1) == 1
-        assert (found[DATE], found[MAKE]) == ("2001:02:03 04:05:06", "Leica")
-        if format != "tiff":  # Pillow writes no such directory into the source
-            assert found.get_ifd(EXIF)[TAKEN] == "1934:05:06 07:08:09"
-            assert found.get_ifd(GPS)[2] == (48.0, 12.0, 3.5)
-        assert image.info["icc_profile"] == profile()
-        if format != "webp":  # which has no place for it
-            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+    assert abs(photo.rgb.astype(int) - upright).mean() < (3 if format == "jpeg" else 1e-9)
+    assert ORIENTATION not in photo.exif
 
 
-@pytest.mark.parametrize("deep", [False, True])
-def test_a_tiff_has_the_exif_of_a_jpeg(tmp_path, picture, deep):
-    Image.fromarray(picture).save(tmp_path / "a.jpg", exif=exif())
-    photo = read_photo(tmp_path / "a.jpg")
-    rgb = photo.rgb.astype(np.uint16) * 257 if deep else photo.rgb
-    for name in ("b.tif", "c.tif"):  # the second from the first
-        write_photo(tmp_path / name, photo._replace(rgb=rgb, format="tiff"))
-        with Image.open(tmp_path / "b.tif") as image:
-            assert image.getexif()[DATE] == "2001:02:03 04:05:06"
-            assert image.getexif().get_ifd(EXIF)[TAKEN] == "1934:05:06 07:08:09"
-            assert image.getexif().get_ifd(GPS)[2] == (48.0, 12.0, 3.5)
-        with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
-            np.testing.assert_array_equal(tiff.asarray(), rgb)
-            assert tiff.pages[0].tags["GPSTag"].value["GPSLatitude"]
-        photo = read_photo(tmp_path / "b.tif")
+@pytest.mark.parametrize("format", ["jpeg", "webp"])
+def test_lossy_formats_are_decoded_as_pillow_decodes_them(picture, format):
+    contents = save(Image.fromarray(picture), format, quality=90)
+    assert difference(read_photo(contents).rgb, pillow(contents)) <= 2
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("format", ["png", "bmp", "tiff", "webp"])
+def test_every_mode_is_read_as_pillow_reads_it(picture, format, mode):
+    image = Image.fromarray(picture).convert(mode)
+    if (format, mode) == ("bmp", "LA"):
+        pytest.skip("BMP has no grey with alpha")
+    contents = save(image, format, **LOSSLESS.get(format, {}))
+    assert difference(read_photo(contents).rgb, pillow(contents)) == 0
+
+
+def test_cmyk_without_a_profile_is_a_convention(picture):
+    """Pillow's is another one."""
+    contents = save(Image.fromarray(picture).convert("CMYK"), "jpeg", quality=95)
+    assert abs(read_photo(contents).rgb.astype(int) - pillow(contents)).mean() < 60
+
+
+@pytest.mark.parametrize(
+    "compression", ["raw", "packbits", "tiff_lzw", "tiff_deflate", "jpeg", "lzma", "zstd"]
+)
+def test_tiff_compressions_are_read(picture, compression):
+    contents = save(Image.fromarray(picture), "tiff", compression=compression)
+    assert difference(read_photo(contents).rgb, pillow(contents)) <= 1
+
+
+@pytest.mark.parametrize("mode", ["YCbCr", "LAB"])
+def test_tiffs_in_other_colour_spaces_are_read(picture, mode):
+    image = Image.fromarray(picture)
+    if mode == "LAB":
+        profiles = (ImageCms.createProfile(name) for name in ("sRGB", "LAB"))
+        image = ImageCms.profileToProfile(image, *profiles, outputMode="LAB")
+    rgb = read_photo(save(image.convert(mode), "tiff")).rgb
+    assert abs(rgb.astype(int) - picture).mean() < 2
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("shape", [(9, 7), (9, 7, 3), (9, 7, 4)])
-def test_sixteen_bits_stay(tmp_path, suffix, shape):
+def test_sixteen_bits_are_kept_and_become_the_nearest_eight(suffix, shape):
     values = np.random.default_rng(0).integers(0, 65536, shape, dtype=np.uint16)
-    cv2.imwrite(str(tmp_path / f"a{suffix}"), values)  # BGR
-    photo = read_photo(tmp_path / f"a{suffix}")
+    photo = read_photo(cv2.imencode(suffix, values)[1].tobytes())  # BGR
     assert photo.rgb.dtype == np.uint16
     rgb = values[..., 2::-1] if len(shape) == 3 else np.repeat(values[..., None], 3, axis=-1)
     np.testing.assert_array_equal(photo.rgb, rgb)
-    write_photo(tmp_path / f"b{suffix}", photo)
-    written = cv2.imread(str(tmp_path / f"b{suffix}"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(written[..., 2::-1], rgb)
+    np.testing.assert_array_equal(to_bytes(photo.rgb), np.round(rgb / 257))
     if shape[-1] == 4:
         np.testing.assert_array_equal(photo.alpha, values[..., 3])
-        np.testing.assert_array_equal(written[..., 3], values[..., 3])
 
 
-@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
-def test_alpha_stays(tmp_path, picture, suffix):
+@pytest.mark.parametrize("format", ["png", "webp", "tiff"])
+def test_alpha_is_kept_and_composites_on_white(picture, format):
     alpha = np.arange(90 * 60, dtype=np.uint8).reshape(90, 60)
-    image = Image.fromarray(np.dstack([picture, alpha]))
-    image.save(tmp_path / f"a{suffix}", **({"lossless": True} if suffix == ".webp" else {}))
-    photo = read_photo(tmp_path / f"a{suffix}")
+    rgba = np.dstack([picture, alpha])
+    photo = read_photo(save(Image.fromarray(rgba), format, **LOSSLESS.get(format, {})))
     np.testing.assert_array_equal(photo.alpha, alpha)
-    write_photo(tmp_path / f"b{suffix}", photo)
-    with Image.open(tmp_path / f"b{suffix}") as written:
-        np.testing.assert_array_equal(np.asarray(written)[..., 3], alpha)
+    opacity = alpha[..., None] / 255
+    expected = np.round(picture * opacity + 255 * (1 - opacity))
+    assert difference(on_white(photo.rgb, photo.alpha), expected.astype(int)) <= 1
 
 
-def test_where_a_format_has_no_alpha_it_is_laid_on_white(tmp_path, picture):
-    photo = Photo(picture, np.zeros((90, 60), np.uint8), format="bmp")
-    write_photo(tmp_path / "a.bmp", photo)
-    assert read_photo(tmp_path / "a.bmp").rgb.min() == 255
+def test_a_transparent_palette_entry_is_alpha():
+    image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "P")
+    image.putpalette([200, 10, 20, 0, 0, 0])
+    photo = read_photo(save(image, "png", transparency=1))
+    np.testing.assert_array_equal(photo.alpha, [[255, 0], [0, 255]])
+    np.testing.assert_array_equal(photo.rgb[0, 0], [200, 10, 20])
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
-def test_every_mode_is_read_as_pillow_reads_it(tmp_path, picture, mode):
-    image = Image.fromarray(picture).convert(mode)
-    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
-    image.save(path, **({"quality": 95} if mode == "CMYK" else {}))
-    rgb = read_photo(path).rgb
-    with Image.open(path) as image:
-        expected = np.asarray(image.convert("RGB"))
-    # Without a profile CMYK is a convention: Pillow's is another one.
-    assert abs(rgb.astype(int) - expected).mean() < (60 if mode == "CMYK" else 1e-9)
+@pytest.mark.parametrize("format", ["png", "tiff", "webp", "jpeg"])
+def test_adobe_rgb_becomes_srgb_as_in_closed_form(picture, format):
+    profile, to_srgb = adobe()
+    rgb = np.clip(picture, 40, 215)
+    options = LOSSLESS.get(format, {})
+    photo = read_photo(save(Image.fromarray(rgb), format, icc_profile=profile, **options))
+    expected = to_srgb(rgb)
+    assert difference(expected, rgb) > 8  # the profile matters
+    assert abs(photo.rgb.astype(int) - expected).mean() < (4 if format == "jpeg" else 0.5)
+    assert photo.profile == profile
 
 
-def test_a_profile_is_converted_from_and_back_to(tmp_path, picture):
-    Image.fromarray(picture).save(tmp_path / "a.png", icc_profile=exchanged())
-    photo = read_photo(tmp_path / "a.png")
+def test_a_profile_that_exchanges_channels_exchanges_them(picture):
+    photo = read_photo(save(Image.fromarray(picture), "png", icc_profile=exchanged()))
     assert photo.profile == exchanged()
-    assert abs(photo.rgb[..., [1, 0, 2]].astype(int) - picture).max() <= 2
-    write_photo(tmp_path / "b.png", photo)
-    with Image.open(tmp_path / "b.png") as image:
-        assert image.info["icc_profile"] == exchanged()
-        assert abs(np.asarray(image).astype(int) - picture).max() <= 3
+    assert difference(photo.rgb[..., [1, 0, 2]], picture) <= 2
 
 
-def test_a_profile_of_sixteen_bits_is_converted_in_sixteen(tmp_path, picture):
-    deep = picture.astype(np.uint16) * 257 + 100
-    photo = Photo(deep, profile=exchanged())
-    write_photo(tmp_path / "a.tif", photo._replace(format="tiff"))
-    read = read_photo(tmp_path / "a.tif")
-    assert len(np.unique(read.rgb)) > 256
-    assert abs(read.rgb.astype(int) - deep).max() < 300
-    written = tifffile.imread(tmp_path / "a.tif")
-    assert abs(written[..., [1, 0, 2]].astype(int) - deep).max() < 300
-
-
-def test_a_grey_profile_does_not_stay_with_colours(tmp_path, picture):
-    grey = Image.fromarray(picture).convert("L")
-    # sRGB's name for its colour space is at byte 16 of the header.
-    raw = bytearray(profile())
-    raw[16:20] = b"GRAY"
-    grey.save(tmp_path / "a.png", icc_profile=bytes(raw))
-    photo = read_photo(tmp_path / "a.png")
+@pytest.mark.parametrize("profile", [b"no profile", b""])
+def test_a_corrupt_profile_counts_as_none(picture, profile):
+    photo = read_photo(save(Image.fromarray(picture), "png", icc_profile=profile))
     assert photo.profile is None
-    assert abs(photo.rgb[..., 0].astype(int) - np.asarray(grey)).max() <= 2
+    np.testing.assert_array_equal(photo.rgb, picture)
 
 
-@pytest.mark.parametrize("suffix", sorted(FORMATS))
-def test_what_is_written_is_read_again(tmp_path, picture, suffix):
-    path = tmp_path / f"a{suffix}"
-    write_photo(path, Photo(picture, format=FORMATS[suffix]))
-    photo = read_photo(path)
-    assert photo.format == FORMATS[suffix]
-    lightness = [color.rgb2lab(rgb)[..., 0] for rgb in (photo.rgb, picture)]
-    assert abs(lightness[0] - lightness[1]).mean() < (1.5 if suffix in (".jpg", ".webp") else 1.6)
-    if FORMATS[suffix] in ("png", "tiff", "bmp"):
-        np.testing.assert_array_equal(photo.rgb, picture)
+def test_a_grey_profile_is_not_kept_with_colours(picture):
+    grey = Image.fromarray(picture).convert("L")
+    raw = bytearray(srgb())
+    raw[16:20] = b"GRAY"  # the colour space in the header
+    photo = read_photo(save(grey, "png", icc_profile=bytes(raw)))
+    assert photo.profile is None
+    assert difference(photo.rgb[..., 0], np.asarray(grey)) <= 2
 
 
-def _animation(path, picture):
-    frames = [Image.fromarray(picture), Image.fromarray(255 - picture)]
-    frames[0].save(path, save_all=True, append_images=frames[1:])
+def test_the_name_of_a_file_does_not_matter(tmp_path, picture):
+    path = tmp_path / os.fsdecode(b"gr\xfcn.dat")  # not UTF-8
+    path.write_bytes(save(Image.fromarray(picture), "png"))
+    shutil.copy(path, tmp_path / "b.jpg")
+    assert read_photo(path).format == read_photo(tmp_path / "b.jpg").format == "png"
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("text.jpg", "no image"),
-        ("empty.png", "no image"),
-        ("half.jpg", "cut short"),
-        ("half.png", "cut short"),
-        ("half.tif", "cut short"),
-        ("pickle.png", "no image"),
-        ("moving.png", "2 pictures"),
-        ("moving.webp", "2 pictures"),
-        ("pages.tif", "2 pictures"),
-        ("moving.gif", "no image"),
-        ("bomb.png", "179 million"),
-    ],
-)
-def test_what_is_no_photograph_is_refused(tmp_path, picture, name, words):
-    path = tmp_path / name
-    kind = path.stem
-    if kind == "half":
-        Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 60, 3), np.uint8)).save(path)
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    elif kind in ("moving", "pages"):
-        _animation(path, picture)
-    elif kind == "bomb":
-        header = b"\x00\x00\xc3\x50\x00\x00\xc3\x50\x08\x02\x00\x00\x00"  # 50,000 × 50,000
-        Image.fromarray(picture).save(path)
-        raw = path.read_bytes()
-        check = zlib.crc32(b"IHDR" + header).to_bytes(4, "big")
-        path.write_bytes(raw[:16] + header + check + raw[33:])
-    else:
-        path.write_bytes({"text": b"hello", "empty": b"", "pickle": b"\x80\x04K\x01."}[kind])
-    with pytest.raises(ValueError, match=words):
-        read_photo(path)
+def claims(contents, width, height):
+    """A PNG whose header claims another size."""
+    header = struct.pack(">II", width, height) + contents[24:29]
+    return contents[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + contents[33:]
 
 
-def test_a_name_that_is_no_utf_8_is_read_and_written(tmp_path, picture):
-    path = tmp_path / os.fsdecode(b"gr\xfcn.png")
-    write_photo(path, Photo(picture))
-    np.testing.assert_array_equal(read_photo(path).rgb, picture)
+def corrupt(image, compression):
+    contents = bytearray(save(image, "tiff", compression=compression))
+    middle = len(contents) // 3
+    contents[middle : middle + 20] = b"\x55" * 20
+    return bytes(contents)
 
 
-def test_nothing_is_left_where_writing_fails(tmp_path, picture, monkeypatch):
-    class Full:
-        def __init__(self, *_):
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pyvips.Target.new_to_descriptor", Full)
-    with pytest.raises(OSError, match="No space"):
-        write_photo(tmp_path / "a.png", Photo(picture))
-    assert not list(tmp_path.iterdir())
+def floats(values):
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, photometric="minisblack")
+    return file.getvalue()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_what_does_not_fit_on_a_disk_is_an_error_and_no_short_file(picture):
-    with open("/dev/full", "w+b") as file, pytest.raises(pyvips.Error) as caught:
-        photo._encode(file, Photo(picture))
-    assert photo._write_error(str(caught.value)).errno == errno.ENOSPC
+def refused(picture):
+    """Contents of files, and the words that they are refused with."""
+    image = Image.fromarray(picture)
+    frames = {"save_all": True, "append_images": [Image.fromarray(255 - picture)]}
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 60, 3), np.uint8))
+    yield from ((contents, "not an image") for contents in (b"", b"hello", b"\x80\x04K\x01."))
+    yield save(image, "gif"), "not an image"
+    for format in ("jpeg", "png", "webp", "tiff", "bmp"):
+        contents = save(noise, format)
+        yield contents[: len(contents) // 2], "truncated|corrupt"
+    yield from ((corrupt(image, name), "corrupt") for name in ("tiff_lzw", "tiff_deflate"))
+    yield from ((save(image, name, **frames), "2 pictures") for name in ("png", "webp", "tiff"))
+    yield claims(save(image, "png"), 50_000, 50_000), "more than 179 million"
+    yield from ((floats(np.ones((9, 7), kind)), "not integers") for kind in ("f4", "i4"))
 
 
-def test_a_full_disk_is_told_from_other_faults():
-    text = "unable to call pngsave_target\n  target: write error\nwrite error: " + os.strerror(28)
-    assert photo._write_error(text).errno == 28
-    other = photo._write_error("unable to write\n  too large")
-    assert (other.errno, str(other)) == (None, "cannot be written (unable to write too large)")
+def test_what_is_not_a_photograph_is_refused(picture):
+    for contents, words in refused(picture):
+        with pytest.raises(ValueError, match=words):
+            read_photo(contents)
 
 
-def test_copies_are_equal(tmp_path, picture):
-    """Reading does not depend on the file's name."""
-    write_photo(tmp_path / "a.png", Photo(picture))
-    shutil.copy(tmp_path / "a.png", tmp_path / "b.dat")
-    assert read_photo(tmp_path / "b.dat").format == "png"
+def test_the_first_of_several_pictures_and_fewer_pixels_can_be_asked_for(picture):
+    frames = {"save_all": True, "append_images": [Image.fromarray(255 - picture)]}
+    for format in ("png", "tiff"):
+        contents = save(Image.fromarray(picture), format, **frames)
+        np.testing.assert_array_equal(read_photo(contents, first_picture=True).rgb, picture)
+    with pytest.raises(ValueError, match="more than 0 million pixels"):
+        read_photo(save(Image.fromarray(picture), "png"), max_pixels=90 * 60 - 1)

@@ -1,4 +1,4 @@
-"""DigiFace-1M (Bae et al. 2023) as a TFDS data set, read from its zips in place."""
+"""DigiFace-1M (Bae et al. 2023) as a TFDS data set, read from its zips."""
 
 import dataclasses
 import functools
@@ -17,10 +17,10 @@ from colorjax.terminal.progress import counting
 
 HOMEPAGE = "https://github.com/microsoft/DigiFace1M"
 LICENSE = (
-    "DigiFace-1M is Microsoft's, and licensed for non-commercial research only; the terms that "
-    f"bind you are at {HOMEPAGE}"
+    "DigiFace-1M is Microsoft's and licensed for non-commercial research only; its terms are at "
+    f"{HOMEPAGE}"
 )
-# Of each 20 subjects with consecutive numbers one is for validation and one for test.
+# Of each 20 consecutive subjects one is for validation and one for test.
 BLOCK = 20
 MIN_SUBJECTS = BLOCK
 
@@ -48,7 +48,7 @@ class DigiFace1MConfig(tfds.core.BuilderConfig):
 
     Attributes:
       parts: in the order of their subjects.
-      max_subjects: only the first of them; 0 means all.
+      max_subjects: only the first subjects; 0 means all.
     """
 
     parts: tuple[Part, ...] = ()
@@ -58,15 +58,15 @@ class DigiFace1MConfig(tfds.core.BuilderConfig):
 def make_config(
     name: str, parts: Sequence[str] | None = None, max_subjects: int = 0
 ) -> DigiFace1MConfig:
-    """The config of one of PARTS, or of a selection from it, which its name then tells.
+    """The config of one of PARTS or of a selection from it; its name identifies the selection.
 
     Args:
-      name: of PARTS.
-      parts: as "0-1999"; by default those that are needed.
-      max_subjects: only the first; 0 means all.
+      name: a key of PARTS: the number of images per subject, or all.
+      parts: as "0-1999"; by default all that are needed.
+      max_subjects: only the first subjects; 0 means all.
 
     Raises:
-      InputError: a name that is not known, or too few subjects for three splits.
+      InputError: an unknown name, or too few subjects for three splits.
     """
     if name not in PARTS:
         raise InputError(f"digiface1m has no config {name!r}; choose one of {', '.join(PARTS)}")
@@ -78,11 +78,11 @@ def make_config(
         )
     if max_subjects < 0 or 0 < max_subjects < MIN_SUBJECTS:
         raise InputError(
-            f"max_subjects={max_subjects} are too few for three splits; take {MIN_SUBJECTS} or more"
+            f"max_subjects={max_subjects} is too few for three splits; take {MIN_SUBJECTS} or more"
         )
     chosen = tuple(part for part in PARTS[name] if not parts or part.name in parts)
     if max_subjects:
-        # Those before a part have enough subjects: it is not needed.
+        # A part is not needed if those before it have enough subjects.
         before = [sum(part.subjects for part in chosen[:i]) for i in range(len(chosen))]
         chosen = tuple(p for p, n in zip(chosen, before, strict=True) if n < max_subjects)
         if max_subjects >= sum(part.subjects for part in chosen):
@@ -110,50 +110,43 @@ class Digiface1m(tfds.core.GeneratorBasedBuilder):
     The zips of {URL}, named as there (subjects_0-1999_72_imgs.zip, …), which
     `colorjax prepare digiface1m` downloads and checks. {LICENSE}.
     """
-    # The zips are fetched by colorjax; looking for checksums, TFDS would import a package that it
-    # does not install.
-    url_infos = None
+    url_infos = None  # see ImageFolder
 
     @classmethod
     def from_paths(
         cls, path: str, validation_path: str, data_dir: Path, *, variant: str = ""
     ) -> Self:
-        """The builder of what `colorjax prepare digiface1m` left in `data_dir`.
+        """The builder of what `colorjax prepare digiface1m` prepared in `data_dir`.
 
         Args:
           path: must be empty.
           validation_path: must be empty.
           data_dir: where data are prepared.
-          variant: which of those that are there; may be empty if there is only one.
+          variant: the name of its config; may be empty if only one is prepared.
 
         Raises:
-          InputError: nothing of this version is prepared there, or it is not clear what is meant.
+          InputError: a path is set, this version is not prepared, or several configs are.
         """
         if path or validation_path:
             raise InputError(
-                f"digiface1m reads what colorjax prepare made, but the path "
-                f"{path or validation_path} is set; prepare it by colorjax prepare digiface1m "
-                "--manual_dir DIR, or choose the data set image_folder"
+                f"digiface1m reads prepared data, but the path {path or validation_path} is set; "
+                "prepare zips with colorjax prepare digiface1m --manual_dir DIR, or choose "
+                "image_folder"
             )
-        prepare = f"prepare it by: colorjax prepare digiface1m --data_dir {data_dir}"
         found = sorted((data_dir / "digiface1m").glob("*/*/dataset_info.json"))
         names = [file.parts[-3] for file in found if file.parts[-2] == str(cls.VERSION)]
-        others = [f"{file.parts[-3]} {file.parts[-2]}" for file in found]
         if variant in names or (not variant and len(names) == 1):
-            return cls(data_dir=data_dir, config=_parse(variant or names[0]))
+            return cls(data_dir=data_dir, config=parse_config(variant or names[0]))
         if not variant and names:
             raise InputError(
-                f"{data_dir} holds several of digiface1m: {', '.join(names)}; set "
+                f"{data_dir} holds several digiface1m: {', '.join(names)}; set "
                 "config.dataset.variant to one of them"
             )
-        if others and not names:
-            raise InputError(
-                f"{data_dir} holds digiface1m as another version of colorjax prepared it "
-                f"({', '.join(others)}, not {cls.VERSION}); {prepare}"
-            )
-        there = f"; there are {', '.join(names)}" if names else ""
+        others = ", ".join(f"{file.parts[-3]} of version {file.parts[-2]}" for file in found)
         raise InputError(
-            f"{data_dir} holds no digiface1m{variant and ' ' + variant}{there}; {prepare}"
+            f"{data_dir} holds no digiface1m{variant and ' ' + variant} of version {cls.VERSION}"
+            f"{others and ', only ' + others}; prepare it with: colorjax prepare digiface1m "
+            f"--data_dir {data_dir}"
         )
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -176,15 +169,17 @@ class Digiface1m(tfds.core.GeneratorBasedBuilder):
         subjects = sorted(subject for archive in archives for subject in archive.images)
         if self.builder_config.max_subjects:
             subjects = subjects[: self.builder_config.max_subjects]
-        splits = {"train": subjects, **{name: [] for name in ("validation", "test")}}
-        splits = {name: [s for s in subjects if split_of(s) == name] for name in splits}
+        splits = {
+            name: {subject for subject in subjects if split_of(subject) == name}
+            for name in ("train", "validation", "test")
+        }
         if not all(splits.values()):
             raise InputError(
-                f"the zips hold {len(subjects)} subjects, too few for three splits; give whole ones"
+                f"the zips hold {len(subjects)} subjects, too few for three splits; give complete "
+                "ones"
             )
         return {
-            name: self._generate_examples(name, archives, set(chosen))
-            for name, chosen in splits.items()
+            name: self._generate_examples(name, archives, chosen) for name, chosen in splits.items()
         }
 
     def _generate_examples(
@@ -198,21 +193,19 @@ class Digiface1m(tfds.core.GeneratorBasedBuilder):
                     if image is None:
                         skipped.append(name)
                     else:
-                        yield (
-                            f"{subject}/{index}",
-                            {"image": image, "subject": subject, "index": index},
-                        )
+                        example = {"image": image, "subject": subject, "index": index}
+                        yield f"{subject}/{index}", example
                     advance()
         if skipped:
             print(
-                f"Skipped {len(skipped)} of {total} files that are no PNG of {SIZE}×{SIZE} pixels: "
+                f"Skipped {len(skipped)} of {total} files that are not PNGs of {SIZE}×{SIZE}: "
                 f"{', '.join(skipped[:3])}{', …' if len(skipped) > 3 else ''}",
                 file=sys.stderr,
             )
 
 
 def split_of(subject: int) -> str:
-    """Train, validation or test: by the subject's number alone."""
+    """Train, validation or test; depends on the subject's number only."""
     validation, test = _held_out(subject // BLOCK)
     return {validation: "validation", test: "test"}.get(subject, "train")
 
@@ -226,8 +219,8 @@ def _held_out(block: int) -> tuple[int, int]:
     return ranked[0], ranked[1]
 
 
-def _parse(name: str) -> DigiFace1MConfig:
-    """The config that `make_config` gives this name."""
+def parse_config(name: str) -> DigiFace1MConfig:
+    """The config to which `make_config` gives this name."""
     name, _, most = name.partition("_first_")
     base, *parts = name.split("_")
     return make_config(base, parts, int(most or 0))

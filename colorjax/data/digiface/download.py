@@ -1,212 +1,171 @@
-"""Downloads that go on where they broke off, and are whole or not there."""
+"""Downloads that resume where they stopped, and are complete or absent."""
 
-import email.utils
-import http.client
+import logging
 import os
 import shutil
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, IncompleteRead, ProtocolError
 
 from colorjax import __version__
-from colorjax.images.folders import is_whole
+from colorjax.images.folders import zip_fault
 from colorjax.terminal.errors import InputError
 from colorjax.terminal.progress import Report
 
 ATTEMPTS = 5
 TIMEOUT_SECONDS = 60
+MAX_WAIT_SECONDS = 60
 CHUNK = 1 << 20
-# Left free on the disk beside what is downloaded.
+# Left free on the disk.
 MARGIN_BYTES = 64 << 20
-# The server is busy or restarting: it may be better in a moment.
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
+# The server is busy or restarts.
+_TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
+
+# It warns of each attempt that is repeated.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
-class _Passing(Exception):
-    """What may be gone at the next attempt; how many seconds the server asks to wait."""
-
-    def __init__(self, reason: str, wait: float | None = None):
-        super().__init__(reason)
-        self.wait = wait
-
-
-class Reply(NamedTuple):
-    """Where the body of a reply starts in the file, how long the file is, and which one it is."""
-
-    start: int
-    total: int | None
-    validator: str
+class _Retry(urllib3.Retry):
+    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
+        seconds = super().get_retry_after(response)
+        return None if seconds is None else min(seconds, MAX_WAIT_SECONDS)
 
 
 def fetch_zip(url: str, path: Path, report: Report, *, pause: float = 1.0) -> None:
-    """Downloads a zip, reads all of it once, and only then gives it its name.
+    """Downloads a zip to `path`, which appears once every member has been checked.
 
-    Until then it is `path` with ".part" added, which the next call goes on with; beside it lies
-    what the server calls this version of the file (".part.version"), so that two are never mixed.
+    Until then it is `path` with ".part" appended, which the next call resumes; ".part.version"
+    holds the server's name for this version of the file, so that two versions are never mixed.
 
     Args:
       url: http or https.
-      path: the file; its folder must be there.
-      report: told how far it is.
-      pause: seconds before the second attempt; twice as many before each other.
+      path: the file; its folder must exist.
+      report: told about the progress.
+      pause: seconds between attempts, doubled with each.
 
     Raises:
-      InputError: it cannot be had, is not whole or no whole zip, or the disk is full. What has
-        arrived is kept, unless it is damaged.
+      InputError: the file cannot be downloaded, is incomplete or not an intact zip, or the disk is
+        full. What has arrived is kept unless it is corrupt.
     """
-    part, version = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.version")
-    name = path.name
+    part, name = path.with_name(path.name + ".part"), path.name
     try:
-        total = _fetch(url, part, version, lambda *of: report(f"Downloading {name}", *of), pause)
+        total = _fetch(url, part, lambda *of: report(f"Downloading {name}", *of), pause)
     except OSError as error:
         raise InputError(
-            f"cannot write {part} ({error}); make room, and run the same command: it goes on"
+            f"cannot write {part} ({error}); free some space, and run the same command to resume"
         ) from error
     size = part.stat().st_size
-    broken = f"it has {size} bytes, not {total}" if total not in (None, size) else None
-    if broken is None:
-        done = 0
+    fault = f"it has {size} bytes, not {total}" if total not in (None, size) else None
+    done = 0
 
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            report(f"Checking {name}", done, size)
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        report(f"Checking {name}", done, size)
 
-        broken = is_whole(part, advance)
-    version.unlink(missing_ok=True)
-    if broken is not None:
+    fault = fault or zip_fault(part, advance)
+    _version(part).unlink(missing_ok=True)
+    if fault is not None:
         part.unlink()
-        raise InputError(f"{url} came damaged ({broken}) and was removed; run the command again")
+        raise InputError(f"{url} arrived corrupt ({fault}) and was removed; run the command again")
     os.replace(part, path)
 
 
-def _fetch(
-    url: str,
-    part: Path,
-    version: Path,
-    report: Callable[[int, int | None], None],
-    pause: float,
-) -> int | None:
-    """Brings `part` to its full length, which it returns as far as the server tells it."""
+def _version(part: Path) -> Path:
+    return part.with_name(part.name + ".version")
+
+
+def _fetch(url: str, part: Path, report: Callable[..., None], pause: float) -> int | None:
+    """Completes `part`; returns its length as far as the server tells it."""
+    retries = _Retry(
+        ATTEMPTS - 1, status_forcelist=_TEMPORARY, backoff_factor=pause, raise_on_status=False
+    )
     failures = 0
-    while True:
-        before = part.stat().st_size if part.exists() else 0
-        try:
-            return _attempt(url, part, version, report)
-        except _Passing as error:
-            gained = part.exists() and part.stat().st_size > before
-            failures = 0 if gained else failures + 1
-            if failures >= ATTEMPTS:
-                raise InputError(
-                    f"{url} cannot be downloaded ({error}); run the same command later: it goes on"
-                ) from error
-            time.sleep(pause * 2**failures if error.wait is None else min(error.wait, 60.0))
+    with requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retries))
+        while True:
+            have = part.stat().st_size if part.exists() else 0
+            known = _version(part).read_text() if have and _version(part).exists() else ""
+            headers = {"User-Agent": f"colorjax/{__version__}", "Accept-Encoding": "identity"}
+            headers |= {"Range": f"bytes={have}-"} if have else {}
+            headers |= {"If-Range": known} if known else {}
+            try:
+                with session.get(
+                    url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS
+                ) as response:
+                    return _receive(response, part, have, known, report)
+            except (requests.RequestException, HTTPError) as error:
+                if isinstance(error, ValueError):
+                    raise InputError(f"{url} is not the address of a server ({error})") from error
+                gained = part.exists() and part.stat().st_size > have
+                failures = 0 if gained else failures + 1
+                # Requests are repeated by urllib3, and what fails while a body is read here.
+                if failures >= ATTEMPTS or isinstance(error, requests.RequestException):
+                    raise InputError(
+                        f"{url} cannot be downloaded ({_reason(error)}); run the same command "
+                        "later to resume, check the address (--mirror URL), or put the zip into "
+                        "--manual_dir"
+                    ) from error
+                time.sleep(min(pause * 2**failures, MAX_WAIT_SECONDS))
 
 
-def _attempt(
-    url: str, part: Path, version: Path, report: Callable[[int, int | None], None]
+def _reason(error: Exception) -> object:
+    """Without the address and the number of attempts that urllib3 repeats."""
+    return getattr(error.args[0], "reason", error) if error.args else type(error).__name__
+
+
+def _receive(
+    response: requests.Response, part: Path, have: int, known: str, report: Callable[..., None]
 ) -> int | None:
-    have = part.stat().st_size if part.exists() else 0
-    known = version.read_text() if version.exists() else ""
-    headers = {"User-Agent": f"colorjax/{__version__}", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if known:
-            headers["If-Range"] = known
-    with _open(url, headers) as response:
-        if response.status == 416:
-            # All of it is there, or it is of another file.
-            length = response.headers.get("Content-Range", "").rpartition("/")[2]
-            if length == str(have):
-                return have
-            part.unlink()
-            raise _Passing("what was there was of another file")
-        reply = _read_headers(response, have)
-        if reply.start and known and reply.validator and reply.validator != known:
-            part.unlink()
-            raise _Passing("the file has changed on the server")
-        _check_space(part, reply)
-        version.write_text(reply.validator)
-        done = reply.start
-        with part.open("r+b" if reply.start else "wb") as file:
-            file.seek(reply.start)
-            file.truncate()
-            report(done, reply.total)
-            while chunk := _receive(response):
-                file.write(chunk)
-                done += len(chunk)
-                report(done, reply.total)
-    if reply.total is not None and done < reply.total:
-        raise _Passing(f"the connection broke off after {done} of {reply.total} bytes")
-    return reply.total
+    """Writes a body behind the first `have` bytes of `part`, or in their place.
 
-
-def _open(url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-    """A reply of status 200, 206 or 416."""
-    try:
-        request = urllib.request.Request(url, headers=dict(headers))
-        return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:
-            return error  # type: ignore[return-value]  # an error of HTTP is a response, too
-        error.close()
-        reason = f"{error.code} {error.reason}"
-        if error.code in _PASSING:
-            raise _Passing(reason, _seconds(error.headers.get("Retry-After"))) from error
-        raise InputError(
-            f"{url} cannot be downloaded: the server says {reason}; check the address "
-            "(--mirror URL), or put the zip into --manual_dir"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{url} is no address of a server ({error})") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _Passing(str(getattr(error, "reason", error)) or type(error).__name__) from error
-
-
-def _receive(response: http.client.HTTPResponse) -> bytes:
-    try:
-        return response.read(CHUNK)
-    except (OSError, http.client.HTTPException) as error:
-        raise _Passing(str(error) or type(error).__name__) from error
-
-
-def _read_headers(response: http.client.HTTPResponse, have: int) -> Reply:
-    headers = response.headers
+    Raises:
+      urllib3.exceptions.HTTPError: it is incomplete, or another part than was asked for.
+    """
+    status, headers = response.status_code, response.headers
+    span, _, length = headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+    if status == 416:
+        if length == str(have):  # nothing is missing
+            return have
+        part.unlink()
+        raise ProtocolError("the part that was there belongs to another file")
+    if status not in (200, 206):
+        raise requests.HTTPError(f"{status} {response.reason}")
+    if status == 206 and span.partition("-")[0] != str(have):
+        raise ProtocolError(f"the server sent bytes {span or '?'}, not those from {have}")
+    done = have if status == 206 else 0
+    length = length if status == 206 else headers.get("Content-Length", "")
+    total = int(length) if length.isdecimal() else None
     validator = headers.get("ETag", "")
     if not validator or validator.startswith("W/"):
         validator = headers.get("Last-Modified", "")
-    length = headers.get("Content-Length", "")
-    total = int(length) if length.isdecimal() else None
-    if response.status != 206:
-        return Reply(0, total, validator)
-    content_range = headers.get("Content-Range", "").removeprefix("bytes ")
-    span, _, whole = content_range.partition("/")
-    if span.partition("-")[0] != str(have):
-        raise _Passing(f"the server sent bytes {span or '?'} when asked for those from {have}")
-    return Reply(have, int(whole) if whole.isdecimal() else None, validator)
-
-
-def _check_space(part: Path, reply: Reply) -> None:
-    if reply.total is None:
-        return
-    needed = reply.total - reply.start + MARGIN_BYTES
-    if (free := shutil.disk_usage(part.parent).free) < needed:
+    if done and known and validator and validator != known:
+        part.unlink()
+        raise ProtocolError("the file has changed on the server")
+    needed, free = (total or 0) - done + MARGIN_BYTES, shutil.disk_usage(part.parent).free
+    if total is not None and free < needed:
         raise InputError(
-            f"{part.parent} has {free >> 20} MiB left, but {needed >> 20} MiB are needed; make room"
-            ", and run the same command: it goes on"
+            f"{part.parent} has {free >> 20} MiB left, but {needed >> 20} MiB are needed; free "
+            "some space, and run the same command to resume"
         )
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """What Retry-After says: seconds or a date."""
-    if not retry_after:
-        return None
-    if retry_after.isdecimal():
-        return float(retry_after)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
+    _version(part).write_text(validator)
+    with part.open("r+b" if done else "wb") as file:
+        file.seek(done)
+        file.truncate()
+        report(done, total)
+        try:
+            while chunk := response.raw.read1(CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                report(done, total)
+            if total is not None and done < total:
+                raise IncompleteRead(done, total - done)
+        except HTTPError as error:
+            raise ProtocolError(f"the connection broke after {done} of {total} bytes") from error
+    return total

@@ -1,4 +1,4 @@
-"""`colorjax prepare digiface1m`: the licence, the zips, the prepared data."""
+"""What `colorjax prepare digiface1m` does: the licence, the zips, the prepared data."""
 
 import os
 import sys
@@ -28,14 +28,14 @@ def prepare_digiface(
     mirror: str = URL,
     accept_license: bool = False,
 ) -> tfds.core.DatasetBuilder:
-    """Prepares what is asked for; downloads the zips of it that are not there.
+    """Prepares DigiFace-1M; downloads the zips that are missing.
 
     Args:
-      data_dir: where prepared data are kept, and in `downloads` the zips.
-      config: 72, 5 or all.
-      parts: as "0-1999"; by default all that are needed.
-      max_subjects: only the first; 0 means all.
-      manual_dir: where the user has zips; they are only read.
+      data_dir: where prepared data are kept, and the zips in its folder `downloads`.
+      config: see `make_config`.
+      parts: see `make_config`.
+      max_subjects: see `make_config`.
+      manual_dir: a folder with zips of the user's, which are only read.
       mirror: where the zips are downloaded from.
       accept_license: whether the user has accepted the licence.
 
@@ -43,16 +43,14 @@ def prepare_digiface(
       The builder of the prepared data.
 
     Raises:
-      InputError: the licence is not accepted, a choice that is not there, a folder that cannot be
-        written, a zip that cannot be had or is damaged.
+      InputError: the licence is not accepted, a choice does not exist, a folder cannot be written,
+        or a zip is corrupt or cannot be downloaded.
     """
     builder_config = make_config(config, parts, max_subjects)
     if not accept_license:
         raise InputError(f"{LICENSE}. Read them, and add --accept_license if you accept them")
     if manual_dir is not None and not manual_dir.is_dir():
-        raise InputError(
-            f"--manual_dir {manual_dir} is no folder; give the one that holds the zips"
-        )
+        raise InputError(f"--manual_dir {manual_dir} is not a folder; give the one with the zips")
     _check_writable(data_dir)
     with quiet_tfds():
         builder = Digiface1m(data_dir=data_dir, config=builder_config)
@@ -79,7 +77,7 @@ def _find(part: Part, manual_dir: Path | None, downloads: Path, mirror: str) -> 
 
 
 def _check_writable(folder: Path) -> None:
-    """Raises InputError before anything is downloaded that could not be kept."""
+    """Raises InputError before anything is downloaded that could not be stored."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

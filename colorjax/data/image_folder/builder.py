@@ -1,35 +1,43 @@
-"""People's own images, in folders and zips, as a TFDS data set that is keyed by contents."""
+"""Folders and zips of images as a TFDS data set, identified by their contents."""
 
 import contextlib
 import dataclasses
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from colorjax.data.image_folder.manifest import ImageFile, Manifest, text
+from colorjax.data.image_folder.manifest import ImageFile, Manifest, digest
+from colorjax.data.image_folder.stored import MAX_PIXELS, as_stored
 from colorjax.files import write_text
-from colorjax.images.folders import Folder, Root, open_root, split_paths
-from colorjax.images.training import MAX_PIXELS, READ_ERRORS, as_stored
+from colorjax.images.folders import (
+    READ_ERRORS,
+    Folder,
+    Root,
+    name_bytes,
+    open_root,
+    printable,
+    split_paths,
+)
 from colorjax.terminal.errors import InputError
 
-# What was written to a moment ago may be written to again without its times showing it.
+# A file written to within this time may be written to again without a change of its times.
 SETTLED_SECONDS = 3
 
 
 @dataclasses.dataclass(eq=False)
 class ImageFolderConfig(tfds.core.BuilderConfig):
-    """Which folders and zips; `name` is the fingerprint of what they hold.
+    """Which folders and zips; `name` is the fingerprint of their contents.
 
     Attributes:
       roots: what is read.
-      num_train_roots: the roots before this are for training, the others for validation;
-        without any of the latter, people are held out.
+      num_train_roots: the first roots are for training, the others for validation; if there are
+        no others, people are held out.
       min_chroma: see `Manifest`.
     """
 
@@ -39,28 +47,28 @@ class ImageFolderConfig(tfds.core.BuilderConfig):
 
 
 class ImageFolder(tfds.core.GeneratorBasedBuilder):
-    """Images as upright sRGB JPEGs and PNGs; whoever is in one split is not in the other."""
+    """Images as upright sRGB JPEGs and PNGs; nobody is in both splits."""
 
-    VERSION = tfds.core.Version("2.0.0")
+    VERSION = tfds.core.Version("3.0.0")
     RELEASE_NOTES: ClassVar = {
+        "3.0.0": "16 bits rounded to 8; profiles and CMYK converted by libvips.",
         "2.0.0": "More formats, depths and profiles; no grey pictures, no duplicates.",
         "1.0.0": "JPEG and PNG files as they are.",
     }
-    # Nothing is downloaded; looking for checksums, TFDS would import a package it does not install.
+    # TFDS downloads nothing; to look for checksums it would import a package it does not install.
     url_infos = None
 
     @classmethod
     def from_paths(
         cls, path: str, validation_path: str, data_dir: Path, *, min_chroma: float = 0.0
     ) -> Self:
-        """The builder whose data lie in `data_dir`.
+        """The builder that prepares its data in `data_dir`.
 
         Args:
           path: folders and zips, comma-separated.
           validation_path: likewise; if empty, a tenth of the people in `path` is held out.
           data_dir: where data are prepared.
-          min_chroma: pictures that have this chroma (Lab units) in less than a twentieth of their
-            pixels are left out; 0 keeps all.
+          min_chroma: see `Manifest`.
 
         Raises:
           InputError: see `open_root`; or no path is given.
@@ -72,11 +80,11 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
             )
         roots = tuple(map(open_root, train + validation))
         known = data_dir / "image_folder" / "known"
-        digest = hashlib.sha256(f"{min_chroma}".encode())
+        contents = hashlib.sha256(f"{min_chroma}".encode())
         for number, root in enumerate(roots):
-            digest.update(f"{number < len(train)} {_fingerprint(root, known)}\0".encode())
+            contents.update(f"{number < len(train)} {_fingerprint(root, known)}\0".encode())
         config = ImageFolderConfig(
-            name=digest.hexdigest()[:16],
+            name=contents.hexdigest()[:16],
             roots=roots,
             num_train_roots=len(train),
             min_chroma=min_chroma,
@@ -98,54 +106,53 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict]]]:
         del dl_manager  # nothing is downloaded
         config = self.builder_config
-        train, validation = (
-            config.roots[: config.num_train_roots],
-            config.roots[config.num_train_roots :],
-        )
+        train = config.roots[: config.num_train_roots]
+        validation = config.roots[config.num_train_roots :]
         same = [root.path for root in train] == [root.path for root in validation]
-        if same:  # an evaluation of all there is: nothing is a duplicate of itself
+        if same:  # for evaluation on all images: they are not duplicates of themselves
             manifest = Manifest(validation, 0, config.min_chroma)
         else:
             manifest = Manifest(config.roots, config.num_train_roots, config.min_chroma)
         account = manifest.account()
         print(f"{account[0].upper()}{account[1:]}.", file=sys.stderr)
-        if same:
-            _require(manifest, False, validation)
-            select = lambda training: manifest.given(False)  # noqa: E731
-        elif validation:
+        if not same:
             _require(manifest, True, train)
+        if validation:
             _require(manifest, False, validation)
-            select = manifest.given
-        else:
-            _require(manifest, True, config.roots)
-            if manifest.people() < 2:
-                person = next(manifest.given(True)).person
-                raise InputError(
-                    f"all images of {_names(config.roots)} are of one person, {person!r}, "
-                    f"because first-level folders are people ({manifest.account()}); give images "
-                    "of more people, or set config.dataset.validation_path"
-                )
-            select = manifest.split
+        elif manifest.people() < 2:
+            raise InputError(
+                f"all images of {_names(train)} are of one person, "
+                f"{next(manifest.given(True)).person!r}, because first-level folders are people "
+                f"({account}); give images of more people, or set config.dataset.validation_path"
+            )
+
+        def files(training: bool) -> Iterator[ImageFile]:
+            return manifest.given(training and not same) if validation else manifest.split(training)
+
         return {
-            "train": self._generate_examples(select(True)),
-            "validation": self._generate_examples(select(False)),
+            "train": self._generate_examples(files(True)),
+            "validation": self._generate_examples(files(False)),
         }
 
     def _generate_examples(self, files: Iterator[ImageFile]) -> Iterator[tuple[str, dict]]:
+        roots = self.builder_config.roots
         with contextlib.ExitStack() as stack:
-            readers = [stack.enter_context(r.reader()) for r in self.builder_config.roots]
+            readers = [stack.enter_context(root.reader()) for root in roots]
             for file in files:
+                name = printable(file.name)
                 try:
-                    image = as_stored(readers[file.root](file.name))
+                    image = readers[file.root](file.name)
+                    if digest(image) != file.digest:
+                        raise ValueError("other contents")
+                    if not file.is_stored_as_is:
+                        image = as_stored(image).data
                 except READ_ERRORS as error:
                     raise InputError(
-                        f"{text(file.name)} in {self.builder_config.roots[file.root].path} has "
-                        f"changed while it was prepared ({error}); run the command again"
+                        f"{name} in {roots[file.root].path} has changed while it was prepared "
+                        f"({error}); run the command again"
                     ) from error
-                yield (
-                    f"{file.root}/{text(file.name)}",
-                    {"image": image, "subject": file.person, "index": file.number},
-                )
+                example = {"image": image, "subject": file.person, "index": file.number}
+                yield f"{file.root}/{name}", example
 
 
 def _require(manifest: Manifest, training: bool, roots: Sequence[Root]) -> None:
@@ -157,8 +164,8 @@ def _require(manifest: Manifest, training: bool, roots: Sequence[Root]) -> None:
             "coloured ones"
         )
     raise InputError(
-        f"no image in {_names(roots)} can be read; give whole image files of at most "
-        f"{MAX_PIXELS // 10**6} megapixels"
+        f"no image in {_names(roots)} can be read; give image files of at most "
+        f"{MAX_PIXELS // 10**6} megapixels that are not corrupt"
     )
 
 
@@ -167,36 +174,36 @@ def _names(roots: Sequence[Root]) -> str:
 
 
 def _fingerprint(root: Root, known: Path) -> str:
-    """A hash of every candidate's name and contents.
+    """A hash of the names and contents of all images.
 
     Args:
       root: what is hashed.
-      known: a folder that keeps the hashes of folders by what their files look like (names,
-        sizes, times), so that a million unchanged images are not read again at every start.
+      known: a folder that keeps the hashes of folders under a hash of names, sizes and times, so
+        that a million unchanged images are not read again at every start.
     """
     if not isinstance(root, Folder):
-        return _digest((name, root.digest(name)) for name in root.names)
+        return _hash((name, root.digest(name)) for name in root.names)
     newest = 0
 
-    def looks() -> Iterator[tuple[str, str]]:
+    def statuses() -> Iterator[tuple[str, str]]:
         nonlocal newest
         for name in root.names:
-            look = root.looks(name)
-            newest = max(newest, *look[-2:])
-            yield name, str(look)
+            status = root.status(name)
+            newest = max(newest, *status[-2:])
+            yield name, str(status)
 
-    by_look = known / _digest(looks())
+    cached = known / _hash(statuses())
     with contextlib.suppress(OSError):
-        return by_look.read_text()
-    fingerprint = _digest((name, root.digest(name)) for name in root.names)
+        return cached.read_text()
+    fingerprint = _hash((name, root.digest(name)) for name in root.names)
     if time.time_ns() - newest > SETTLED_SECONDS * 10**9:
-        with contextlib.suppress(OSError):  # preparing will say what is wrong with the folder
-            write_text(by_look, fingerprint)
+        with contextlib.suppress(OSError):  # preparing reports what is wrong with the folder
+            write_text(cached, fingerprint)
     return fingerprint
 
 
-def _digest(entries: Iterator[tuple[str, str]]) -> str:
+def _hash(entries: Iterable[tuple[str, str]]) -> str:
     digest = hashlib.sha256()
     for name, contents in entries:
-        digest.update(f"{name}\0{contents}\0".encode("utf-8", "surrogateescape"))
+        digest.update(name_bytes(f"{name}\0{contents}\0"))
     return digest.hexdigest()

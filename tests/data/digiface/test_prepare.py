@@ -144,7 +144,7 @@ def test_zips_that_the_user_has_are_read_where_they_are(server, tmp_path):
 
 FAULTS = {
     "cut half way": ([("cut", 20_000)] * 6, None),
-    "wrong length": ([("length", -5_000)], "came damaged"),
+    "wrong length": ([("length", -5_000)], "arrived corrupt"),
     "404": ([404], "404 Not Found"),
     "503 that goes away": ([503, 503], None),
     "503 that stays": ([503] * 5, "503"),
@@ -170,7 +170,7 @@ def test_a_member_that_came_corrupt_is_never_accepted(server, tmp_path):
     good = server.files[PART_72]
     place = good.index(b"IDAT") + 6
     server.files[PART_72] = good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :]
-    with pytest.raises(InputError, match=r"came damaged .*0/0\.png"):
+    with pytest.raises(InputError, match=r"arrived corrupt .*0/0\.png"):
         _prepare(tmp_path, server.url, "--parts", "0-1999")
     assert not _prepared(tmp_path)
     server.files[PART_72] = good
@@ -241,8 +241,8 @@ LINK.external_attr = (stat.S_IFLNK | 0o777) << 16
 @pytest.mark.parametrize(
     ("member", "message"),
     [
-        ("../0/0.png", r"leads out of the zip, '\.\./0/0\.png'"),
-        ("/0/0.png", r"leads out of the zip, '/0/0\.png'"),
+        ("../0/0.png", r"points outside the zip, '\.\./0/0\.png'"),
+        ("/0/0.png", r"points outside the zip, '/0/0\.png'"),
         (LINK, r"a link, '1/7\.png'"),
         ("5000/0.png", r"'5000/0\.png', which is of none of the subjects 0-1999"),
         ("bomb.bin", r"decompression bomb: 'bomb\.bin' unpacks from"),
