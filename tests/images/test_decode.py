@@ -1,10 +1,9 @@
 """Decoding and resizing, compared with Pillow and closed forms."""
 
-import cv2
 import numpy as np
 import pytest
 from image_files import encoded
-from PIL import Image, ImageOps
+from PIL import Image
 
 from colorjax.images.decode import decode, resize
 
@@ -29,22 +28,6 @@ def test_enlarging_a_ramp_gives_a_ramp():
 def test_a_flat_colour_stays_exactly_that_colour(size):
     rgb = np.tile(np.array([200, 30, 77], np.uint8), (32, 32, 1))
     assert (resize(rgb, size) == rgb[0, 0]).all()
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["jpeg", "png"])
-def test_images_are_turned_upright_as_exif_says(orientation, format):
-    if format == "png" and orientation > 1 and int(cv2.__version__.split(".")[0]) < 5:
-        pytest.skip("this OpenCV does not read EXIF in PNG")
-    rgb = np.zeros((16, 32, 3), np.uint8)
-    rgb[:8, :16], rgb[8:, 16:] = (250, 10, 10), (10, 250, 10)
-    image, exif = Image.fromarray(rgb), Image.Exif()
-    exif[0x0112] = image.getexif()[0x0112] = orientation
-    options = {"quality": 95, "subsampling": 0} if format == "jpeg" else {}
-    upright = np.asarray(ImageOps.exif_transpose(image), int)
-    ours = decode(encoded(image, format, exif=exif, **options))
-    assert ours.shape == upright.shape
-    assert abs(ours - upright).max() <= 8
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16"])

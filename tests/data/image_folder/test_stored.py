@@ -56,12 +56,12 @@ def test_any_other_file_is_stored_as_a_plain_one_that_looks_the_same():
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png"])
-def test_a_turned_file_is_upright_when_training_decodes_it(format):
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_file_is_upright_when_training_decodes_it(format, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6
-    data = encoded(Image.fromarray(face()[:32]), format, exif=exif)
-    stored, rgb = as_stored(data)
-    assert rgb.shape == (48, 32, 3)
+    exif[0x0112] = orientation
+    stored, rgb = as_stored(encoded(face()[:32], format, exif=exif))
+    assert rgb.shape == ((48, 32, 3) if orientation > 4 else (32, 48, 3))
     assert abs(decode(stored).astype(int) - rgb).max() <= 2
 
 
