@@ -32,7 +32,9 @@ def prepare_digiface(
 
     Args:
       data_dir: where prepared data are kept, and the zips in its folder `downloads`.
-      config, parts, max_subjects: see `make_config`.
+      config: see `make_config`.
+      parts: see `make_config`.
+      max_subjects: see `make_config`.
       manual_dir: a folder with zips of the user's, which are only read.
       mirror: where the zips are downloaded from.
       accept_license: whether the user has accepted the licence.
