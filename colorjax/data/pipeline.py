@@ -159,14 +159,7 @@ def train_iterator(
     workers = default_workers() if workers < 0 else workers
     threads = num_threads or max(1, _num_threads() // max(1, workers))
     batches = TrainBatches(
-        source,
-        batch_size=batch_size,
-        image_size=image_size,
-        seed=seed,
-        process_index=process_index,
-        process_count=process_count,
-        min_scale=min_scale,
-        flip=flip,
+        source, batch_size, image_size, seed, process_index, process_count, min_scale, flip
     )
     return BatchIterator(batches, workers=workers, num_threads=threads, place=place)
 

@@ -7,9 +7,8 @@ import posixpath
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 from colorjax.images.photo import FORMATS
 from colorjax.terminal.errors import InputError
@@ -31,30 +30,14 @@ BOMB_RATIO = 200
 MAX_BYTES = 512 << 20
 
 
-class Root(Protocol):
-    """A folder or a zip, and the image files in it.
-
-    Attributes:
-      path: the folder or the zip.
-      names: relative paths of the image files, with "/", always in the same order.
-    """
-
-    path: Path
-
-    @property
-    def names(self) -> Iterable[str]: ...
-
-    def digest(self, name: str) -> str:
-        """A text that differs when the contents of the file differ."""
-
-    def reader(self) -> contextlib.AbstractContextManager[Callable[[str], bytes]]:
-        """Gives the function that reads a file; it raises one of READ_ERRORS."""
-
-
 class Folder:
-    """A folder and all folders below it, symbolic links included.
+    """The images in a folder and in all folders below it, symbolic links included.
 
     It is walked each time, so that only the names of the current folders are in memory.
+
+    Attributes:
+      path: the folder.
+      names: relative paths of the images, with "/", always in the same order.
     """
 
     def __init__(self, path: Path):
@@ -83,6 +66,7 @@ class Folder:
                 yield from self._walk(f"{prefix}{name}/", seen)
 
     def digest(self, name: str) -> str:
+        """A text that differs when the contents of the file differ."""
         try:
             with open(os.path.join(self.path, name), "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
@@ -100,6 +84,8 @@ class Folder:
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[Callable[[str], bytes]]:
+        """Gives the function that reads a file; it raises one of READ_ERRORS."""
+
         def read(name: str) -> bytes:
             file = self.path / name
             if (size := file.stat().st_size) > MAX_BYTES:
@@ -153,6 +139,7 @@ class Zip:
         raise InputError(f"{self.path} holds {what}; remove it from the zip")
 
     def digest(self, name: str) -> str:
+        """A text that differs when the contents of the member differ."""
         return f"{self._members[name].file_size} {self._members[name].CRC:08x}"
 
     @contextlib.contextmanager
@@ -160,6 +147,9 @@ class Zip:
         """Gives the function that reads a member and compares its checksum."""
         with zipfile.ZipFile(self.path) as archive:
             yield lambda name: archive.read(self._members[name])
+
+
+Root = Folder | Zip
 
 
 def _is_visible(name: str) -> bool:
@@ -200,28 +190,6 @@ def open_root(path: Path) -> Root:
     if empty:
         raise InputError(f"{path} holds no image ({' '.join(FORMATS)}); give a path that does")
     return root
-
-
-def zip_fault(path: Path, advance: Callable[[int], None] = lambda size: None) -> str | None:
-    """Reads every member of a zip and compares its checksum.
-
-    Args:
-      path: the file.
-      advance: told how many packed bytes have been read since its last call.
-
-    Returns:
-      What is corrupt; None if nothing is.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                with archive.open(member) as file:
-                    while file.read(1 << 20):
-                        pass
-                advance(member.compress_size)
-    except READ_ERRORS as error:
-        return str(error) or type(error).__name__
-    return None
 
 
 def name_bytes(name: str) -> bytes:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from image_files import encoded
 from PIL import Image, ImageCms, ImageOps
 from profiles import adobe, exchanged, srgb
 from skimage import data
@@ -26,12 +27,6 @@ def picture():
     return cv2.resize(data.astronaut()[:300, :200], (60, 90), interpolation=cv2.INTER_AREA)
 
 
-def save(image, format, **options):
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
-
-
 def pillow(contents):
     return np.asarray(Image.open(io.BytesIO(contents)).convert("RGB"))
 
@@ -46,7 +41,7 @@ def difference(a, b):
 def test_images_are_turned_upright_as_exif_says(picture, format, orientation):
     image, exif = Image.fromarray(picture), Image.Exif()
     exif[ORIENTATION] = orientation
-    contents = save(image, format, exif=exif, **LOSSLESS.get(format, {}))
+    contents = encoded(image, format, exif=exif, **LOSSLESS.get(format, {}))
     image.getexif()[ORIENTATION] = orientation
     photo = read_photo(contents)
     upright = np.asarray(ImageOps.exif_transpose(image))
@@ -57,7 +52,7 @@ def test_images_are_turned_upright_as_exif_says(picture, format, orientation):
 
 @pytest.mark.parametrize("format", ["jpeg", "webp"])
 def test_lossy_formats_are_decoded_as_pillow_decodes_them(picture, format):
-    contents = save(Image.fromarray(picture), format, quality=90)
+    contents = encoded(picture, format, quality=90)
     assert difference(read_photo(contents).rgb, pillow(contents)) <= 2
 
 
@@ -67,13 +62,13 @@ def test_every_mode_is_read_as_pillow_reads_it(picture, format, mode):
     image = Image.fromarray(picture).convert(mode)
     if (format, mode) == ("bmp", "LA"):
         pytest.skip("BMP has no grey with alpha")
-    contents = save(image, format, **LOSSLESS.get(format, {}))
+    contents = encoded(image, format, **LOSSLESS.get(format, {}))
     assert difference(read_photo(contents).rgb, pillow(contents)) == 0
 
 
 def test_cmyk_without_a_profile_is_a_convention(picture):
     """Pillow's is another one."""
-    contents = save(Image.fromarray(picture).convert("CMYK"), "jpeg", quality=95)
+    contents = encoded(Image.fromarray(picture).convert("CMYK"), "jpeg", quality=95)
     assert abs(read_photo(contents).rgb.astype(int) - pillow(contents)).mean() < 60
 
 
@@ -81,7 +76,7 @@ def test_cmyk_without_a_profile_is_a_convention(picture):
     "compression", ["raw", "packbits", "tiff_lzw", "tiff_deflate", "jpeg", "lzma", "zstd"]
 )
 def test_tiff_compressions_are_read(picture, compression):
-    contents = save(Image.fromarray(picture), "tiff", compression=compression)
+    contents = encoded(picture, "tiff", compression=compression)
     assert difference(read_photo(contents).rgb, pillow(contents)) <= 1
 
 
@@ -91,7 +86,7 @@ def test_tiffs_in_other_colour_spaces_are_read(picture, mode):
     if mode == "LAB":
         profiles = (ImageCms.createProfile(name) for name in ("sRGB", "LAB"))
         image = ImageCms.profileToProfile(image, *profiles, outputMode="LAB")
-    rgb = read_photo(save(image.convert(mode), "tiff")).rgb
+    rgb = read_photo(encoded(image.convert(mode), "tiff")).rgb
     assert abs(rgb.astype(int) - picture).mean() < 2
 
 
@@ -112,7 +107,7 @@ def test_sixteen_bits_are_kept_and_become_the_nearest_eight(suffix, shape):
 def test_alpha_is_kept_and_composites_on_white(picture, format):
     alpha = np.arange(90 * 60, dtype=np.uint8).reshape(90, 60)
     rgba = np.dstack([picture, alpha])
-    photo = read_photo(save(Image.fromarray(rgba), format, **LOSSLESS.get(format, {})))
+    photo = read_photo(encoded(Image.fromarray(rgba), format, **LOSSLESS.get(format, {})))
     np.testing.assert_array_equal(photo.alpha, alpha)
     opacity = alpha[..., None] / 255
     expected = np.round(picture * opacity + 255 * (1 - opacity))
@@ -122,7 +117,7 @@ def test_alpha_is_kept_and_composites_on_white(picture, format):
 def test_a_transparent_palette_entry_is_alpha():
     image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "P")
     image.putpalette([200, 10, 20, 0, 0, 0])
-    photo = read_photo(save(image, "png", transparency=1))
+    photo = read_photo(encoded(image, "png", transparency=1))
     np.testing.assert_array_equal(photo.alpha, [[255, 0], [0, 255]])
     np.testing.assert_array_equal(photo.rgb[0, 0], [200, 10, 20])
 
@@ -132,7 +127,7 @@ def test_adobe_rgb_becomes_srgb_as_in_closed_form(picture, format):
     profile, to_srgb = adobe()
     rgb = np.clip(picture, 40, 215)
     options = LOSSLESS.get(format, {})
-    photo = read_photo(save(Image.fromarray(rgb), format, icc_profile=profile, **options))
+    photo = read_photo(encoded(Image.fromarray(rgb), format, icc_profile=profile, **options))
     expected = to_srgb(rgb)
     assert difference(expected, rgb) > 8  # the profile matters
     assert abs(photo.rgb.astype(int) - expected).mean() < (4 if format == "jpeg" else 0.5)
@@ -140,14 +135,14 @@ def test_adobe_rgb_becomes_srgb_as_in_closed_form(picture, format):
 
 
 def test_a_profile_that_exchanges_channels_exchanges_them(picture):
-    photo = read_photo(save(Image.fromarray(picture), "png", icc_profile=exchanged()))
+    photo = read_photo(encoded(picture, "png", icc_profile=exchanged()))
     assert photo.profile == exchanged()
     assert difference(photo.rgb[..., [1, 0, 2]], picture) <= 2
 
 
 @pytest.mark.parametrize("profile", [b"no profile", b""])
 def test_a_corrupt_profile_counts_as_none(picture, profile):
-    photo = read_photo(save(Image.fromarray(picture), "png", icc_profile=profile))
+    photo = read_photo(encoded(picture, "png", icc_profile=profile))
     assert photo.profile is None
     np.testing.assert_array_equal(photo.rgb, picture)
 
@@ -156,14 +151,14 @@ def test_a_grey_profile_is_not_kept_with_colours(picture):
     grey = Image.fromarray(picture).convert("L")
     raw = bytearray(srgb())
     raw[16:20] = b"GRAY"  # the colour space in the header
-    photo = read_photo(save(grey, "png", icc_profile=bytes(raw)))
+    photo = read_photo(encoded(grey, "png", icc_profile=bytes(raw)))
     assert photo.profile is None
     assert difference(photo.rgb[..., 0], np.asarray(grey)) <= 2
 
 
 def test_the_name_of_a_file_does_not_matter(tmp_path, picture):
     path = tmp_path / os.fsdecode(b"gr\xfcn.dat")  # not UTF-8
-    path.write_bytes(save(Image.fromarray(picture), "png"))
+    path.write_bytes(encoded(picture, "png"))
     shutil.copy(path, tmp_path / "b.jpg")
     assert read_photo(path).format == read_photo(tmp_path / "b.jpg").format == "png"
 
@@ -175,7 +170,7 @@ def claims(contents, width, height):
 
 
 def corrupt(image, compression):
-    contents = bytearray(save(image, "tiff", compression=compression))
+    contents = bytearray(encoded(image, "tiff", compression=compression))
     middle = len(contents) // 3
     contents[middle : middle + 20] = b"\x55" * 20
     return bytes(contents)
@@ -193,13 +188,13 @@ def refused(picture):
     frames = {"save_all": True, "append_images": [Image.fromarray(255 - picture)]}
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 60, 3), np.uint8))
     yield from ((contents, "not an image") for contents in (b"", b"hello", b"\x80\x04K\x01."))
-    yield save(image, "gif"), "not an image"
+    yield encoded(image, "gif"), "not an image"
     for format in ("jpeg", "png", "webp", "tiff", "bmp"):
-        contents = save(noise, format)
+        contents = encoded(noise, format)
         yield contents[: len(contents) // 2], "truncated|corrupt"
     yield from ((corrupt(image, name), "corrupt") for name in ("tiff_lzw", "tiff_deflate"))
-    yield from ((save(image, name, **frames), "2 pictures") for name in ("png", "webp", "tiff"))
-    yield claims(save(image, "png"), 50_000, 50_000), "more than 179 million"
+    yield from ((encoded(image, name, **frames), "2 pictures") for name in ("png", "webp", "tiff"))
+    yield claims(encoded(image, "png"), 50_000, 50_000), "more than 179 million"
     yield from ((floats(np.ones((9, 7), kind)), "not integers") for kind in ("f4", "i4"))
 
 
@@ -212,7 +207,7 @@ def test_what_is_not_a_photograph_is_refused(picture):
 def test_the_first_of_several_pictures_and_fewer_pixels_can_be_asked_for(picture):
     frames = {"save_all": True, "append_images": [Image.fromarray(255 - picture)]}
     for format in ("png", "tiff"):
-        contents = save(Image.fromarray(picture), format, **frames)
+        contents = encoded(picture, format, **frames)
         np.testing.assert_array_equal(read_photo(contents, first_picture=True).rgb, picture)
     with pytest.raises(ValueError, match="more than 0 million pixels"):
-        read_photo(save(Image.fromarray(picture), "png"), max_pixels=90 * 60 - 1)
+        read_photo(encoded(picture, "png"), max_pixels=90 * 60 - 1)

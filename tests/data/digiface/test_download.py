@@ -1,14 +1,13 @@
 """Downloads from a real server that fails: they resume or are refused; nothing corrupt stays."""
 
-import io
 import re
 import subprocess
 import sys
-import zipfile
 from collections import namedtuple
 
 import numpy as np
 import pytest
+from image_files import zipped
 from loopback import serving
 
 from colorjax.data.digiface import download
@@ -18,12 +17,8 @@ NAME = "faces.zip"
 
 
 def make_zip(seed=0):
-    file = io.BytesIO()
     rng = np.random.default_rng(seed)
-    with zipfile.ZipFile(file, "w") as archive:
-        for index in range(6):
-            archive.writestr(f"{index}.png", rng.bytes(20_000))
-    return file.getvalue()
+    return zipped({f"{index}.png": rng.bytes(20_000) for index in range(6)})
 
 
 DATA = make_zip()

@@ -5,6 +5,7 @@ import io
 import cv2
 import numpy as np
 import pytest
+from image_files import encoded
 from PIL import Image
 from profiles import adobe, srgb
 
@@ -19,17 +20,11 @@ def face():
     return cv2.GaussianBlur(render_face(0, 3, 1, 48), (0, 0), 3)
 
 
-def save(image, format, **options):
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
-
-
 @pytest.mark.parametrize("format", ["jpeg", "png"])
 @pytest.mark.parametrize("profile", [None, srgb(), b"no profile"])
 def test_a_file_that_opencv_decodes_correctly_is_stored_as_it_is(format, profile):
     for mode in ("RGB", "L"):
-        data = save(Image.fromarray(face()).convert(mode), format, icc_profile=profile)
+        data = encoded(Image.fromarray(face()).convert(mode), format, icc_profile=profile)
         assert as_stored(data).data is data
 
 
@@ -39,14 +34,14 @@ def others():
         np.dstack([face(), np.uint8(np.arange(48 * 48) % 256).reshape(48, 48)])
     )
     deep = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
-    yield "png", save(image, "webp", lossless=True)
-    yield "png", save(image, "tiff", compression="jpeg")
-    yield "png", save(image.quantize(32), "bmp")
-    yield "png", save(transparent, "png")
-    yield "png", save(image, "png", icc_profile=adobe()[0])
+    yield "png", encoded(image, "webp", lossless=True)
+    yield "png", encoded(image, "tiff", compression="jpeg")
+    yield "png", encoded(image.quantize(32), "bmp")
+    yield "png", encoded(transparent, "png")
+    yield "png", encoded(image, "png", icc_profile=adobe()[0])
     yield "png", cv2.imencode(".png", deep)[1].tobytes()
-    yield "jpeg", save(image, "jpeg", quality=95, icc_profile=adobe()[0])
-    yield "jpeg", save(image.convert("CMYK"), "jpeg", quality=95)
+    yield "jpeg", encoded(image, "jpeg", quality=95, icc_profile=adobe()[0])
+    yield "jpeg", encoded(image.convert("CMYK"), "jpeg", quality=95)
 
 
 def test_any_other_file_is_stored_as_a_plain_one_that_looks_the_same():
@@ -61,18 +56,18 @@ def test_any_other_file_is_stored_as_a_plain_one_that_looks_the_same():
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png"])
-def test_a_turned_file_is_upright_when_training_decodes_it(format):
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_file_is_upright_when_training_decodes_it(format, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6
-    data = save(Image.fromarray(face()[:32]), format, exif=exif)
-    stored, rgb = as_stored(data)
-    assert rgb.shape == (48, 32, 3)
+    exif[0x0112] = orientation
+    stored, rgb = as_stored(encoded(face()[:32], format, exif=exif))
+    assert rgb.shape == ((48, 32, 3) if orientation > 4 else (32, 48, 3))
     assert abs(decode(stored).astype(int) - rgb).max() <= 2
 
 
 def test_the_first_of_several_pictures_is_stored():
     rest = [Image.fromarray(255 - face())]
-    data = save(Image.fromarray(face()), "tiff", save_all=True, append_images=rest)
+    data = encoded(face(), "tiff", save_all=True, append_images=rest)
     np.testing.assert_array_equal(decode(as_stored(data).data), face())
 
 
@@ -80,7 +75,7 @@ def test_more_pixels_than_training_takes_are_refused(monkeypatch):
     assert MAX_PIXELS == 100_000_000
     monkeypatch.setattr("colorjax.data.image_folder.stored.MAX_PIXELS", 48 * 48 - 1)
     with pytest.raises(ValueError, match="million pixels"):
-        as_stored(save(Image.fromarray(face()), "png"))
+        as_stored(encoded(face(), "png"))
 
 
 def test_the_colourful_share_counts_pixels_above_the_chroma():
