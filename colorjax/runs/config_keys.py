@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from colorjax.damage import DAMAGES
 from colorjax.models import DTYPES, GENERATORS, SIZE_MULTIPLE
 from colorjax.terminal.errors import InputError
 
@@ -69,15 +70,7 @@ KEYS: dict[str, Key] = {
     "dataset.min_scale": Key("in (0, 1]", lambda value: 0 < value <= 1),
     "dataset.flip": SWITCH,
     "dataset.workers": Key("-1, 0 or more", lambda value: value >= -1, may_change=True),
-    "damage.probability": SHARE,
-    "damage.blur": SHARE,
-    "damage.exposure": SHARE,
-    "damage.contrast": SHARE,
-    "damage.grain": SHARE,
-    "damage.fade": SHARE,
-    "damage.scratches": SHARE,
-    "damage.halftone": SHARE,
-    "damage.jpeg": SHARE,
+    **{f"damage.{name}": SHARE for name in ("probability", *DAMAGES)},
     "model.name": _one_of(*GENERATORS),
     "model.width": POSITIVE,
     "model.dtype": _one_of(*DTYPES),

@@ -97,7 +97,7 @@ def test_saving_a_step_again_changes_nothing(tmp_path):
 def test_a_partial_checkpoint_of_a_killed_run_is_ignored(tmp_path):
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         checkpoints.save(3, _state(3), RESUME_POINT)
-    half = tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp"
+    half = tmp_path / "checkpoints" / "6.part"
     (half / "state").mkdir(parents=True)
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         assert checkpoints.latest_step == 3
@@ -168,7 +168,7 @@ def test_a_checkpoint_without_sums_is_corrupt(tmp_path):
 
 
 def test_a_run_with_nothing_but_corrupt_checkpoints_is_refused(tmp_path):
-    for file in [*_two_checkpoints(tmp_path), tmp_path / "3" / "resume_point" / "metadata"]:
+    for file in [*_two_checkpoints(tmp_path), tmp_path / "3" / "resume_point.json"]:
         file.write_bytes(b"")
     with (
         Checkpoints(tmp_path, note=lambda line: None) as checkpoints,
