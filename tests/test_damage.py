@@ -130,8 +130,10 @@ def test_blur_is_the_gaussian_of_scikit_image(faces):
     np.testing.assert_allclose(y[inner, inner], expected[inner, inner], atol=1e-5)
 
 
-@pytest.mark.parametrize("quality", [5, 20, 49, 50, 75, 95])
-@pytest.mark.parametrize("shape", [(64, 64), (50, 37)])
+@pytest.mark.parametrize(
+    ("quality", "shape"),
+    [(5, (64, 64)), (49, (50, 37)), (50, (64, 64)), (75, (50, 37)), (95, (64, 64))],
+)
 def test_jpeg_equals_libjpeg(faces, quality, shape):
     grey = np.asarray(jnp.round(faces[1, : shape[0], : shape[1], 0] * 2.55)).astype(np.uint8)
     file = io.BytesIO()
@@ -151,20 +153,17 @@ def test_grain_has_the_deviation_of_its_strength_and_no_bias():
     assert float(y.std()) == pytest.approx(0.1, abs=0.01)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_fading_scales_the_contrast(faces, seed):
+def test_fading_scales_the_contrast(faces):
     x = faces[0, ..., 0] / 100
-    y = damages.fade(jax.random.key(seed), x, jnp.float32(1.0))
+    y = damages.fade(jax.random.key(0), x, jnp.float32(1.0))
     assert float(y.std() / x.std()) == pytest.approx(0.3, rel=1e-4)
     assert float(jnp.corrcoef(x.ravel(), y.ravel())[0, 1]) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_contrast_clips_the_ends_and_keeps_the_order():
-    x = jnp.linspace(0, 1, 101)[None]
-    y = damages.contrast(jax.random.key(0), x, jnp.float32(1.0))
+    y = damages.contrast(jax.random.key(0), jnp.linspace(0, 1, 101)[None], jnp.float32(1.0))
     assert (jnp.diff(y[0]) >= 0).all()
-    assert int((y == 0).sum()) > 10
-    assert int((y == 1).sum()) > 10
+    assert min(int((y == 0).sum()), int((y == 1).sum())) > 10
 
 
 def test_uneven_exposure_is_smooth():

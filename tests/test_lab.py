@@ -69,13 +69,6 @@ def test_float64_equals_scikit_image_to_its_own_precision():
         np.testing.assert_allclose(lab.lab_to_rgb(converted), rgb, rtol=0, atol=5e-6)
 
 
-def test_bfloat16_is_computed_in_float32():
-    rgb = jnp.asarray(rgb_grid(range(0, 256, 51)), jnp.bfloat16)
-    converted = lab.rgb_to_lab(rgb)
-    assert converted.dtype == jnp.float32
-    chex.assert_trees_all_equal(converted, lab.rgb_to_lab(rgb.astype(jnp.float32)))
-
-
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_gradients_are_finite_at_black_white_and_on_every_face_of_the_cube(dtype):
     # Levels 10 and 11 are on both sides of sRGB's knee; 0 and 255 are the faces of the cube.
@@ -175,14 +168,12 @@ def test_grey_has_almost_no_chroma_and_white_is_100():
 
 
 def test_normalize_fits_srgb_into_the_unit_range():
-    faces = rgb_grid([0, 51, 102, 153, 204, 255]).astype(np.float32)
-    converted = lab.rgb_to_lab(faces)
+    converted = lab.rgb_to_lab(rgb_grid([0, 51, 102, 153, 204, 255]).astype(np.float32))
     l, ab = lab.normalize(converted)
-    chex.assert_shape([l, ab], [(216, 1), (216, 2)])
     np.testing.assert_allclose([l.min(), l.max()], [-1, 1], atol=1e-5)
     assert 0.97 < np.abs(ab).max() < 1
-    np.testing.assert_allclose(50 * (l + 1), converted[:, :1], rtol=0, atol=2e-5)
-    np.testing.assert_allclose(110 * ab, converted[:, 1:], rtol=0, atol=2e-5)
+    restored = np.concatenate([50 * (l + 1), 110 * ab], axis=-1)
+    np.testing.assert_allclose(restored, converted, rtol=0, atol=2e-5)
 
 
 def unclipped_srgb(colours):
@@ -251,9 +242,3 @@ def test_clip_chroma_equals_a_bisection_in_float64(vivid):
 def test_clip_chroma_leaves_colours_of_srgb_unchanged():
     colours = lab.rgb_to_lab(rgb_grid(range(0, 256, 15)).astype(np.float32))
     chex.assert_trees_all_equal(lab.clip_chroma(colours), colours)
-
-
-def test_clip_chroma_leaves_grey_unchanged():
-    grey = np.stack(np.broadcast_arrays(np.linspace(0, 100, 101), 0, 0), axis=-1)
-    grey = grey.astype(np.float32)
-    np.testing.assert_array_equal(lab.clip_chroma(grey), grey)

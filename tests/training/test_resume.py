@@ -256,7 +256,7 @@ def test_a_workdir_trained_on_other_images_is_refused_and_images_may_move(tmp_pa
 SERVER = """
 import json, os, runpy, sys
 import orbax.checkpoint, tensorflow_datasets
-import colorjax.train, colorjax.data.image_folder
+import colorjax.training.train, colorjax.data.image_folder
 for line in sys.stdin:
     child = os.fork()
     if not child:
