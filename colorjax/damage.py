@@ -1,8 +1,8 @@
-"""What old photographs have suffered, done to L alone: inside the jitted step, on the device.
+"""Simulated ageing of photographs, applied to L inside the compiled step.
 
-Every damage is a function of a key, an image x = L/100 [H, W] in [0, 1] and a strength in [0, 1];
-at 0 it changes nothing. Lengths are shares of the image's side, so that a strength looks the same
-at every size.
+Every damage is a function of a key, an image x = L / 100 [H, W] in [0, 1] and a strength in [0, 1].
+A strength of 0 changes nothing. Lengths are fractions of the image's side, so a strength looks the
+same at every size.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,13 +34,13 @@ _JPEG_TABLE = np.array(
 
 
 def blur(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
-    """Out of focus: a Gaussian whose deviation is up to 2.5 % of the side."""
+    """Gaussian blur with a standard deviation of up to 2.5 % of the side."""
     del rng
     return _gaussian(x, 0.025 * strength * x.shape[1])
 
 
 def exposure(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
-    """Uneven light: darker towards one side and the corners, by up to 70 %."""
+    """Uneven exposure: up to 70 % darker towards one side and the corners."""
     angle_rng, share_rng = jax.random.split(rng)
     angle = jax.random.uniform(angle_rng, maxval=2 * jnp.pi)
     share = jax.random.uniform(share_rng, minval=0.3, maxval=1.0)
@@ -51,13 +51,13 @@ def exposure(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
 
 
 def contrast(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
-    """Hard paper: up to three times the contrast about a tone of its own; ends are lost."""
+    """Hard paper: up to three times the contrast, with clipped blacks and whites."""
     pivot = jax.random.uniform(rng, minval=0.35, maxval=0.65)
     return jnp.clip(pivot + (x - pivot) * (1.0 + 2.0 * strength), 0.0, 1.0)
 
 
 def grain(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
-    """Film grain: noise of a deviation up to 0.1, coarser than pixels, strongest in mid-tones."""
+    """Film grain: smoothed noise with a deviation of up to 0.1, strongest in mid-tones."""
     size_rng, noise_rng = jax.random.split(rng)
     sigma = jax.random.uniform(size_rng, minval=0.3, maxval=0.9) * x.shape[1] / 128
     noise = _gaussian(jax.random.normal(noise_rng, x.shape), sigma)
@@ -67,13 +67,13 @@ def grain(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
 
 
 def fade(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
-    """Faded: of the range of tones up to 70 % are gone, mostly the dark ones."""
+    """Fading: the range of tones shrinks by up to 70 %, mostly at the dark end."""
     low = jax.random.uniform(rng, minval=0.4) * 0.7 * strength
     return low + (1.0 - 0.7 * strength) * x
 
 
 def scratches(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
-    """Up to six lines along the film, light or dark, and specks of dust."""
+    """Up to six scratches along the film, light or dark, and ten specks of dust."""
     line_rng, speck_rng = jax.random.split(rng)
     rows, columns = _grid(x)
     pixel = 2.0 / x.shape[1]
@@ -85,16 +85,16 @@ def scratches(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
     centre = 2 * place - 1 + 0.2 * (slope - 0.5) * rows_ + 0.03 * jnp.sin(3 * rows_ + 6 * bend)
     reach = jnp.abs(rows_ - (2 * start - 1)) < 0.3 + 1.5 * length
     lines = jnp.exp(-(((columns_ - centre) / (pixel * (0.5 + width))) ** 2)) * reach
-    x = _paint(x, lines, tone, strength)
+    x = _blend(x, lines, tone, strength)
 
     across, down, size, tone = jax.random.uniform(speck_rng, (4, SPECKS, 1, 1))
     far = (columns_ - 2 * across + 1) ** 2 + (rows_ - 2 * down + 1) ** 2
     specks = jnp.exp(-far / (pixel * (0.7 + 1.5 * size)) ** 2)
-    return _paint(x, specks, tone, strength)
+    return _blend(x, specks, tone, strength)
 
 
 def halftone(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
-    """Printed: dots on a slanted screen of 3 to 5 pixels at a side of 128, mixed in by strength."""
+    """A print: dots on a slanted screen, 3 to 5 pixels apart at a side of 128, blended in."""
     period_rng, angle_rng, phase_rng = jax.random.split(rng, 3)
     period = jax.random.uniform(period_rng, minval=3.0, maxval=5.0) * 2 / 128
     angle = jax.random.uniform(angle_rng, minval=0.5, maxval=1.0)
@@ -107,12 +107,12 @@ def halftone(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
 
 
 def jpeg(rng: jax.Array, x: jax.Array, strength: jax.Array) -> jax.Array:
-    """Blocks and ringing of a JPEG of quality 75 down to 4; a strength of 0 changes nothing."""
+    """Artefacts of a JPEG of quality 75 down to 4."""
     del rng
     return jnp.where(strength > 0, jpeg_luminance(x, 75.0 * (4.0 / 75.0) ** strength), x)
 
 
-# In the order in which they befall a picture: lens, film, print, years, press, scan.
+# In the order in which they happen: lens, film, print, ageing, press, scan.
 DAMAGES: dict[str, Damage] = {
     "blur": blur,
     "exposure": exposure,
@@ -123,8 +123,7 @@ DAMAGES: dict[str, Damage] = {
     "halftone": halftone,
     "jpeg": jpeg,
 }
-# What evaluation does: all but halftone, which is a print and no photograph, and whose dots are
-# smaller than the pixels of a small picture.
+# Evaluation leaves out halftone: it belongs to prints, and a small image cannot show its dots.
 EVALUATED = tuple(name for name in DAMAGES if name != "halftone")
 EVALUATED_PROBABILITY = 0.5
 
@@ -132,15 +131,14 @@ EVALUATED_PROBABILITY = 0.5
 def damage(
     rngs: jax.Array, l: jax.Array, strengths: Mapping[str, float], probability: float
 ) -> jax.Array:
-    """Damages each image of a batch in its own way.
+    """Damages each image of a batch independently.
 
     Args:
-      rngs: [N] keys: every image draws its own.
+      rngs: [N] keys, one for each image.
       l: [N, H, W, 1] L in [0, 100].
-      strengths: by name of DAMAGES, the largest strength, in [0, 1]; those that are not there, or
-        0, are left out of the program.
-      probability: each damage befalls each image with this chance, at a strength uniform in
-        [0, the largest].
+      strengths: largest strength in [0, 1] by name in DAMAGES; a damage that is missing or 0 is not
+        compiled.
+      probability: of each damage for each image; its strength is uniform in [0, the largest].
 
     Returns:
       [N, H, W, 1] in [0, 100].
@@ -156,7 +154,7 @@ def damage(
     def one(rng: jax.Array, l: jax.Array) -> jax.Array:
         x = l[..., 0] / 100.0
         for name, largest in chosen.items():
-            # By the damage's place in the table: another one beside it changes nothing.
+            # By its index in the table, so that its draws do not depend on the other damages.
             key = jax.random.fold_in(rng, list(DAMAGES).index(name))
             strength_rng, damage_rng = jax.random.split(key)
             x = DAMAGES[name](damage_rng, x, draw(strength_rng, largest))
@@ -167,32 +165,29 @@ def damage(
 
 
 def damage_evaluated(l: jax.Array, indices: jax.Array, strength: float, seed: int = 0) -> jax.Array:
-    """Damages the images of an evaluation: the same for the same image, whatever the batches.
-
-    With all of EVALUATED, as `damage` does with EVALUATED_PROBABILITY.
+    """Damages the images of an evaluation with EVALUATED; an image is the same in any batch.
 
     Args:
       l: [N, H, W, 1] L in [0, 100].
-      indices: [N] integers: which image of the data set each is.
-      strength: the largest of each damage, in [0, 1].
-      seed: another one gives other damages.
+      indices: [N] integers, the index of each image in the data set.
+      strength: largest strength of each damage, in [0, 1].
+      seed: of the random draws, which are the same at other image sizes.
 
     Returns:
-      [N, H, W, 1] in [0, 100]. At another size of the same images the draws are the same; but the
-      noise of grain is of other pixels, and a JPEG's blocks are always of 8 × 8.
+      [N, H, W, 1] in [0, 100].
     """
     rngs = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(indices)
     return damage(rngs, l, dict.fromkeys(EVALUATED, strength), EVALUATED_PROBABILITY)
 
 
 def _grid(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Rows [H, 1] and columns [1, W] of the pixels' centres, in (-1, 1)."""
+    """Coordinates of the pixels' centres in (-1, 1): rows [H, 1] and columns [1, W]."""
     rows, columns = ((2 * jnp.arange(n, dtype=jnp.float32) + 1) / n - 1 for n in x.shape)
     return rows[:, None], columns[None, :]
 
 
 def _gaussian(x: jax.Array, sigma: jax.Array) -> jax.Array:
-    """Smooths [H, W] as two matrix products, so that sigma (pixels) may differ by image."""
+    """Smooths [H, W]. As matrix products, so that sigma, in pixels, may differ between images."""
 
     def matrix(n: int) -> jax.Array:
         distance = jnp.arange(n)[:, None] - jnp.arange(n)[None, :]
@@ -203,8 +198,8 @@ def _gaussian(x: jax.Array, sigma: jax.Array) -> jax.Array:
     return jnp.einsum("ij,jk,lk->il", rows, x, columns, precision=lax.Precision.HIGHEST)
 
 
-def _paint(x: jax.Array, masks: jax.Array, tones: jax.Array, strength: jax.Array) -> jax.Array:
-    """Paints masks [K, H, W], light ones and then dark ones; as many of them as the strength."""
+def _blend(x: jax.Array, masks: jax.Array, tones: jax.Array, strength: jax.Array) -> jax.Array:
+    """Blends in the first masks [K, H, W], as many as the strength says: light ones, then dark."""
     count = len(masks)
     masks = masks * jnp.clip(strength * count - jnp.arange(count), 0.0, 1.0)[:, None, None]
     light = tones < 0.6
@@ -214,7 +209,7 @@ def _paint(x: jax.Array, masks: jax.Array, tones: jax.Array, strength: jax.Array
 
 
 def jpeg_luminance(x: jax.Array, quality: jax.Array) -> jax.Array:
-    """What a grey baseline JPEG of a quality (1 to 100, as libjpeg counts) leaves of [H, W]."""
+    """[H, W] after compression as a grey baseline JPEG of libjpeg's quality 1 to 100."""
     height, width = x.shape
     scale = jnp.where(quality < 50, 50.0 / quality, 2.0 - quality / 50.0)
     table = jnp.clip(jnp.floor(_JPEG_TABLE * scale + 0.5), 1.0, 255.0)

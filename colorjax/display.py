@@ -1,4 +1,4 @@
-"""Between 8-bit sRGB and what the network sees and predicts, in jnp."""
+"""Conversions between 8-bit sRGB and what the network sees and predicts."""
 
 from typing import Any
 
@@ -6,17 +6,20 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from colorjax.lab import (
-    clip_chroma,
-    lab_to_rgb,
-    lightness,
-    rgb_to_lab,
-)
+from colorjax.lab import clip_chroma, lab_to_rgb, lightness, rgb_to_lab
 
 
 @jax.jit
 def paint(images: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The images in grey, and with a*b* [N, h, w, 2], brought to their size: see `colorize`."""
+    """Grey and coloured versions of images.
+
+    Args:
+      images: [N, H, W, 1 or 3] uint8 or uint16 sRGB, of which only the lightness is used.
+      ab: [N, h, w, 2] a*b*, resized to the images; chroma outside sRGB is clipped.
+
+    Returns:
+      Two arrays [N, H, W, 3] uint8.
+    """
     l = lightness(images)
     if ab.shape[1:3] != l.shape[1:3]:
         ab = jax.image.resize(ab, (*l.shape[:-1], 2), "linear")
@@ -28,12 +31,12 @@ def paint(images: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
 def paint_grey(l: jax.Array) -> jax.Array:
     """L [..., 1] in [0, 100] as grey [..., 3] uint8 sRGB."""
     grey = lab_to_rgb(jnp.concatenate([l, jnp.zeros((*l.shape[:-1], 2))], axis=-1))
-    # One channel for all: the standard's rounded matrix puts some blues a level higher.
+    # Green for all channels: the standard's rounded matrix makes some blues a level higher.
     return quantized(jnp.repeat(grey[..., 1:2], 3, axis=-1), jnp.uint8)
 
 
 def quantized(rgb: jax.Array, dtype: Any) -> jax.Array:
-    """Rounds sRGB in [0, 1] to the nearest levels of uint8 or uint16; clips what is outside."""
+    """Rounds sRGB in [0, 1] to the levels of uint8 or uint16; clips values outside."""
     return jnp.round(jnp.clip(rgb, 0, 1) * jnp.iinfo(dtype).max).astype(dtype)
 
 
@@ -43,7 +46,7 @@ def to_float(image: jax.Array) -> jax.Array:
 
 
 def displayed(l: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What a user gets: Lab -> sRGB, clipped and rounded to 8 bits, and that back in Lab.
+    """Colours as a user sees them: Lab to sRGB, clipped and rounded to 8 bits, and back to Lab.
 
     Args:
       l: [..., 1] lightness in [0, 100].

@@ -1,11 +1,10 @@
-"""Between sRGB and CIE Lab (D65, 2° observer) in jnp: batched, jit-able, differentiable.
+"""Conversions between sRGB and CIE Lab (D65, 2° observer): batched and differentiable.
 
 Constants and formulas are those of scikit-image's `rgb2lab` and `lab2rgb` (IEC 61966-2-1:1999 for
-sRGB, CIE 15 for Lab), so that metrics compare with those computed by it.
+sRGB, CIE 15 for Lab).
 
-Every curve here is a power above a knee and a line below it. Each power is taken of `where(above,
-x, 1)`, never of an argument outside its branch: the gradient of the branch not taken would be
-infinite or NaN at black, and 0 · inf would spoil the one taken.
+Every curve is a power above a knee and a line below it. The power's argument is `where(above, x,
+1)`: otherwise its gradient would be infinite at black, and 0 · inf would make the result NaN.
 """
 
 import functools
@@ -38,17 +37,17 @@ def rgb_to_lab(rgb: chex.Array) -> jax.Array:
       [..., 3] float32, or float64 if `rgb` is: L in [0, 100], a*, b*.
 
     Raises:
-      AssertionError: the last axis is not 3, or the array holds no floats.
+      AssertionError: the last axis is not 3, or the dtype is not floating.
     """
     rgb = _checked(rgb)
-    # Channels as arrays of their own: 29 ms of a CPU a megapixel, where [..., 3] takes 40.
+    # Separate channels take 29 ms a megapixel on a CPU, an array [..., 3] takes 40.
     linear = [_linear_from_srgb(rgb[..., i]) for i in range(3)]
     fx, fy, fz = (_f(x) for x in _linear_map(linear, RELATIVE_FROM_LINEAR))
     return jnp.stack([116.0 * fy - 16.0, 500.0 * (fx - fy), 200.0 * (fy - fz)], axis=-1)
 
 
 def lightness(pixels: chex.Array) -> jax.Array:
-    """L of `rgb_to_lab` alone, of 8 or 16 bits: by a table, which is faster on a CPU.
+    """L of `rgb_to_lab` for 8 or 16 bits. A table makes it faster on a CPU.
 
     Args:
       pixels: [..., 1 or 3] uint8 or uint16 sRGB; one channel is grey.
@@ -57,13 +56,13 @@ def lightness(pixels: chex.Array) -> jax.Array:
       [..., 1] float32 in [0, 100].
 
     Raises:
-      AssertionError: the pixels are of another type or number of channels.
+      AssertionError: another dtype or number of channels.
     """
     pixels = jnp.asarray(pixels)
     chex.assert_type(pixels, np.uint16 if pixels.dtype == np.uint16 else np.uint8)
     chex.assert_shape(pixels, (..., {1, 3}))
     levels = int(jnp.iinfo(pixels.dtype).max)
-    # A constant: XLA would compute an expression again for every pixel.
+    # A constant: XLA would evaluate the expression for every pixel.
     with jax.ensure_compile_time_eval():
         table = _linear_from_srgb(jnp.arange(levels + 1, dtype=jnp.float32) / levels)
     linear = table[pixels.astype(jnp.int32)]
@@ -77,12 +76,11 @@ def lightness(pixels: chex.Array) -> jax.Array:
 
 
 def lab_to_rgb(lab: chex.Array) -> jax.Array:
-    """Converts CIE Lab to sRGB, as `skimage.color.lab2rgb` but for its final clipping.
+    """Converts CIE Lab to sRGB, as `skimage.color.lab2rgb` without its final clipping.
 
-    Colours that sRGB cannot show come out below 0 or above 1: negative linear values continue the
-    line of the transfer curve, so gradients are finite and bring such a colour back. Clipped to
-    [0, 1] the result is scikit-image's for every input; this is why f(Z) is held at 0 from below,
-    as it is there (only b* > 200 · (L + 16) / 116 is concerned, far outside sRGB).
+    Colours outside sRGB are below 0 or above 1. Negative linear values continue the line of the
+    transfer curve, so that their gradients are finite. As in scikit-image, f(Z) is at least 0,
+    which only matters for b* > 200 · (L + 16) / 116, far outside sRGB.
 
     Args:
       lab: [..., 3] float: L in [0, 100], a*, b*; finite results for any up to 1e10.
@@ -91,7 +89,7 @@ def lab_to_rgb(lab: chex.Array) -> jax.Array:
       [..., 3] float32, or float64 if `lab` is: sRGB, not clipped.
 
     Raises:
-      AssertionError: the last axis is not 3, or the array holds no floats.
+      AssertionError: the last axis is not 3, or the dtype is not floating.
     """
     lab = _checked(lab)
     linear = _linear_from_lab(lab[..., 0], lab[..., 1], lab[..., 2])
@@ -99,17 +97,17 @@ def lab_to_rgb(lab: chex.Array) -> jax.Array:
 
 
 def clip_chroma(lab: jax.Array, levels: int = 255, iterations: int = 12) -> jax.Array:
-    """Brings colours into sRGB by lowering their chroma, at constant lightness and hue.
+    """Reduces the chroma of colours until they fit into sRGB, at constant lightness and hue.
 
-    Bisection for the largest factor of a*b* that sRGB can show.
+    Bisection finds the largest factor of a*b* that fits.
 
     Args:
       lab: [..., 3] with L in [0, 100].
-      levels: of a channel; a colour within half of one from sRGB is shown as it is.
-      iterations: halvings of the interval that holds the factor.
+      levels: of a channel; a colour fits if it is within half a level of sRGB.
+      iterations: of the bisection.
 
     Returns:
-      [..., 3]; colours inside sRGB are returned as they are.
+      [..., 3]; colours inside sRGB are unchanged.
     """
     lab = _checked(lab)
     l, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
@@ -130,13 +128,13 @@ def clip_chroma(lab: jax.Array, levels: int = 255, iterations: int = 12) -> jax.
 
 
 def fits_srgb(lab: jax.Array, levels: int = 255) -> jax.Array:
-    """Whether sRGB can show colours [..., 3] to within half of one of `levels`, as [...] bool."""
+    """Whether colours [..., 3] are within half a level of sRGB, as [...] bool."""
     lab = _checked(lab)
     return _fits_srgb(lab[..., 0], lab[..., 1], lab[..., 2], levels)
 
 
 def normalize(lab: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Scales Lab for the network: ([..., 1] L / 50 - 1, [..., 2] a*b* / 110) of [..., 3] Lab."""
+    """Scales Lab [..., 3] for the network: [..., 1] L / 50 - 1 and [..., 2] a*b* / 110."""
     chex.assert_shape(lab, (..., 3))
     return lab[..., :1] / L_SCALE - 1.0, lab[..., 1:] / AB_SCALE
 
@@ -149,7 +147,7 @@ def _checked(color: chex.Array) -> jax.Array:
 
 
 def _linear_map(channels: Sequence[jax.Array], matrix: np.ndarray) -> list[jax.Array]:
-    """Three channels, as a row vector, times a matrix."""
+    """Three channels as a row vector, times a matrix."""
     return [
         functools.reduce(jnp.add, (float(k) * x for k, x in zip(column, channels, strict=True)))
         for column in matrix.T
@@ -157,19 +155,19 @@ def _linear_map(channels: Sequence[jax.Array], matrix: np.ndarray) -> list[jax.A
 
 
 def _power(x: jax.Array, exponent: float) -> jax.Array:
-    """Of positive x around 1; as exact there as XLA's power, and twice as fast on a CPU."""
+    """Power of x > 0. Near 1 as exact as XLA's power, and twice as fast on a CPU."""
     return jnp.exp(exponent * jnp.log(x))
 
 
 def _f(relative: jax.Array) -> jax.Array:
-    """The f of CIE 15, whose L is 116 f(Y) - 16, of X, Y or Z relative to white."""
+    """The f of CIE 15, where L = 116 f(Y) - 16. Its argument is relative to white."""
     above = relative > 0.008856
     root = _power(jnp.where(above, relative, 1.0), 1.0 / 3.0)
     return jnp.where(above, root, 7.787 * relative + 16.0 / 116.0)
 
 
 def _linear_from_lab(l: jax.Array, a: jax.Array, b: jax.Array) -> list[jax.Array]:
-    """Red, green and blue as arrays of their own: on a CPU twice as fast as one of [..., 3]."""
+    """Linear red, green and blue. As three arrays it is twice as fast on a CPU as [..., 3]."""
     fy = (l + 16.0) / 116.0
     relative = [
         jnp.where(f > 0.2068966, f**3, (f - 16.0 / 116.0) / 7.787)

@@ -1,4 +1,4 @@
-"""Damages of L: nothing at strength 0, in range, of the image alone, and what they claim to be."""
+"""Damage of L: none at strength 0, in range, of each image alone, and as described."""
 
 import functools
 import io
@@ -12,13 +12,10 @@ from PIL import Image
 from skimage.filters import gaussian
 from support import quick_compilation
 
-from colorjax import cli
 from colorjax import damage as damages
 from colorjax.damage import DAMAGES, EVALUATED, damage, damage_evaluated, jpeg_luminance
 from colorjax.data.procedural.renderer import render_face
 from colorjax.lab import rgb_to_lab
-from colorjax.terminal.errors import InputError
-from colorjax.training import setup
 from configs import common
 
 SIZE = 64
@@ -69,18 +66,18 @@ def test_more_strength_is_further_from_the_truth_and_all_stays_in_range(faces, n
 
 def test_an_image_of_an_evaluation_is_damaged_the_same_in_any_batch(faces):
     fixed = jax.jit(partial(damage_evaluated, strength=1.0))
-    whole = fixed(faces, jnp.arange(4))
+    complete = fixed(faces, jnp.arange(4))
     other = fixed(faces[jnp.array([2, 0])], jnp.array([2, 0]))
-    # Another program may round a coefficient of a JPEG the other way.
-    assert float(abs(other - whole[jnp.array([2, 0])]).mean()) < 0.05
+    # Another compiled program may round a coefficient of a JPEG differently.
+    assert float(abs(other - complete[jnp.array([2, 0])]).mean()) < 0.05
     elsewhere = fixed(faces, jnp.array([7, 1, 2, 3]))
-    assert float(abs(elsewhere[0] - whole[0]).mean()) > 1
-    np.testing.assert_allclose(elsewhere[1], whole[1], atol=1e-3)
-    assert float(jnp.sqrt(jnp.mean((whole - faces) ** 2))) > 5
+    assert float(abs(elsewhere[0] - complete[0]).mean()) > 1
+    np.testing.assert_allclose(elsewhere[1], complete[1], atol=1e-3)
+    assert float(jnp.sqrt(jnp.mean((complete - faces) ** 2))) > 5
     np.testing.assert_array_equal(damage_evaluated(faces, jnp.arange(4), 0.0), faces)
 
 
-def test_an_image_of_an_evaluation_is_damaged_alike_at_another_size(monkeypatch):
+def test_an_image_of_an_evaluation_is_damaged_the_same_at_another_size(monkeypatch):
     monkeypatch.setattr(damages, "EVALUATED", ("exposure", "fade"))
     small, large = (
         damage_evaluated(jnp.full((20, size, size, 1), 60.0), jnp.arange(20), 1.0).mean((1, 2, 3))
@@ -92,18 +89,16 @@ def test_an_image_of_an_evaluation_is_damaged_alike_at_another_size(monkeypatch)
 
 _jpeg = jax.jit(jpeg_luminance)
 
-RANDOM = [name for name in DAMAGES if name not in ("blur", "jpeg")]
 
-
-@pytest.mark.parametrize("name", RANDOM)
-def test_other_images_and_seeds_get_other_damages(faces, name):
+@pytest.mark.parametrize("name", [name for name in DAMAGES if name not in ("blur", "jpeg")])
+def test_images_and_seeds_draw_different_damage(faces, name):
     same = jnp.repeat(faces[:1], 4, axis=0)
     y = _damaged(same, name, 0.8)
     assert float(abs(y[0] - y[1]).max()) > 0.5
     assert float(abs(y[0] - _damaged(same, name, 0.8, seed=1)[0]).max()) > 0.5
 
 
-def test_another_damage_beside_it_leaves_the_scratches_where_they_are():
+def test_scratches_do_not_move_when_another_damage_is_added():
     l = jnp.full((1, SIZE, SIZE, 1), 50.0)
     alone, both = jax.jit(
         lambda l: [
@@ -114,14 +109,14 @@ def test_another_damage_beside_it_leaves_the_scratches_where_they_are():
     np.testing.assert_allclose(both, alone, atol=1e-3)  # blurring a flat picture changes nothing
 
 
-def test_training_damages_the_share_that_is_asked_for():
+def test_damage_has_the_given_probability_and_a_uniform_strength():
     l = jnp.full((400, 8, 8, 1), 50.0)
     training = jax.jit(lambda rng: damage(jax.random.split(rng, 400), l, {"grain": 1.0}, 0.25))
     y = training(jax.random.key(0))
     hit = np.asarray(jnp.abs(y - l).max(axis=(1, 2, 3)) > 1e-4)
     assert 60 < hit.sum() < 140  # 100, five standard deviations
     strengths = np.asarray(jnp.std(y, axis=(1, 2, 3)))[hit]
-    assert strengths.std() > 0.25 * strengths.mean()  # uniform, not all alike
+    assert strengths.std() > 0.25 * strengths.mean()  # not all the same
     np.testing.assert_array_equal(y, training(jax.random.key(0)))
     assert not np.array_equal(y, training(jax.random.key(1)))
     np.testing.assert_array_equal(damage(None, l, {"grain": 0.0}, 1.0), l)
@@ -135,41 +130,40 @@ def test_blur_is_the_gaussian_of_scikit_image(faces):
     np.testing.assert_allclose(y[inner, inner], expected[inner, inner], atol=1e-5)
 
 
-@pytest.mark.parametrize("quality", [5, 20, 49, 50, 75, 95])
-@pytest.mark.parametrize("shape", [(64, 64), (50, 37)])
-def test_jpeg_is_what_libjpeg_leaves(faces, quality, shape):
+@pytest.mark.parametrize(
+    ("quality", "shape"),
+    [(5, (64, 64)), (49, (50, 37)), (50, (64, 64)), (75, (50, 37)), (95, (64, 64))],
+)
+def test_jpeg_equals_libjpeg(faces, quality, shape):
     grey = np.asarray(jnp.round(faces[1, : shape[0], : shape[1], 0] * 2.55)).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(grey).save(file, "jpeg", quality=quality)
     expected = np.asarray(Image.open(file)).astype(int)
     ours = np.asarray(255 * _jpeg(jnp.asarray(grey / 255, jnp.float32), quality))
-    # Its DCT is of integers: now and then a coefficient is rounded the other way.
+    # Its DCT is of integers, so some coefficients are rounded differently.
     error = abs(np.round(ours) - expected)
     assert np.mean(error <= 1) > 0.9
     assert error.mean() < 0.4
 
 
-def test_grain_has_the_deviation_and_no_bias():
+def test_grain_has_the_deviation_of_its_strength_and_no_bias():
     x = jnp.full((256, 256), 0.5)
     y = damages.grain(jax.random.key(0), x, jnp.float32(1.0))
     assert float(y.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(y.std()) == pytest.approx(0.1, abs=0.01)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_fading_keeps_the_picture_at_less_contrast(faces, seed):
+def test_fading_scales_the_contrast(faces):
     x = faces[0, ..., 0] / 100
-    y = damages.fade(jax.random.key(seed), x, jnp.float32(1.0))
+    y = damages.fade(jax.random.key(0), x, jnp.float32(1.0))
     assert float(y.std() / x.std()) == pytest.approx(0.3, rel=1e-4)
     assert float(jnp.corrcoef(x.ravel(), y.ravel())[0, 1]) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_contrast_loses_the_ends_and_keeps_the_order(faces):
-    x = jnp.linspace(0, 1, 101)[None]
-    y = damages.contrast(jax.random.key(0), x, jnp.float32(1.0))
+def test_contrast_clips_the_ends_and_keeps_the_order():
+    y = damages.contrast(jax.random.key(0), jnp.linspace(0, 1, 101)[None], jnp.float32(1.0))
     assert (jnp.diff(y[0]) >= 0).all()
-    assert int((y == 0).sum()) > 10
-    assert int((y == 1).sum()) > 10
+    assert min(int((y == 0).sum()), int((y == 1).sum())) > 10
 
 
 def test_uneven_exposure_is_smooth():
@@ -194,48 +188,17 @@ def test_halftone_has_two_tones_and_keeps_the_mean():
         assert float(((y < 0.15) | (y > 0.85)).mean()) > 0.5
 
 
-def test_a_config_s_damage_is_what_it_says():
-    config = common.get("").damage
-    assert set(config) == {"probability", *DAMAGES}
-    assert setup._damage(config) is None
-    config.jpeg = 0.5
-    l = jnp.full((2, 16, 16, 1), 50.0) + jnp.arange(16.0).reshape(1, 16, 1, 1)
-    config.probability = 1.0
-    assert float(abs(setup._damage(config)(jax.random.split(jax.random.key(0)), l) - l).max()) > 0.1
-
-
 @pytest.mark.parametrize("dataset", ["image_folder", "digiface1m"])
-def test_the_long_recipes_damage_lightly_what_evaluation_damages(faces, dataset):
+def test_the_long_recipes_damage_less_than_evaluation_does(faces, dataset):
     config = common.get(dataset).damage
-    assert {name for name in DAMAGES if config[name]} == set(EVALUATED)
-    rngs = jax.random.split(jax.random.key(0), 40)
-    l = jnp.tile(faces, (10, 1, 1, 1))
+    strengths = {name: config[name] for name in DAMAGES}
+    assert {name for name in DAMAGES if strengths[name]} == set(EVALUATED)
+    rngs, l = jax.random.split(jax.random.key(0), 40), jnp.tile(faces, (10, 1, 1, 1))
     light, heavy = (
-        float(jnp.mean(abs(damaging(rngs, l) - l)))
+        float(jnp.mean(abs(jax.jit(damaging)(l) - l)))
         for damaging in (
-            jax.jit(setup._damage(config)),
-            jax.jit(lambda _, l: damage_evaluated(l, jnp.arange(40), 0.5)),
+            lambda l: damage(rngs, l, strengths, config.probability),
+            lambda l: damage_evaluated(l, jnp.arange(40), 0.5),
         )
     )
     assert 0.5 < light < heavy
-
-
-def test_the_sheet_shows_every_damage_at_three_strengths(tmp_path):
-    photo = tmp_path / "photo.webp"
-    Image.fromarray(render_face(0, 1, 1, 40)).save(photo)
-    output = tmp_path / "new" / "sheet.png"
-    cli.run(["damages", "--output", str(output), "--size", "64", "--image", str(photo)])
-    sheet = np.asarray(Image.open(output))
-    rows, block = len(DAMAGES) // 2, 72 + 4 * 68
-    assert sheet.shape == (18 + 68 * rows, 2 * block)
-    for number in range(len(DAMAGES)):
-        left, top = block * (number // rows) + 72, 18 + 68 * (number % rows)
-        cells = [sheet[top : top + 64, left + 68 * k : left + 68 * k + 64] for k in range(4)]
-        assert all(abs(cells[0].astype(int) - cell).max() > 5 for cell in cells[1:])
-    with pytest.raises(InputError, match="cannot be read as an image"):
-        cli.run(["damages", "--output", str(output), "--image", str(tmp_path)])
-    with pytest.raises(InputError, match="must be 16 to 2048"):
-        cli.run(["damages", "--output", str(output), "--size", "5"])
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="cannot write"):
-        cli.run(["damages", "--output", str(tmp_path / "file" / "sheet.png"), "--size", "32"])

@@ -1,3 +1,5 @@
+"""Images for display: grey, coloured, of the same lightness."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,12 +9,12 @@ from skimage import color
 from colorjax.lab import clip_chroma
 from colorjax.report.grids import colorize
 
-# Half an 8-bit step in each channel, and as much again where a colour is just beyond sRGB.
+# Half an 8-bit step in each channel, and as much again for a colour just outside sRGB.
 LIGHTNESS_ROUNDING = 0.5
 
 
 def vivid(variables, l):
-    """Far outside sRGB where it is dark or light; another hue for another lightness."""
+    """Colours whose hue depends on L; dark and light ones are far outside sRGB."""
     angle = 0.05 * l
     return 120 * variables["factor"] * jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
@@ -41,7 +43,7 @@ def test_grey_has_equal_channels(images):
     np.testing.assert_array_equal(grey, np.broadcast_to(grey[..., :1], grey.shape))
 
 
-def test_grey_images_come_back_as_they_are():
+def test_grey_images_are_unchanged():
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), (1, 16, 16, 3))
     grey, coloured = colorized(ramp, factor=0.0)
     np.testing.assert_array_equal(grey, ramp)
@@ -49,14 +51,14 @@ def test_grey_images_come_back_as_they_are():
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.2, 1.0])
-def test_lightness_stays(images, factor):
+def test_lightness_is_unchanged(images, factor):
     for result in colorized(images, factor):
         np.testing.assert_allclose(
             lightness(result), lightness(images), rtol=0, atol=LIGHTNESS_ROUNDING
         )
 
 
-def test_colours_are_those_predicted_brought_into_srgb_at_constant_hue(images):
+def test_colours_are_the_predicted_ones_with_their_chroma_clipped(images):
     _, coloured = colorized(images)
     l = color.rgb2lab(images)[..., :1].astype(np.float32)
     expected = clip_chroma(jnp.concatenate([l, vivid({"factor": 1.0}, l)], axis=-1))
@@ -68,12 +70,12 @@ def test_colours_are_those_predicted_brought_into_srgb_at_constant_hue(images):
 
 
 def test_nothing_but_lightness_is_used(images):
-    """A coloured image and its grey version give nearly the same: up to rounding of the grey."""
+    """A coloured image and its grey version give the same, up to the rounding of the grey."""
     grey, coloured = colorized(images, 0.2)
     from_grey = colorized(grey, 0.2)[1]
     assert np.abs(images.astype(int) - grey).mean() > 20
     assert np.abs(coloured.astype(int) - from_grey).max() <= 3
-    # And a second image of the same lightness exactly: the predictor is handed nothing else.
+    # The predictor gets nothing else.
     shapes = []
     jax.eval_shape(
         lambda x: colorize(lambda v, l: shapes.append(l.shape) or vivid(v, l), {"factor": 1.0}, x),
@@ -82,7 +84,7 @@ def test_nothing_but_lightness_is_used(images):
     assert shapes == [(2, 128, 128, 1)]
 
 
-def test_an_image_is_coloured_alone(images):
+def test_an_image_does_not_depend_on_the_batch(images):
     _, together = colorized(images)
     for i in range(2):
         np.testing.assert_array_equal(colorized(images[i : i + 1])[1][0], together[i])

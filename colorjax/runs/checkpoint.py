@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -26,7 +27,7 @@ from colorjax.terminal.errors import InputError
 # Orbax warns about choices that are deliberate here.
 logging.set_verbosity(logging.ERROR)
 
-SUMS = "sha256.json"
+SUMS, RESUME_POINT = "sha256.json", "resume_point.json"
 
 
 class CorruptError(RuntimeError):
@@ -104,14 +105,9 @@ class Checkpoints:
             needed = sum(x.nbytes for x in jax.tree.leaves(state))
             if shutil.disk_usage(self._directory).free < needed:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            with _quiet_threads(), _run_checkpointer() as checkpointer:
-                checkpointer.save(
-                    part,
-                    args=ocp.args.Composite(
-                        state=ocp.args.StandardSave(state),
-                        resume_point=ocp.args.JsonSave(resume_point),
-                    ),
-                )
+            with _quiet_threads(), _checkpointer() as checkpointer:
+                checkpointer.save(part / "state", args=ocp.args.PyTreeSave(state))
+            write_text(part / RESUME_POINT, json.dumps(resume_point, indent=1))
             write_text(part / SUMS, json.dumps(_sums(part), indent=1))
             os.replace(part, self._directory / str(step))
         # Orbax and TensorStore raise many types of error when a disk is full or has vanished.
@@ -136,9 +132,8 @@ class Checkpoints:
                 )
 
     def _remove_leftovers(self) -> None:
-        for pattern in ("*.part*", "*.orbax-checkpoint-tmp*"):
-            for leftover in self._directory.glob(pattern):
-                shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in self._directory.glob("*.part"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def restore(self, like: Any) -> tuple[int, Any, dict[str, Any]] | None:
         """Restores the newest checkpoint that is not corrupt.
@@ -231,21 +226,29 @@ def _shared(tree: Any, like: Any) -> Any:
 
 def _read(checkpoint: Path, like: Any) -> tuple[Any, dict[str, Any]]:
     _check_sums(checkpoint)
-    arrays = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
     try:
-        with _run_checkpointer() as checkpointer:
-            restored = checkpointer.restore(
-                checkpoint,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(arrays), resume_point=ocp.args.JsonRestore()
-                ),
-            )
+        state = _read_arrays(checkpoint, like)
+        chex.assert_trees_all_equal_shapes_and_dtypes(state, like)
+        return state, json.loads((checkpoint / RESUME_POINT).read_text())
     except Exception as error:
         raise InputError(
             f"{checkpoint} is intact but cannot be read ({_reason(error)}); use the versions "
             "of jax, optax and orbax that wrote it, or choose another --workdir"
         ) from error
-    return restored["state"], restored["resume_point"]
+
+
+def _read_arrays(checkpoint: Path, like: Any) -> Any:
+    """The arrays of a checkpoint that are in `like`."""
+    arrays = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+    with _checkpointer() as checkpointer:
+        return checkpointer.restore(
+            checkpoint / "state",
+            args=ocp.args.PyTreeRestore(
+                arrays,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(arrays),
+                partial_restore=True,
+            ),
+        )
 
 
 def _read_generator(workdir: Path, like: Variables, step: int | None) -> Any:
@@ -267,20 +270,11 @@ def _read_generator(workdir: Path, like: Variables, step: int | None) -> Any:
             f"the checkpoint {checkpoint} is corrupt ({error}); choose another one, or resume its "
             "run, which then restores an earlier one"
         ) from error
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
-    with ocp.Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer:
+    with _checkpointer() as checkpointer:
         saved = checkpointer.metadata(checkpoint / "state").item_metadata
-        for kind in ("params", "batch_stats"):
-            check_like(saved["ema"][kind], like[kind], f"{workdir}, step {step}")
-        wanted = {"ema": jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)}
-        return checkpointer.restore(
-            checkpoint / "state",
-            args=ocp.args.PyTreeRestore(
-                wanted,
-                restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
-                partial_restore=True,
-            ),
-        )["ema"]
+    for kind in ("params", "batch_stats"):
+        check_like(saved["ema"][kind], like[kind], f"{workdir}, step {step}")
+    return _read_arrays(checkpoint, {"ema": like})["ema"]
 
 
 def _check_sums(checkpoint: Path) -> None:
@@ -305,22 +299,14 @@ def _sums(checkpoint: Path) -> dict[str, str]:
     return sums
 
 
-def _alone() -> Any:
-    """Options that make orbax work in this process alone, without waiting for others."""
+def _checkpointer() -> ocp.Checkpointer:
+    """A checkpointer that works in this process alone, without waiting for others."""
     index = jax.process_index()
-    return ocp.options.MultiprocessingOptions(
+    alone = ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"alone{index}"
     )
-
-
-def _run_checkpointer() -> ocp.Checkpointer:
-    # Each handler needs the options too, or it waits for the other processes.
-    handler = ocp.CompositeCheckpointHandler(
-        composite_options=ocp.CompositeOptions(multiprocessing_options=_alone()),
-        state=ocp.StandardCheckpointHandler(multiprocessing_options=_alone()),
-        resume_point=ocp.JsonCheckpointHandler(multiprocessing_options=_alone()),
-    )
-    return ocp.Checkpointer(handler, multiprocessing_options=_alone())
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 @contextlib.contextmanager

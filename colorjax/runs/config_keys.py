@@ -1,12 +1,13 @@
-"""What is known of each config key: the values it takes, and what a resumed or shared run needs.
+"""Config keys: their valid values, which may change on resume, and which are private.
 
-configs/ says what the keys mean and gives their values.
+configs/ has the meaning, unit and default of each key.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from colorjax.damage import DAMAGES
 from colorjax.models import DTYPES, GENERATORS, SIZE_MULTIPLE
 from colorjax.terminal.errors import InputError
 
@@ -36,7 +37,7 @@ NOT_NEGATIVE = Key("0 or more", lambda value: value >= 0)
 AT_LEAST_1 = Key("at least 1", lambda value: value >= 1)
 SHARE = Key("in [0, 1]", lambda value: 0 <= value <= 1)
 DECAY = Key("in [0, 1)", lambda value: 0 <= value < 1)
-ANY, SWITCH = Key(), Key()
+ANY = Key()
 # The data's own key identifies them, wherever they lie.
 PLACE = Key(may_change=True, private=True)
 PATH = Key(private=True)
@@ -67,21 +68,13 @@ KEYS: dict[str, Key] = {
     "dataset.variant": ANY._replace(may_change=True),
     "dataset.min_chroma": NOT_NEGATIVE,
     "dataset.min_scale": Key("in (0, 1]", lambda value: 0 < value <= 1),
-    "dataset.flip": SWITCH,
+    "dataset.flip": ANY,
     "dataset.workers": Key("-1, 0 or more", lambda value: value >= -1, may_change=True),
-    "damage.probability": SHARE,
-    "damage.blur": SHARE,
-    "damage.exposure": SHARE,
-    "damage.contrast": SHARE,
-    "damage.grain": SHARE,
-    "damage.fade": SHARE,
-    "damage.scratches": SHARE,
-    "damage.halftone": SHARE,
-    "damage.jpeg": SHARE,
+    **{f"damage.{name}": SHARE for name in ("probability", *DAMAGES)},
     "model.name": _one_of(*GENERATORS),
     "model.width": POSITIVE,
     "model.dtype": _one_of(*DTYPES),
-    "model.skip_connections": SWITCH,
+    "model.skip_connections": ANY,
     "model.encoder_weights": PATH,
     "init_from": PATH,
     "loss": _one_of("l1", "l2", "huber"),
@@ -92,7 +85,7 @@ KEYS: dict[str, Key] = {
     "gan.loss": _one_of("non_saturating", "hinge", "least_squares"),
     "gan.regression_weight": NOT_NEGATIVE,
     "gan.width": POSITIVE,
-    "gan.spectral_norm": SWITCH,
+    "gan.spectral_norm": ANY,
     "gan.augment_shift": SHARE,
     "gan.augment_cut": SHARE,
     **{f"gan.optimizer.{name}": key for name, key in OPTIMIZER.items()},
@@ -101,8 +94,8 @@ KEYS: dict[str, Key] = {
     "checkpoint_every": AT_LEAST_1._replace(may_change=True),
     "checkpoints_to_keep": AT_LEAST_1._replace(may_change=True),
     "best_checkpoint": ANY._replace(may_change=True),
-    "deterministic": SWITCH._replace(may_change=True),
-    "tensorboard": SWITCH._replace(may_change=True),
+    "deterministic": ANY._replace(may_change=True),
+    "tensorboard": ANY._replace(may_change=True),
     # Added when a run starts: the command line, for the report.
     "command": PLACE,
 }
@@ -120,12 +113,13 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def check_values(config: Mapping[str, Any]) -> None:
-    """Raises InputError for the first value that its key does not take."""
+    """Raises InputError for the first value that is not valid for its key."""
     for name, value in flatten(config).items():
         key = KEYS.get(name, ANY)
         finite = not isinstance(value, float) or math.isfinite(value)
         if not finite or not key.valid(value):
-            raise InputError(f"config.{name}={value!r} is not valid; it must be {key.rule}")
+            rule = key.rule if finite else f"finite and {key.rule}"
+            raise InputError(f"config.{name}={value!r} is not valid; it must be {rule}")
 
 
 def without_private(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

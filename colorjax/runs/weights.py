@@ -45,7 +45,7 @@ def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float
     arrays = {}
     for name, value in flatten_dict(jax.device_get(run.variables), sep="/").items():
         kind = dtype if name.startswith("params/") else "float32"
-        arrays[name] = jnp.asarray(value, kind)
+        arrays[name] = jnp.asarray(value).astype(kind)
         if not jnp.isfinite(arrays[name]).all():
             raise InputError(f"{name} has values that {kind} cannot hold; try --dtype float32")
     metadata = {

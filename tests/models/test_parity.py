@@ -165,18 +165,6 @@ def test_the_comparison_sees_exchanged_normalisations(pair, norm, leaves):
     assert max(found) > 100 * TOLERANCE, found
 
 
-@pytest.mark.parametrize("stage", [2, 3, 4])
-def test_the_comparison_sees_the_strides_of_version_1(pair, stage):
-    """The original ResNet has the stride on the block's first 1×1 convolution."""
-    theirs = torchvision_resnet50().eval()
-    theirs.load_state_dict(pair.state_dict)
-    block = getattr(theirs, f"layer{stage}")[0]
-    block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
-    x = images(EVALUATION_SIZE)
-    found = errors(features(pair.ours, x), their_features(theirs, x))
-    assert found[stage] > 100 * TOLERANCE, found
-
-
 @pytest.mark.parametrize("file_format", ["legacy .pth", "safetensors"])
 def test_every_file_format_gives_the_same_weights(file_format, pair, template, tmp_path):
     if file_format == "safetensors":

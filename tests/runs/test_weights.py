@@ -208,16 +208,12 @@ def test_parameters_that_half_precision_cannot_hold_are_refused(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_model_that_comes_with_colorjax_is_small_and_has_a_card():
-    path = weights.packaged()[weights.DEFAULT_MODEL]
-    assert path.stat().st_size <= 12 * 2**20
-    card = read_metadata(path)["card"]
-    for word in ("Trained on", "MSE", "Limits", "research"):
-        assert word in card
-
-
-def test_the_models_are_listed_and_the_default_among_them(capsys):
+def test_the_packaged_model_is_small_listed_and_has_a_card(capsys):
+    assert weights.packaged()[weights.DEFAULT_MODEL].stat().st_size <= 12 * 2**20
     assert cli.main(["models"]) == 0
     assert f"{weights.DEFAULT_MODEL} (the default): encoder_decoder" in capsys.readouterr().out
     assert cli.main(["models", weights.DEFAULT_MODEL]) == 0
-    assert capsys.readouterr().out.startswith("# encoder_decoder")
+    card = capsys.readouterr().out
+    assert card.startswith("# encoder_decoder")
+    for word in ("Trained on", "MSE", "Limits", "research"):
+        assert word in card

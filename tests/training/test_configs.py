@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from support import quick_compilation
 
-from colorjax.damage import DAMAGES
 from colorjax.data import pipeline
 from colorjax.data.procedural.renderer import render_face
 from colorjax.models import resnet
@@ -126,9 +125,6 @@ def test_each_config_is_the_model_of_its_name():
 
 
 def test_the_names_of_the_table_are_those_that_the_code_knows():
-    assert {key for key in KEYS if key.startswith("damage.")} == {
-        f"damage.{name}" for name in ("probability", *DAMAGES)
-    }
     assert KEYS["gan.loss"].rule == f"one of {', '.join(ADVERSARIAL)}"
     for name in KEYS["loss"].rule.removeprefix("one of ").split(", "):
         regression_loss(name, 1.0)
