@@ -1,4 +1,7 @@
-"""The plots of a report, each as the bytes of a PNG. matplotlib takes half a second to import."""
+"""The plots of a report, each as the bytes of a PNG.
+
+matplotlib is imported where it is needed, because that takes half a second.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -7,20 +10,27 @@ from typing import Any
 import numpy as np
 
 from colorjax.evaluation.metrics import MAX_TAU
-from colorjax.evaluation.scores import TRUTH, Scores, metrics_of
+from colorjax.evaluation.scores import TRUTH, Scores
 from colorjax.report.grids import Rows
 
 Row = Mapping[str, Any]
 DPI = 110
-# Whatever names stand in a legend, it stays readable.
+# Longer names are shortened in legends and titles.
 MAX_NAME = 34
 
 
-def threshold_curve(scores: Scores, runs: Sequence[str]) -> bytes:
-    """The threshold loss at every τ up to 60, with the baselines."""
+def render(figure: Any) -> bytes:
+    """A matplotlib figure as the bytes of a PNG. Every plot goes through this function."""
+    data = io.BytesIO()
+    figure.savefig(data, dpi=DPI, format="png")
+    return data.getvalue()
+
+
+def threshold_curve(scores: Scores, names: Sequence[str], runs: Sequence[str]) -> bytes:
+    """The threshold loss of some names, of which some are runs, at every τ up to 60."""
     figure = _figure(7, 4.4)
     axes = figure.subplots()
-    for name, style in _styles(scores.names, runs).items():
+    for name, style in _styles(names, runs).items():
         counts = scores.sums[name]["errors"]
         loss = 1.0 - np.cumsum(counts[: MAX_TAU + 1]) / counts.sum()
         axes.plot(np.arange(MAX_TAU + 1), loss, label=_short(name), **style)
@@ -28,17 +38,17 @@ def threshold_curve(scores: Scores, runs: Sequence[str]) -> bytes:
         axes.axvline(tau, color="0.8", linewidth=0.8, zorder=0)
     axes.set(
         xlabel="threshold τ (Lab units)",
-        ylabel="share of pixels whose colour is off by more than τ",
+        ylabel="share of pixels with a colour error above τ",
         xlim=(0, 60),
         ylim=(0, 1),
     )
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    return _png(figure)
+    return render(figure)
 
 
 def color_histograms(scores: Scores, runs: Sequence[str]) -> bytes:
-    """Where in the a*b* plane the pixels of the truth and of each run lie."""
+    """Histograms of the truth and of each run in the a*b* plane."""
     from matplotlib.colors import LogNorm
 
     names = [TRUTH, *runs]
@@ -56,7 +66,7 @@ def color_histograms(scores: Scores, runs: Sequence[str]) -> bytes:
     for axes, name in zip(panels.flat, names, strict=False):
         values = np.ma.masked_less(shares[name].T, 1e-7)
         mesh = axes.pcolormesh(edges, edges, values, cmap="viridis", norm=LogNorm(1e-6, 1e-1))
-        # Smoothed, or the outline would follow every single pixel.
+        # Smoothed: the outline would follow single pixels.
         axes.contour(centres, centres, _smooth(shares[TRUTH]).T, [2e-5], colors="crimson")
         axes.axhline(0, color="0.7", linewidth=0.6)
         axes.axvline(0, color="0.7", linewidth=0.6)
@@ -68,7 +78,7 @@ def color_histograms(scores: Scores, runs: Sequence[str]) -> bytes:
     figure.supxlabel("a* (green to red)", fontsize=9)
     figure.supylabel("b* (blue to yellow)", fontsize=9)
     figure.colorbar(mesh, ax=panels, label="share of pixels", shrink=0.8)
-    return _png(figure)
+    return render(figure)
 
 
 def _smooth(shares: np.ndarray) -> np.ndarray:
@@ -78,29 +88,27 @@ def _smooth(shares: np.ndarray) -> np.ndarray:
     return np.mean(parts, axis=0)
 
 
-def saturation_plane(
-    scores: Scores, runs: Sequence[str], curves: Mapping[str, Mapping[str, Sequence[float]]]
-) -> bytes:
-    """Threshold loss against colourfulness: runs and baselines are points, scaled models curves."""
+def saturation_plane(found: Mapping[str, Any], runs: Sequence[str]) -> bytes:
+    """Threshold loss against colourfulness: runs and baselines are points, scaled models curves.
+
+    Args:
+      found: see `findings.find`.
+      runs: the names of models as they were trained.
+    """
     figure = _figure(7, 4.8)
     axes = figure.subplots()
-    metrics = metrics_of(scores)
-    true = float(np.mean(scores.images[TRUTH]["colorfulness"], dtype=np.float64))
-    styles = _styles(scores.names, runs)
-    for name, curve in curves.items():
-        color = styles[name]["color"] if name in styles else "0.4"
+    styles = _styles(list(found["results"]), runs)
+    for name, curve in found["saturation_curves"].items():
+        label = f"{_short(name)} with a*b* × 0 … {curve['factors'][-1]:.1f}"
+        color = styles[name]["color"]
         axes.plot(
-            curve["bias_cf"],
-            curve["threshold_loss_10"],
-            color=color,
-            linewidth=1.2,
-            label=f"{_short(name)} with a*b* × 0 … {curve['factors'][-1]:.1f}",
+            curve["bias_cf"], curve["threshold_loss_10"], color=color, linewidth=1.2, label=label
         )
-    for name, of in metrics.items():
+    for name, metrics in found["results"].items():
         is_run = name in runs
         axes.plot(
-            of["colorfulness"] - true,
-            of["threshold_loss_10"],
+            metrics["colorfulness"] - found["truth"]["colorfulness"],
+            metrics["threshold_loss_10"],
             marker="o" if is_run else "s",
             markersize=9 if is_run else 5,
             color=styles[name]["color"],
@@ -109,15 +117,15 @@ def saturation_plane(
             zorder=3,
         )
     axes.axvline(0, color="0.6", linewidth=0.8, zorder=0)
-    axes.annotate("the truth's colourfulness", (0, 0.02), xycoords=("data", "axes fraction"),
+    axes.annotate("colourfulness of the truth", (0, 0.02), xycoords=("data", "axes fraction"),
                   rotation=90, fontsize=7, color="0.4", ha="right", va="bottom")  # fmt: skip
     axes.set(
-        xlabel="mean colourfulness less the truth's",
+        xlabel="mean colourfulness minus that of the truth",
         ylabel="threshold loss at 10",
     )
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _png(figure)
+    return render(figure)
 
 
 def error_maps(rows: Rows) -> bytes:
@@ -140,19 +148,17 @@ def error_maps(rows: Rows) -> bytes:
             axes.set(xticks=[], yticks=[])
             if index == 0:
                 axes.set_title(_short(name), fontsize=9)
-    figure.colorbar(
-        shown, ax=panels, label=f"ΔE00 (higher than {top:.0f} as {top:.0f})", shrink=0.5
-    )
-    return _png(figure)
+    figure.colorbar(shown, ax=panels, label=f"ΔE00 (clipped at {top:.0f})", shrink=0.5)
+    return render(figure)
 
 
 def training_curves(rows: Mapping[str, Sequence[Row]]) -> bytes | None:
-    """Losses, the discriminator's accuracy, and figures on validation images; None without rows.
+    """Losses, the discriminator's accuracy, and validation metrics; None without rows.
 
     Args:
       rows: of each run's metrics.jsonl, by the run's name.
     """
-    # Of each series (split, key): its name in the legend and how it is drawn.
+    # For each series (split, key), its name in the legend and its style.
     panels: dict[str, dict[tuple[str, str], tuple[str, dict[str, Any]]]] = {
         "training losses": {
             ("train", key): (key, {"linestyle": dash})
@@ -160,7 +166,7 @@ def training_curves(rows: Mapping[str, Sequence[Row]]) -> bytes | None:
                 ("loss", "adversarial_loss", "discriminator_loss"), ("-", "--", ":"), strict=True
             )
         },
-        # Where those of training leave those of validation, it knows its images by heart.
+        # A gap between training and validation means that the discriminator overfits.
         "discriminator's accuracy": {
             (split, f"accuracy_{what}"): (f"{what}, {split}", {"linestyle": dash, **style})
             for split, style in (("train", {"alpha": 0.5}), ("validation", {"linewidth": 2.2}))
@@ -172,7 +178,7 @@ def training_curves(rows: Mapping[str, Sequence[Row]]) -> bytes | None:
         },
     }
     if len(rows) > 1:
-        # Losses are weighted, each run's in its own way.
+        # Losses of different runs are not comparable: each has its own weights.
         panels = {title: series for title, series in panels.items() if len(series) == 1}
     shown = {
         title: series
@@ -200,11 +206,11 @@ def training_curves(rows: Mapping[str, Sequence[Row]]) -> bytes | None:
         axes.grid(alpha=0.3)
         if len(series) > 1 or len(rows) > 1:
             axes.legend(fontsize=8)
-    return _png(figure)
+    return render(figure)
 
 
 def _styles(names: Sequence[str], runs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Runs in colours, what they are compared with in greys and dashes."""
+    """Styles of some names: runs in colours, everything else in dashed greys."""
     others = [name for name in names if name not in runs]
     styles = {
         name: {"color": color, "linewidth": 2.0}
@@ -228,7 +234,7 @@ def _colors(count: int) -> list[Any]:
 def _short(name: str) -> str:
     if len(name) <= MAX_NAME:
         return name
-    # Paths differ at their ends.
+    # Paths differ at the end.
     return "…" + name[1 - MAX_NAME :] if "/" in name else name[: MAX_NAME - 1] + "…"
 
 
@@ -236,9 +242,3 @@ def _figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def _png(figure: Any) -> bytes:
-    data = io.BytesIO()
-    figure.savefig(data, dpi=DPI, format="png")
-    return data.getvalue()

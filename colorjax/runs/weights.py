@@ -129,7 +129,8 @@ def model_card(run: TrainedModel, addition: Path | None = None) -> str:
         report = table.read_text() if table.exists() else ""
     except OSError as error:
         raise InputError(f"cannot read the card ({error})") from error
-    reported = f"- step: {run.step}\n" in report and "interpolated" not in config
+    # The first line names the run and its step.
+    reported = f" (step {run.step})" in report.partition(",")[0] and "interpolated" not in config
     texts = [*added, *([report] if reported else [])]
     # The commands at the end of a report name folders of whoever trained it.
     texts = [text.split("\n```sh\n")[0].strip() for text in texts]

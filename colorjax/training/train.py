@@ -1,6 +1,5 @@
 """Training, readable top to bottom: data, state, the loop, the report."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,12 @@ from colorjax.models.variables import Variables, model_predictor
 from colorjax.parallel import devices, processes
 from colorjax.parallel.stopping import MESSAGE, Stopping, StopRequested
 from colorjax.report import grids, report, tables
+from colorjax.report.compare import REGRESSION_FILE, compare
 from colorjax.runs import checkpoint
-from colorjax.runs.trained_model import BEFORE, size_after
+from colorjax.runs.trained_model import TrainedModel, size_after
+from colorjax.runs.weights import export_weights, load_weights, model_card
 from colorjax.runs.workdir import MetricsWriter, best_step, claimed
-from colorjax.terminal.errors import EndedError
+from colorjax.terminal.errors import EndedError, InputError
 from colorjax.terminal.progress import TrainingProgress
 from colorjax.training.check_config import check_config
 from colorjax.training.inflight import InFlight, NonFiniteError
@@ -26,7 +27,7 @@ from colorjax.training.setup import TrainingPlan, build_plan
 
 SAMPLES = 8
 REGRESSION = "regression before the adversarial phase"
-SCALED = "scaled regression"
+SCALED = f"{REGRESSION}, scaled"
 
 
 def train_and_evaluate(
@@ -92,14 +93,15 @@ def _train_and_evaluate(
         for split in sources[:2]
     )
     predict = model_predictor(run.generator)
-    before = workdir / BEFORE  # what the adversarial phase has to beat
+    kept = workdir / REGRESSION_FILE  # what the adversarial phase has to beat
 
     def candidate(variables: Variables, name: str = run.name) -> Candidate:
         return Candidate(name, predict, variables, size_after(config, step))
 
-    def with_scaled(model: Candidate) -> tuple[Candidate, Candidate]:
-        fit = training(limit=evaluate.FIT_PREDICTIONS, image_size=model.image_size)
-        return evaluate.scaled(model, SCALED, fit)
+    def model(name: str, variables: Variables, rows: list[dict[str, Any]]) -> TrainedModel:
+        """The generator as it is now."""
+        size = size_after(config, step)
+        return TrainedModel(name, workdir, config.to_dict(), size, predict, variables, step, rows)
 
     def score(*candidates: Candidate) -> scores.Scores:
         return evaluate.score(
@@ -159,12 +161,28 @@ def _train_and_evaluate(
                     progress.note(f"Cannot write the samples ({error}); training goes on.")
             processes.wait_for_all()
 
-        def save_before(regression: scores.Scores) -> None:
+        def keep_regression() -> TrainedModel:
+            """The generator before the adversarial phase, which is also written to a file."""
+            variables = devices.replicate(jax.device_get(state.ema))
+            regression = model(REGRESSION, variables, [])
+            del regression.config["gan"]
             if processes.is_first():
                 try:
-                    scores.save(regression, before)
-                except OSError as error:
-                    progress.note(f"Cannot write {before} ({error}); training goes on.")
+                    export_weights(regression, kept, model_card(regression), "float32")
+                except InputError as error:
+                    progress.note(f"{error}; training continues.")
+            return regression
+
+        def read_regression() -> TrainedModel | None:
+            """What `keep_regression` wrote before this run was resumed, in all processes."""
+            if not processes.from_first(kept.exists):
+                return None
+            own = state.ema if not processes.is_first() else load_weights(kept, "").variables
+            variables = devices.replicate(processes.broadcast(jax.device_get(own)))
+            regression = model(REGRESSION, variables, [])
+            del regression.config["gan"]
+            begun = run.adversarial_from
+            return regression._replace(step=begun, image_size=size_after(config, begun))
 
         def evaluate_now() -> None:
             """Unless more than this is evaluated here: at the end, and before the discriminator."""
@@ -174,7 +192,7 @@ def _train_and_evaluate(
                 show(scores.metrics_of(score(candidate(state.ema)))[run.name])
             progress.restart_clock(step)
 
-        regression: scores.Scores | None = None
+        regression: TrainedModel | None = None
         if step < config.half_size_steps < config.num_steps:
             progress.note(
                 f"Until step {config.half_size_steps} images are seen at half the size; a step "
@@ -188,9 +206,10 @@ def _train_and_evaluate(
             while step < config.num_steps:
                 if step == run.adversarial_from:
                     in_flight.settle()
-                    regression = score(*with_scaled(candidate(state.ema, REGRESSION)))
-                    save_before(regression)
-                    results = scores.metrics_of(regression)
+                    regression = keep_regression()
+                    fit = training(limit=evaluate.FIT_PREDICTIONS, image_size=regression.image_size)
+                    both = evaluate.with_scaled(candidate(state.ema, REGRESSION), SCALED, fit)
+                    results = scores.metrics_of(score(both))
                     if step and step % config.eval_every == 0:
                         show(results[REGRESSION])
                     for name, metrics in results.items():
@@ -240,47 +259,21 @@ def _train_and_evaluate(
         batches.close()
 
         progress.note("Evaluating the model and the baselines.")
-        constants = evaluate.constant_baselines(
-            training(limit=evaluate.FIT_IMAGES), config.image_size
+        models = [model(run.name, state.ema, writer.rows)]
+        if run.adversarial_step is not None:
+            regression = regression or read_regression()
+            models += [regression] if regression else []
+        found, files = compare(
+            models,
+            sources.validation,
+            sources.train,
+            data=f"{sources.key}, validation split",
+            fitted_on="the training split",
+            batch_size=config.batch_size,
+            commands=[command] if command else [],
+            each=stopping.each,
         )
-        factor: dict[str, str] = {}
-        pairs: list[tuple[str, str]] = []
-        if run.adversarial_step is None:
-            model, scaled = with_scaled(candidate(state.ema))
-            final = score(model, scaled, *constants)
-            factor = {f"factor of {SCALED}": f"{scaled.factor:.2f}"}
-        else:
-            model = candidate(state.ema)
-            final = score(model, *constants)
-            # The first process's alone: it writes the report.
-            rivals = regression or scores.load(before)
-            if rivals is not None:
-                names = [run.name, *rivals.names, *(c.name for c in constants)]
-                final = final.merged(rivals).chosen(names)
-                pairs = [(run.name, rival) for rival in rivals.names]
-        show(scores.metrics_of(final)[run.name])
-        found, files = report.build_report(
-            report.Material(
-                scores=final,
-                runs=[model],
-                pairs=pairs,
-                image=partial(pipeline.eval_image, sources.validation),
-                batch_size=config.batch_size,
-                about={
-                    "run": run.name,
-                    "step": step,
-                    "data": sources.key,
-                    "validation images": len(sources.validation),
-                    "image size": config.image_size,
-                    "baselines": f"fitted on {evaluate.FIT_IMAGES} training images at most, the "
-                    f"scaled regression's factor on {evaluate.FIT_PREDICTIONS}",
-                    **factor,
-                },
-                rows={run.name: writer.rows},
-                configs={run.name: config.to_dict()},
-                commands=[command] if command else [],
-            )
-        )
+        show(found["results"][run.name])
         if processes.is_first():
             try:
                 report.write_report(workdir / "report", files)

@@ -70,7 +70,7 @@ def test_a_command_with_paths_is_neither_in_the_config_nor_in_the_card(run, tmp_
     workdir = support.copy_until(support.trained("cnn"), support.NUM_STEPS, tmp_path / "run")
     (workdir / "report").mkdir()
     command = "```sh\npython -m colorjax.main --path=/home/ann\n```\n"
-    results = f"- step: {run.step}\n\n| MSE |\n\n{command}"
+    results = f"- runs: cnn (step {run.step})\n\n| MSE |\n\n{command}"
     (workdir / "report" / "results.md").write_text(results)
     config = {**run.config, "command": "--path=/home/ann"}
     named = run._replace(path=workdir, config=config)
