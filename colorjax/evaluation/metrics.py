@@ -1,6 +1,7 @@
 """Metrics of each image. The caller drops padded images and takes means.
 
-Colours are a*b* in Lab units or sRGB in [0, 1]. In evaluation they come from `displayed`, so that
+`ab` and `ab_true` are a*b* [N, H, W, 2] of predictions and truths in Lab units; `rgb` and
+`rgb_true` are sRGB [N, H, W, 3] in [0, 1]. In evaluation they come from `displayed`, so that
 metrics are computed on the 8-bit image that a user gets. The first axis of every result is the
 image.
 """
@@ -28,21 +29,13 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 
 def mse(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
-    """Mean squared error of a* and b* over pixels and both channels.
-
-    Args:
-      ab: [N, H, W, 2] predictions.
-      ab_true: [N, H, W, 2] truths.
-
-    Returns:
-      [N] in squared Lab units.
-    """
+    """[N] mean squared error of a* and b* over pixels and both channels, in squared Lab units."""
     _check_pair(ab, ab_true)
     return jnp.mean((ab - ab_true) ** 2, axis=(1, 2, 3))
 
 
 def color_error(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
-    """Distance ‖Δ(a*, b*)‖₂ at each pixel: [N, H, W] of two [N, H, W, 2]."""
+    """[N, H, W] distance ‖Δ(a*, b*)‖₂ at each pixel."""
     _check_pair(ab, ab_true)
     return jnp.sqrt(jnp.sum((ab - ab_true) ** 2, axis=-1))
 
@@ -50,16 +43,7 @@ def color_error(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
 def threshold_loss(
     ab: jax.Array, ab_true: jax.Array, taus: Sequence[float] = (5.0, 10.0, 20.0)
 ) -> jax.Array:
-    """Share of pixels whose `color_error` exceeds each τ.
-
-    Args:
-      ab: [N, H, W, 2] predictions.
-      ab_true: [N, H, W, 2] truths.
-      taus: T thresholds in Lab units.
-
-    Returns:
-      [N, T] in [0, 1].
-    """
+    """[N, T] share of pixels whose `color_error` exceeds each of the T thresholds τ."""
     error = color_error(ab, ab_true)
     return jnp.stack([jnp.mean(error > tau, axis=(1, 2)) for tau in taus], axis=-1)
 
@@ -67,36 +51,29 @@ def threshold_loss(
 def error_counts(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
     """Counts the pixels of each image by the lowest integer threshold not below `color_error`.
 
-    Args:
-      ab: [N, H, W, 2] predictions.
-      ab_true: [N, H, W, 2] truths.
-
     Returns:
       [N, 152] int32: pixels within τ but not within τ - 1, for τ = 0, 1, …, 150; then the rest.
     """
-    lowest = jnp.ceil(jnp.minimum(color_error(ab, ab_true), MAX_TAU + 1.0)).astype(jnp.int32)
+    lowest = _lowest_threshold(ab, ab_true).astype(jnp.int32)
     return _counts(lowest.reshape(ab.shape[0], -1), MAX_TAU + 2)
 
 
 def pixel_auc(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
-    """Share of the thresholds 0, 1, …, 150 that are not below each pixel's `color_error`.
+    """[N, H, W] share of the thresholds 0, 1, …, 150 that are not below `color_error`.
 
     Its mean over an image, times 100, is the AuC of Zhang, Isola and Efros, "Colorful image
     colorization" (2016).
-
-    Args:
-      ab: [N, H, W, 2] predictions.
-      ab_true: [N, H, W, 2] truths.
-
-    Returns:
-      [N, H, W] in [0, 1].
     """
-    lowest = jnp.ceil(jnp.minimum(color_error(ab, ab_true), MAX_TAU + 1.0))
-    return (MAX_TAU + 1.0 - lowest) / (MAX_TAU + 1.0)
+    return (MAX_TAU + 1.0 - _lowest_threshold(ab, ab_true)) / (MAX_TAU + 1.0)
+
+
+def _lowest_threshold(ab: jax.Array, ab_true: jax.Array) -> jax.Array:
+    """[N, H, W] lowest integer not below `color_error`, at most 151."""
+    return jnp.ceil(jnp.minimum(color_error(ab, ab_true), MAX_TAU + 1.0))
 
 
 def psnr(rgb: jax.Array, rgb_true: jax.Array) -> jax.Array:
-    """Peak signal-to-noise ratio [N] in dB of [N, H, W, 3] sRGB in [0, 1]; at most MAX_PSNR."""
+    """[N] peak signal-to-noise ratio in dB, at most MAX_PSNR."""
     chex.assert_equal_shape([rgb, rgb_true])
     error = jnp.mean((rgb - rgb_true) ** 2, axis=(1, 2, 3))
     return -10.0 * jnp.log10(jnp.maximum(error, 10.0 ** (-MAX_PSNR / 10.0)))
@@ -107,9 +84,6 @@ def colorfulness(rgb: jax.Array) -> jax.Array:
 
     Their M⁽³⁾: with rg = R - G and yb = (R + G) / 2 - B, both signed and on the scale 0..255:
     sqrt(var rg + var yb) + 0.3 sqrt(mean(rg)² + mean(yb)²).
-
-    Args:
-      rgb: [N, H, W, 3] sRGB in [0, 1].
 
     Returns:
       [N]: 0 for grey, 15 for "slightly", 59 for "quite", 109 for "extremely" colourful.
@@ -126,7 +100,7 @@ def ab_histogram(ab: jax.Array, width: int = BIN_WIDTH) -> jax.Array:
     """Histogram of the colours of each image in square bins. Histograms of images add up.
 
     Args:
-      ab: [N, H, W, 2] a*b*; values outside [-110, 110) count in the outermost bins.
+      ab: a*b*; values outside [-110, 110) count in the outermost bins.
       width: side of a bin in Lab units; must divide 110.
 
     Returns:
@@ -176,15 +150,11 @@ def ssim(rgb: jax.Array, rgb_true: jax.Array) -> jax.Array:
     Equals scikit-image's `structural_similarity` with gaussian_weights=True, sigma=1.5,
     use_sample_covariance=False, data_range=1 and channel_axis=-1: the settings of the paper.
 
-    Args:
-      rgb: [N, H, W, C] in [0, 1]; sides of at least 11.
-      rgb_true: [N, H, W, C] likewise.
-
     Returns:
       [N] in [-1, 1]; 1 for equal images.
 
     Raises:
-      ValueError: a side is smaller than the window.
+      ValueError: a side is smaller than the window, 11 pixels.
     """
     chex.assert_rank([rgb, rgb_true], 4)
     chex.assert_equal_shape([rgb, rgb_true])

@@ -14,22 +14,6 @@ from scipy import sparse
 from colorjax.evaluation.skin_tone import MIN_SHARE
 
 TRUTH = "truth"
-# The metrics of a table, in order.
-METRICS = (
-    "mse",
-    "threshold_loss_5",
-    "threshold_loss_10",
-    "threshold_loss_20",
-    "auc",
-    "rebalanced_auc",
-    "delta_e",
-    "psnr",
-    "ssim",
-    "colorfulness",
-    "delta_cf",
-    "delta_cf_image",
-    "histogram_distance",
-)
 Metrics = dict[str, float]
 # By name, the values of each metric under each of B weightings: [B] or [B, K].
 Statistics = dict[str, dict[str, np.ndarray]]
@@ -37,6 +21,52 @@ Statistics = dict[str, dict[str, np.ndarray]]
 _SPARSE = ("histogram", "auc_by_color")
 # Only the sums over all images are kept.
 _SUMMED = ("errors", "colors")
+
+
+class Column(NamedTuple):
+    """How a metric is shown.
+
+    Attributes:
+      heading: of its column.
+      form: format of its numbers.
+      better: 1 if higher is better, -1 if lower is better, 0 if neither.
+      meaning: what it is.
+    """
+
+    heading: str
+    form: str
+    better: int
+    meaning: str
+
+
+COLUMNS = {
+    "mse": Column("MSE", ".1f", -1, "mean squared error of a* and b*, in squared Lab units"),
+    "threshold_loss_5": Column(
+        "threshold loss 5", ".3f", -1, "share of pixels with a colour error ‖Δ(a*, b*)‖ above 5"
+    ),
+    "threshold_loss_10": Column("10", ".3f", -1, "the same for 10, the main metric"),
+    "threshold_loss_20": Column("20", ".3f", -1, "the same for 20"),
+    "auc": Column("AuC", ".1f", 1, "100 × mean over τ = 0 … 150 of the share of pixels within τ"),
+    "rebalanced_auc": Column("rebalanced AuC", ".1f", 1, "AuC weighted by the rarity of colours"),
+    "delta_e": Column("ΔE00", ".2f", -1, "mean CIEDE2000 difference; about 1 is just noticeable"),
+    "psnr": Column("PSNR", ".2f", 1, "peak signal-to-noise ratio of the 8-bit RGB image, in dB"),
+    "ssim": Column("SSIM", ".4f", 1, "structural similarity of the RGB image"),
+    "colorfulness": Column("colourfulness", ".1f", 0, "Hasler and Süsstrunk 2003, the mean"),
+    "delta_cf": Column("ΔCF", ".1f", -1, "difference of mean colourfulness from the originals"),
+    "delta_cf_image": Column("ΔCF per image", ".1f", -1, "mean difference of each image"),
+    "histogram_distance": Column(
+        "a*b* histogram distance", ".3f", -1,
+        "share of all pixels that would have to move to another 10 × 10 bin of a*b* for the "
+        "colours to be distributed as in the originals",
+    ),
+}  # fmt: skip
+# The metrics of a table, in order.
+METRICS = tuple(COLUMNS)
+
+
+def heading(key: str) -> str:
+    """The heading of a column that stands alone."""
+    return f"threshold loss {key[15:]}" if key.startswith("threshold") else COLUMNS[key].heading
 
 
 class Scores(NamedTuple):
@@ -127,129 +157,62 @@ def statistics(scores: Scores, weights: np.ndarray) -> Statistics:
       For TRUTH, colorfulness, skin_a and skin_b.
     """
     truth = scores.images[TRUTH]
-    total = weights.sum(axis=1)
-
-    def mean(values: Any) -> np.ndarray:
-        return weights @ np.asarray(values, np.float64) / total
-
+    colorfulness_true = truth["colorfulness"].astype(np.float64)
     frequency = truth["histogram"].sum(axis=0, dtype=np.float64)
     inverse = np.divide(1.0, frequency, out=np.zeros_like(frequency), where=frequency > 0)
-    rarity = mean(truth["histogram"] @ inverse)
+    rarity = _mean(weights, truth["histogram"] @ inverse)
     shares_true = _shares(weights, truth["histogram"])
-    colorfulness_true = truth["colorfulness"].astype(np.float64)
-
-    has_skin = truth["skin_share"] >= MIN_SHARE
-    skin_weights = weights * has_skin
-    skin_total = skin_weights.sum(axis=1)
-
-    def skin_mean(values: np.ndarray) -> np.ndarray:
-        sums = skin_weights @ np.asarray(values, np.float64)
-        return np.divide(sums, skin_total, out=np.full(sums.shape, np.nan), where=skin_total > 0)
-
-    def slope(ab: np.ndarray) -> np.ndarray:
-        products, squares = np.zeros(len(weights)), np.zeros(len(weights))
-        for x, y in zip(truth["skin_ab"].T.astype(np.float64), ab.T, strict=True):
-            products += skin_mean(x * y) - skin_mean(x) * skin_mean(y)
-            squares += skin_mean(x * x) - skin_mean(x) ** 2
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(squares > 1e-6, products / squares, np.nan)
-
-    def skin_color(ab: np.ndarray) -> dict[str, np.ndarray]:
-        return {"skin_a": skin_mean(ab[:, 0]), "skin_b": skin_mean(ab[:, 1])}
-
-    def curve(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        if "saturation_colorfulness" not in values:
-            return {}
-        bias = values["saturation_colorfulness"] - colorfulness_true[:, None]
-        loss = values["saturation_threshold_loss_10"].astype(np.float64)
-        return {"curve_bias_cf": weights @ bias / total[:, None],
-                "curve_loss": weights @ loss / total[:, None]}  # fmt: skip
 
     def of(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        difference = values["colorfulness"].astype(np.float64) - colorfulness_true
-        bias = mean(difference)
-        distance = np.abs(_shares(weights, values["histogram"]) - shares_true).sum(axis=1)
-        return {
-            "mse": mean(values["mse"]),
-            **{
-                f"threshold_loss_{tau}": mean(values["threshold_loss"][:, i])
-                for i, tau in enumerate((5, 10, 20))
-            },
-            "auc": mean(values["auc"]),
-            "rebalanced_auc": 100.0 * mean(values["auc_by_color"] @ inverse) / rarity,
-            "delta_e": mean(values["delta_e"]),
-            "psnr": mean(values["psnr"]),
-            "ssim": mean(values["ssim"]),
-            "colorfulness": mean(values["colorfulness"]),
-            "delta_cf": np.abs(bias),
-            "delta_cf_image": mean(np.abs(difference)),
-            "histogram_distance": 0.5 * distance,
-            "bias_cf": bias,
-            **skin_color(values["skin_ab"]),
-            "skin_delta_e": skin_mean(values["skin_delta_e"]),
-            "skin_variety": slope(values["skin_ab"].astype(np.float64)),
-            **curve(values),
-        }
+        same = ("mse", "auc", "delta_e", "psnr", "ssim", "colorfulness")
+        found = {key: _mean(weights, values[key]) for key in same}
+        for i, tau in enumerate((5, 10, 20)):
+            found[f"threshold_loss_{tau}"] = _mean(weights, values["threshold_loss"][:, i])
+        rebalanced = _mean(weights, values["auc_by_color"] @ inverse)
+        found["rebalanced_auc"] = 100.0 * rebalanced / rarity
+        difference = values["colorfulness"] - colorfulness_true
+        found["bias_cf"] = _mean(weights, difference)
+        found["delta_cf"] = np.abs(found["bias_cf"])
+        found["delta_cf_image"] = _mean(weights, np.abs(difference))
+        moved = np.abs(_shares(weights, values["histogram"]) - shares_true)
+        found["histogram_distance"] = 0.5 * moved.sum(axis=1)
+        if "saturation_colorfulness" in values:
+            bias = values["saturation_colorfulness"] - colorfulness_true[:, None]
+            found["curve_bias_cf"] = _mean(weights, bias)
+            found["curve_loss"] = _mean(weights, values["saturation_threshold_loss_10"])
+        return found | _skin_statistics(weights, truth, values)
 
     result = {name: of(scores.images[name]) for name in scores.names}
-    return result | {
-        TRUTH: {"colorfulness": mean(colorfulness_true), **skin_color(truth["skin_ab"])}
-    }
+    skin = _skin_statistics(weights, truth, truth)
+    return result | {TRUTH: {"colorfulness": _mean(weights, colorfulness_true), **skin}}
+
+
+def _mean(weights: np.ndarray, values: Any) -> np.ndarray:
+    """Weighted means [B, ...] of values [N, ...]; NaN where all weights are 0."""
+    sums, total = weights @ np.asarray(values, np.float64), weights.sum(axis=1)
+    total = total.reshape(-1, *(1,) * (sums.ndim - 1))
+    return np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0)
+
+
+def _skin_statistics(
+    weights: np.ndarray, truth: Mapping[str, Any], values: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """The statistics on skin of a predictor or of the truth, see `statistics`."""
+    weights = weights * (truth["skin_share"] >= MIN_SHARE)
+    x, y = (of["skin_ab"].astype(np.float64) for of in (truth, values))
+    mean_x, mean_y = _mean(weights, x), _mean(weights, y)
+    found = {"skin_a": mean_y[:, 0], "skin_b": mean_y[:, 1]}
+    if "skin_delta_e" in values:
+        found["skin_delta_e"] = _mean(weights, values["skin_delta_e"])
+        products = (_mean(weights, x * y) - mean_x * mean_y).sum(axis=1)
+        squares = (_mean(weights, x * x) - mean_x**2).sum(axis=1)
+        varied = squares > 1e-6
+        nothing = np.full(len(weights), np.nan)
+        found["skin_variety"] = np.divide(products, squares, out=nothing, where=varied)
+    return found
 
 
 def _shares(weights: np.ndarray, histogram: sparse.csr_array) -> np.ndarray:
     """[B, 484] shares of the pixels in each bin."""
     counts = weights @ histogram
     return counts / counts.sum(axis=1, keepdims=True)
-
-
-class Column(NamedTuple):
-    """How a metric is shown.
-
-    Attributes:
-      heading: of its column.
-      form: format of its numbers.
-      better: 1 if higher is better, -1 if lower is better, 0 if neither.
-      meaning: what it is.
-    """
-
-    heading: str
-    form: str
-    better: int
-    meaning: str
-
-
-COLUMNS = {
-    "mse": Column("MSE", ".1f", -1, "mean squared error of a* and b*, in squared Lab units"),
-    "threshold_loss_5": Column(
-        "threshold loss 5", ".3f", -1, "share of pixels with a colour error ‖Δ(a*, b*)‖ above 5"
-    ),
-    "threshold_loss_10": Column("10", ".3f", -1, "the same for 10, the main metric"),
-    "threshold_loss_20": Column("20", ".3f", -1, "the same for 20"),
-    "auc": Column(
-        "AuC", ".1f", 1, "100 × the mean over τ = 0 … 150 of the share of pixels within τ"
-    ),
-    "rebalanced_auc": Column(
-        "rebalanced AuC", ".1f", 1, "AuC with each pixel weighted by the rarity of its colour"
-    ),
-    "delta_e": Column("ΔE00", ".2f", -1, "mean CIEDE2000 difference; about 1 is just noticeable"),
-    "psnr": Column("PSNR", ".2f", 1, "peak signal-to-noise ratio of the 8-bit RGB image, in dB"),
-    "ssim": Column("SSIM", ".4f", 1, "structural similarity of the RGB image"),
-    "colorfulness": Column("colourfulness", ".1f", 0, "Hasler and Süsstrunk 2003, the mean"),
-    "delta_cf": Column(
-        "ΔCF", ".1f", -1, "difference between the mean colourfulness and that of the originals"
-    ),
-    "delta_cf_image": Column(
-        "ΔCF per image", ".1f", -1, "mean over images of the difference in colourfulness"
-    ),
-    "histogram_distance": Column(
-        "a*b* histogram distance", ".3f", -1,
-        "share of all pixels that would have to move to another 10 × 10 bin of a*b* for the "
-        "colours to be distributed as in the originals",
-    ),
-}  # fmt: skip
-
-
-def heading(key: str) -> str:
-    """The heading of a column that stands alone."""
-    return f"threshold loss {key[15:]}" if key.startswith("threshold") else COLUMNS[key].heading

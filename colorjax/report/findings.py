@@ -16,15 +16,9 @@ Findings = dict[str, Any]
 # Smaller groups are shown, but nothing is concluded from them.
 MIN_IMAGES = 30
 GROUP_RESAMPLES = 500
-GROUP_METRICS = (
-    "mse",
-    "threshold_loss_10",
-    "delta_e",
-    "delta_cf",
-    "skin_delta_e",
-    "skin_a",
-    "skin_b",
-)
+GROUP_METRICS = {"mse", "threshold_loss_10", "delta_e", "delta_cf"}
+GROUP_METRICS |= {"skin_delta_e", "skin_a", "skin_b"}
+TONES = [*skin_tone.TONES, skin_tone.NO_SKIN]
 # Upper bounds of the image's mean L.
 LIGHTNESS = {
     "dark (mean L below 35)": 35.0,
@@ -68,19 +62,13 @@ def find(
         if "curve_loss" in of
     }
     variety = {
-        name: {
-            "value": float(of["skin_variety"][0]),
-            "interval": percentiles(of["skin_variety"]),
-        }
+        name: judged("value", of["skin_variety"])
         for name, of in shown.items()
         if np.isfinite(of["skin_variety"][0])
     }
     with_skin = scores.images[TRUTH]["skin_share"] >= skin_tone.MIN_SHARE
-    labels = {
-        "skin_tone": (_skin_tones(scores), [*skin_tone.TONES, skin_tone.NO_SKIN]),
-        "lightness": (_lightnesses(scores), list(LIGHTNESS)),
-    }
-    groups = {key: _groups(scores.chosen(names), *of) for key, of in labels.items()}
+    labels, order = _labels(scores.images[TRUTH]), {"skin_tone": TONES, "lightness": [*LIGHTNESS]}
+    groups = {key: _groups(scores.chosen(names), labels[key], order[key]) for key in labels}
     return {
         "about": dict(about),
         "truth": {"colorfulness": float(values[TRUTH]["colorfulness"][0])},
@@ -147,18 +135,10 @@ def _losses(values: Statistics, runs: Sequence[str], undamaged: Mapping[str, str
     }
     shares = []
     for run, other in itertools.permutations(runs, 2):
-        if 0 < lost[run][0] < lost[other][0] and percentiles(lost[other])[0] > 0:
-            share = lost[run] / lost[other]
-            shares.append(
-                {
-                    "run": run,
-                    "other": other,
-                    "loss": float(lost[run][0]),
-                    "other_loss": float(lost[other][0]),
-                    "share": float(share[0]),
-                    "interval": percentiles(share),
-                }
-            )
+        loss, other_loss = float(lost[run][0]), float(lost[other][0])
+        if 0 < loss < other_loss and percentiles(lost[other])[0] > 0:
+            share = {"run": run, "other": other, "loss": loss, "other_loss": other_loss}
+            shares.append(share | judged("share", lost[run] / lost[other]))
     return {
         "results": first_metrics({name: values[plain] for name, plain in undamaged.items()}),
         "losses": comparisons(values, list(undamaged.items())),
@@ -166,19 +146,14 @@ def _losses(values: Statistics, runs: Sequence[str], undamaged: Mapping[str, str
     }
 
 
-def _skin_tones(scores: Scores) -> np.ndarray:
-    """[N] names of the skin tone of each image."""
-    truth = scores.images[TRUTH]
+def _labels(truth: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """[N] the skin tone and the lightness of each image, by name."""
     angle = skin_tone.typology_angle(truth["skin_l"], truth["skin_ab"][:, 1])
-    return skin_tone.tone_of(angle, truth["skin_share"])
-
-
-def _lightnesses(scores: Scores) -> np.ndarray:
-    """[N] names of LIGHTNESS."""
-    level = np.searchsorted(
-        list(LIGHTNESS.values()), scores.images[TRUTH]["lightness"], side="right"
-    )
-    return np.array(list(LIGHTNESS), dtype=object)[np.minimum(level, len(LIGHTNESS) - 1)]
+    level = np.searchsorted(list(LIGHTNESS.values()), truth["lightness"], side="right")
+    return {
+        "skin_tone": skin_tone.tone_of(angle, truth["skin_share"]),
+        "lightness": np.array([*LIGHTNESS], dtype=object)[np.minimum(level, len(LIGHTNESS) - 1)],
+    }
 
 
 def _groups(scores: Scores, labels: np.ndarray, order: Sequence[str]) -> list[dict[str, Any]]:
@@ -187,33 +162,26 @@ def _groups(scores: Scores, labels: np.ndarray, order: Sequence[str]) -> list[di
     Metrics are GROUP_METRICS by name (TRUTH has the colour of its skin only). Intervals are those
     of threshold_loss_10. Only groups of at least MIN_IMAGES have intervals and are compared.
     """
-    groups = []
+    groups: list[dict[str, Any]] = []
     for label in order:
         members = labels == label
         count = int(members.sum())
         compared = count >= MIN_IMAGES and label != skin_tone.NO_SKIN
         values = resampled(scores, members, GROUP_RESAMPLES if compared else 0) if count else {}
-        metrics = {
+        group: dict[str, Any] = {"label": label, "images": count, "compared": compared}
+        group["metrics"] = {
             name: {
                 key: float(of[key][0])
-                for key in GROUP_METRICS
-                if key in of and np.isfinite(of[key][0])
+                for key in GROUP_METRICS & of.keys()
+                if np.isfinite(of[key][0])
             }
             for name, of in values.items()
         }
-        bounds = {
+        group["intervals"] = {
             name: percentiles(values[name]["threshold_loss_10"])
             for name in (scores.names if compared else ())
         }
-        groups.append(
-            {
-                "label": label,
-                "images": count,
-                "compared": compared,
-                "metrics": metrics,
-                "intervals": bounds,
-            }
-        )
+        groups.append(group)
     return groups
 
 

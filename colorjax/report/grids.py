@@ -119,14 +119,14 @@ def choose_rows(scores: Scores, names: Sequence[str], seed: int = 0) -> list[tup
     error = np.mean([scores.images[name]["delta_e"] for name in names], axis=0)
     order = np.argsort(error, kind="stable").tolist()
     middle = len(order) // 2
-    candidates = {
+    kinds = {
         "best": order,
         "median": [order[k] for k in sorted(range(len(order)), key=lambda k: abs(k - middle))],
         "worst": order[::-1],
         "random": np.random.default_rng(seed).permutation(len(order)).tolist(),
     }
     chosen: list[tuple[str, int]] = []
-    for kind, indices in candidates.items():
+    for kind, indices in kinds.items():
         taken = {index for _, index in chosen}
         free = [index for index in indices if index not in taken]
         chosen += [(kind, index) for index in free[:ROWS_OF_A_KIND]]
@@ -195,9 +195,9 @@ def png(image: Image.Image) -> bytes:
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    """Writes a PNG."""
-    with replaced(path) as beside:
-        image.save(beside, format="PNG")
+    """Writes a PNG atomically."""
+    with replaced(path) as part:
+        part.write_bytes(png(image))
 
 
 @partial(jax.jit, static_argnums=0)

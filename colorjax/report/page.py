@@ -92,7 +92,8 @@ def build_page(
         meanings=[(tables.heading(key), of.meaning) for key, of in tables.COLUMNS.items()],
         comparisons=tables.comparison_cells(found["comparisons"]),
         damage=_damage(found),
-        plots=[_plot(name, images[name]) for name in PLOTS if name in images],
+        plots={name: (_data_uri(images[name]), _size(images[name])) for name in images},
+        texts=PLOTS,
         min_images=MIN_IMAGES,
         tones=tables.group_cells(found["skin_tone"], models),
         skin=tables.skin_cells(found["skin_tone"], runs),
@@ -139,18 +140,9 @@ def _damage(found: Mapping[str, Any]) -> dict[str, tuple[list[str], tables.Cells
     }
 
 
-def _plot(name: str, data: bytes) -> dict[str, Any]:
-    title, alternative, caption = PLOTS[name]
-    with Image.open(io.BytesIO(data)) as image:
-        width, height = image.size
-    return {
-        "title": title,
-        "alternative": alternative,
-        "caption": caption,
-        "uri": _data_uri(data),
-        "width": width,
-        "height": height,
-    }
+def _size(png: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(png)) as image:
+        return image.size
 
 
 def _data_uri(png: bytes) -> str:

@@ -36,12 +36,8 @@ def threshold_curve(scores: Scores, names: Sequence[str], runs: Sequence[str]) -
         axes.plot(np.arange(MAX_TAU + 1), loss, label=_short(name), **style)
     for tau in (5, 10, 20):
         axes.axvline(tau, color="0.8", linewidth=0.8, zorder=0)
-    axes.set(
-        xlabel="threshold τ (Lab units)",
-        ylabel="share of pixels with a colour error above τ",
-        xlim=(0, 60),
-        ylim=(0, 1),
-    )
+    axes.set(xlabel="threshold τ (Lab units)", xlim=(0, 60), ylim=(0, 1))
+    axes.set_ylabel("share of pixels with a colour error above τ")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return render(figure)
@@ -52,17 +48,18 @@ def color_histograms(scores: Scores, runs: Sequence[str]) -> bytes:
     from matplotlib.colors import LogNorm
 
     names = [TRUTH, *runs]
-    shares = {
-        name: scores.sums[name]["colors"] / scores.sums[name]["colors"].sum() for name in names
-    }
+    shares = {name: scores.sums[name]["colors"] for name in names}
+    shares = {name: counts / counts.sum() for name, counts in shares.items()}
     columns = min(4, len(names))
     lines = -(-len(names) // columns)
     figure = _figure(3.1 * columns + 0.6, 3.1 * lines + 0.3)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
     edges = np.linspace(-110, 110, len(shares[TRUTH]) + 1)
     centres = 0.5 * (edges[1:] + edges[:-1])
-    a, b = (np.flatnonzero((sum(shares.values()) > 0).any(axis=axis)) for axis in (1, 0))
-    mesh = None
+    total = np.sum(list(shares.values()), axis=0)
+    a, b = (np.flatnonzero(total.sum(axis=axis)) for axis in (1, 0))
+    for axes in panels.flat[len(names) :]:
+        axes.set_visible(False)
     for axes, name in zip(panels.flat, names, strict=False):
         values = np.ma.masked_less(shares[name].T, 1e-7)
         mesh = axes.pcolormesh(edges, edges, values, cmap="viridis", norm=LogNorm(1e-6, 1e-1))
@@ -73,8 +70,6 @@ def color_histograms(scores: Scores, runs: Sequence[str]) -> bytes:
         axes.set_title(_short(name), fontsize=10)
         axes.set_aspect("equal")
         axes.set(xlim=(edges[a[0]] - 6, edges[a[-1]] + 8), ylim=(edges[b[0]] - 6, edges[b[-1]] + 8))
-    for axes in panels.flat[len(names) :]:
-        axes.set_visible(False)
     figure.supxlabel("a* (green to red)", fontsize=9)
     figure.supylabel("b* (blue to yellow)", fontsize=9)
     figure.colorbar(mesh, ax=panels, label="share of pixels", shrink=0.8)
@@ -82,10 +77,9 @@ def color_histograms(scores: Scores, runs: Sequence[str]) -> bytes:
 
 
 def _smooth(shares: np.ndarray) -> np.ndarray:
+    """Means over 3 × 3 bins."""
     padded = np.pad(shares, 1)
-    size = len(shares)
-    parts = [padded[i : i + size, j : j + size] for i in range(3) for j in range(3)]
-    return np.mean(parts, axis=0)
+    return np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).mean(axis=(2, 3))
 
 
 def saturation_plane(found: Mapping[str, Any], runs: Sequence[str]) -> bytes:
@@ -119,10 +113,7 @@ def saturation_plane(found: Mapping[str, Any], runs: Sequence[str]) -> bytes:
     axes.axvline(0, color="0.6", linewidth=0.8, zorder=0)
     axes.annotate("colourfulness of the truth", (0, 0.02), xycoords=("data", "axes fraction"),
                   rotation=90, fontsize=7, color="0.4", ha="right", va="bottom")  # fmt: skip
-    axes.set(
-        xlabel="mean colourfulness minus that of the truth",
-        ylabel="threshold loss at 10",
-    )
+    axes.set(xlabel="mean colourfulness minus that of the truth", ylabel="threshold loss at 10")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return render(figure)
@@ -130,24 +121,20 @@ def saturation_plane(found: Mapping[str, Any], runs: Sequence[str]) -> bytes:
 
 def error_maps(rows: Rows) -> bytes:
     """ΔE00 at each pixel of the chosen images, for each run, on one scale."""
-    names = list(rows.maps)
+    names, count = list(rows.maps), len(rows.captions)
     top = float(np.percentile(np.stack(list(rows.maps.values())), 99))
     top = float(min(60.0, max(10.0, 5.0 * np.ceil(top / 5.0))))
-    count = len(rows.captions)
     figure = _figure(1.5 * (len(names) + 1) + 1.1, 1.5 * count + 0.4)
     panels = figure.subplots(count, len(names) + 1, squeeze=False)
-    shown = None
-    for line, caption, truth, index in zip(
-        panels, rows.captions, rows.columns["truth"], range(count), strict=True
-    ):
-        line[0].imshow(truth)
-        line[0].set_ylabel(caption, fontsize=9)
+    for index, line in enumerate(panels):
+        line[0].imshow(rows.columns["truth"][index])
+        line[0].set_ylabel(rows.captions[index], fontsize=9)
         for axes, name in zip(line[1:], names, strict=True):
             shown = axes.imshow(rows.maps[name][index], cmap="magma", vmin=0, vmax=top)
-        for axes, name in zip(line, ["truth", *names], strict=True):
+        for axes in line:
             axes.set(xticks=[], yticks=[])
-            if index == 0:
-                axes.set_title(_short(name), fontsize=9)
+    for axes, name in zip(panels[0], ["truth", *names], strict=True):
+        axes.set_title(_short(name), fontsize=9)
     figure.colorbar(shown, ax=panels, label=f"ΔE00 (clipped at {top:.0f})", shrink=0.5)
     return render(figure)
 
@@ -159,32 +146,26 @@ def training_curves(rows: Mapping[str, Sequence[Row]]) -> bytes | None:
       rows: of each run's metrics.jsonl, by the run's name.
     """
     # For each series (split, key), its name in the legend and its style.
+    losses = {"loss": "-", "adversarial_loss": "--", "discriminator_loss": ":"}
+    dashes = {"real": "-", "fake": "--"}
     panels: dict[str, dict[tuple[str, str], tuple[str, dict[str, Any]]]] = {
         "training losses": {
-            ("train", key): (key, {"linestyle": dash})
-            for key, dash in zip(
-                ("loss", "adversarial_loss", "discriminator_loss"), ("-", "--", ":"), strict=True
-            )
+            ("train", key): (key, {"linestyle": dash}) for key, dash in losses.items()
         },
         # A gap between training and validation means that the discriminator overfits.
-        "discriminator's accuracy": {
+        "discriminator accuracy": {
             (split, f"accuracy_{what}"): (f"{what}, {split}", {"linestyle": dash, **style})
             for split, style in (("train", {"alpha": 0.5}), ("validation", {"linewidth": 2.2}))
-            for what, dash in (("real", "-"), ("fake", "--"))
+            for what, dash in dashes.items()
         },
-        "MSE on validation images (Lab units²)": {("validation", "mse"): ("", {})},
-        "threshold loss at 10 on validation images": {
-            ("validation", "threshold_loss_10"): ("", {})
-        },
+        "validation MSE (Lab units²)": {("validation", "mse"): ("", {})},
+        "validation threshold loss at 10": {("validation", "threshold_loss_10"): ("", {})},
     }
     if len(rows) > 1:
         # Losses of different runs are not comparable: each has its own weights.
         panels = {title: series for title, series in panels.items() if len(series) == 1}
-    shown = {
-        title: series
-        for title, series in panels.items()
-        if any((row["split"], key) in series for of in rows.values() for row in of for key in row)
-    }
+    logged = {(row["split"], key) for of in rows.values() for row in of for key in row}
+    shown = {title: series for title, series in panels.items() if series.keys() & logged}
     if not shown:
         return None
     figure = _figure(4.6 * len(shown), 3.8)
@@ -195,13 +176,10 @@ def training_curves(rows: Mapping[str, Sequence[Row]]) -> bytes | None:
             for (split, key), (label, style) in series.items():
                 points = [(r["step"], r[key]) for r in of if r["split"] == split and key in r]
                 if points:
-                    axes.plot(
-                        *zip(*points, strict=True),
-                        label=label or _short(name),
-                        color=color,
-                        marker="." if len(points) < 30 else "",
-                        **style,
-                    )
+                    marker = "." if len(points) < 30 else ""
+                    label = label or _short(name)
+                    steps, values = zip(*points, strict=True)
+                    axes.plot(steps, values, label=label, color=color, marker=marker, **style)
         axes.set(xlabel="step", title=title)
         axes.grid(alpha=0.3)
         if len(series) > 1 or len(rows) > 1:

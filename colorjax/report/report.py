@@ -9,22 +9,12 @@ from typing import Any
 from colorjax.evaluation.scores import Scores
 from colorjax.files import replaced
 from colorjax.report import findings, grids, plots, tables
-from colorjax.report.page import build_page
+from colorjax.report.page import PLOTS, build_page
 from colorjax.runs.trained_model import TrainedModel
 from colorjax.terminal.errors import InputError
 
 # The files of a report. results.json is written last: if it exists, the report is complete.
-FILES = (
-    "grid.png",
-    "errors.png",
-    "threshold.png",
-    "colors.png",
-    "saturation.png",
-    "curves.png",
-    "report.html",
-    "results.md",
-    "results.json",
-)
+FILES = (*PLOTS, "report.html", "results.md", "results.json")
 
 
 def build_report(
@@ -91,14 +81,13 @@ def check_output(directory: Path, overwrite: bool) -> None:
 
 def results_markdown(found: Mapping[str, Any], runs: Sequence[str], commands: Sequence[str]) -> str:
     """The report as text."""
-    rest = [key for key in tables.COLUMNS if key not in tables.NARROW]
     headings = ["", *(tables.heading(key) for key in tables.COMPARED)]
     parts = [
         "\n".join(f"- {key}: {value}" for key, value in found["about"].items()),
         tables.results_table(found["results"]),
         "\n".join(f"- {sentence}" for sentence in tables.sentences(found, runs)),
         "Other metrics:\n",
-        tables.results_table(found["results"], rest),
+        tables.results_table(found["results"], tables.REST),
         "95% intervals (bootstrap over images):\n",
         tables.markdown(headings, tables.interval_cells(found, tables.COMPARED)),
     ]

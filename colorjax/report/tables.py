@@ -1,6 +1,6 @@
 """Findings as tables and sentences, for the terminal, results.md and report.html."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from colorjax.evaluation.baselines import BASELINES
@@ -10,18 +10,9 @@ Findings = Mapping[str, Any]
 Groups = Sequence[Mapping[str, Any]]
 Cells = list[list[str]]
 
-# The columns of tables in the terminal.
-NARROW = (
-    "mse",
-    "threshold_loss_5",
-    "threshold_loss_10",
-    "threshold_loss_20",
-    "auc",
-    "delta_e",
-    "delta_cf",
-    "delta_cf_image",
-    "histogram_distance",
-)
+# The columns of tables in the terminal, which is narrow, and the other columns.
+REST = ("rebalanced_auc", "psnr", "ssim", "colorfulness")
+NARROW = tuple(key for key in COLUMNS if key not in REST)
 # The columns of comparisons.
 COMPARED = ("mse", "threshold_loss_10", "auc", "delta_e", "delta_cf", "histogram_distance")
 # The baseline that a model must beat. Tables by group show it alongside the runs.
@@ -47,9 +38,8 @@ def results_table(results: Mapping[str, Mapping[str, float]], keys: Sequence[str
     return markdown(["", *(COLUMNS[key].heading for key in keys)], metric_cells(results, keys))
 
 
-def metric_cells(results: Mapping[str, Mapping[str, float]], keys: Iterable[str]) -> Cells:
+def metric_cells(results: Mapping[str, Mapping[str, float]], keys: Sequence[str]) -> Cells:
     """A row for each name, a cell for each metric."""
-    keys = tuple(keys)
     return [
         [name, *(f"{metrics[key]:{COLUMNS[key].form}}" for key in keys)]
         for name, metrics in results.items()
