@@ -62,16 +62,6 @@ def test_the_34_pairs_of_sharma_wu_and_dalal_agree_to_all_digits():
     np.testing.assert_allclose(computed, PAIRS[:, 6], rtol=0, atol=0.501e-4)
 
 
-def test_the_34_pairs_agree_in_float32_too():
-    first, second = PAIRS[:, :3].astype(np.float32), PAIRS[:, 3:6].astype(np.float32)
-    computed = np.asarray(ciede2000(first, second))
-    # Where the mean hue jumps by 180°, float32 may round to the other side, as do pairs that differ
-    # in the fourth digit only: 7.1792 or 7.2195, 4.8045 or 4.7461.
-    turning = np.isin(np.arange(34), range(8, 15))
-    np.testing.assert_allclose(computed[~turning], PAIRS[~turning, 6], rtol=0, atol=2e-3)
-    np.testing.assert_allclose(computed[turning], PAIRS[turning, 6], rtol=0, atol=0.07)
-
-
 @pytest.fixture(scope="module")
 def colors():
     """Ten thousand pairs, with every combination of quadrants."""
@@ -106,12 +96,3 @@ def test_it_is_symmetric_and_zero_only_between_equals(colors):
         ciede2000(first, second), ciede2000(second, first), rtol=1e-4, atol=1e-4
     )
     assert np.all(np.asarray(ciede2000(first, second)) > 0)
-
-
-def test_shapes_are_kept_and_unequal_shapes_refused(colors):
-    image = colors[0].astype(np.float32).reshape(10, 10, 100, 3)
-    assert ciede2000(image, image[::-1]).shape == (10, 10, 100)
-    with pytest.raises(AssertionError):
-        ciede2000(image, image[:, :5])
-    with pytest.raises(AssertionError):
-        ciede2000(image[..., :2], image[..., :2])
