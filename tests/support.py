@@ -25,7 +25,7 @@ from colorjax.training.train import train_and_evaluate
 
 ROOT = Path(__file__).parents[1]
 NUM_STEPS = 6
-RENDER = plots._png
+RENDER = plots.render
 
 
 def session_folder() -> Path:
@@ -122,7 +122,7 @@ def quick_compilation():
 def blank_plots():
     """Spares the time that it takes to render plots; they are drawn, and saved as one pixel."""
     pixel = grids.png(Image.new("RGB", (1, 1)))
-    with unittest.mock.patch.object(plots, "_png", return_value=pixel):
+    with unittest.mock.patch.object(plots, "render", return_value=pixel):
         yield
 
 
@@ -145,7 +145,7 @@ def trained(name: str) -> Path:
     else:
         config = tiny_config(name, num_steps=2)
     # These plots are looked at, whoever asks for the run first.
-    with quick_compilation(), unittest.mock.patch.object(plots, "_png", RENDER):
+    with quick_compilation(), unittest.mock.patch.object(plots, "render", RENDER):
         train_and_evaluate(config, workdir)
     return workdir
 

@@ -1,11 +1,14 @@
 """Images for display: grey, coloured, of the same lightness."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from skimage import color
 
+from colorjax import lab
+from colorjax.display import displayed
 from colorjax.lab import clip_chroma
 from colorjax.report.grids import colorize
 
@@ -88,3 +91,37 @@ def test_an_image_does_not_depend_on_the_batch(images):
     _, together = colorized(images)
     for i in range(2):
         np.testing.assert_array_equal(colorized(images[i : i + 1])[1][0], together[i])
+
+
+SHAPE = (3, 8, 6)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_displayed_equals_scikit_image_through_a_uint8_image(rng):
+    l = rng.uniform(20, 80, (*SHAPE, 1))
+    ab = rng.uniform(-15, 15, (*SHAPE, 2))
+    expected = np.round(255 * color.lab2rgb(np.concatenate([l, ab], axis=-1))).astype(np.uint8)
+    rgb, shown = displayed(l.astype(np.float32), ab.astype(np.float32))
+    np.testing.assert_array_equal(np.round(255 * np.asarray(rgb)).astype(np.uint8), expected)
+    np.testing.assert_allclose(shown, color.rgb2lab(expected), rtol=0, atol=1e-3)
+
+
+def test_displayed_stays_in_srgb_and_is_idempotent(rng):
+    l = rng.uniform(0, 100, (*SHAPE, 1)).astype(np.float32)
+    ab = rng.uniform(-200, 200, (*SHAPE, 2)).astype(np.float32)
+    rgb, shown = displayed(l, ab)
+    assert np.min(rgb) == 0
+    assert np.max(rgb) == 1
+    again = displayed(shown[..., :1], shown[..., 1:])
+    chex.assert_trees_all_equal(again, (rgb, shown))
+
+
+def test_displayed_does_not_change_the_colours_of_8_bit_images(rng):
+    rgb = rng.integers(0, 256, (*SHAPE, 3)).astype(np.float32) / 255
+    truth = lab.rgb_to_lab(rgb)
+    shown = displayed(truth[..., :1], truth[..., 1:])
+    chex.assert_trees_all_close(shown, (rgb, truth), atol=1e-4)

@@ -19,7 +19,6 @@ from colorjax import lab
 from colorjax.benchmark.flops import step_flops
 from colorjax.benchmark.measuring import random_images, resident_mib, seconds
 from colorjax.data import pipeline
-from colorjax.models.variables import model_predictor
 from colorjax.parallel import devices
 from colorjax.training.check_config import check_config
 from colorjax.training.inflight import InFlight
@@ -153,7 +152,7 @@ class Trainer:
 
     def predict(self, count: int) -> float:
         """Median seconds from L of some images in the host's memory to a*b* there."""
-        predict = jax.jit(model_predictor(self._run.generator))
+        predict = jax.jit(self._run.predict)
         variables = jax.device_put(self._state.ema, devices.one_device())
         l = random_images(count, self._config.image_size, self._config.image_size, 1) / 2.55
         l = l.astype(np.float32)

@@ -12,9 +12,9 @@ def add_evaluate(commands: Any) -> None:
     """`colorjax evaluate`."""
     parser = commands.add_parser(
         "evaluate",
-        help="compare runs on the same images, and write a report",
-        description="Compares runs, and four baselines, on the same images, and writes a report: "
-        "report.html (one page that opens anywhere), results.json, results.md and pictures.",
+        help="compare runs on the same images and write a report",
+        description="Compares runs and four baselines on the same images and writes a report: "
+        "report.html (one page that needs no other files), results.json, results.md and images.",
         epilog="example:\n  colorjax evaluate runs/cnn-procedural_faces runs/gan-procedural_faces "
         "--output comparison\n  colorjax evaluate runs/gan-image_folder --dataset holiday.zip "
         "--output holiday\n  colorjax evaluate runs/gan-procedural_faces --damage --output damaged",
@@ -25,37 +25,36 @@ def add_evaluate(commands: Any) -> None:
         nargs="+",
         metavar="RUN",
         type=Path,
-        help="a run's folder, which means its newest checkpoint, RUN/checkpoints/STEP, "
-        "RUN/checkpoints/best (on validation), or what export wrote",
+        help="the folder of a run (its newest checkpoint), RUN/checkpoints/STEP, "
+        "RUN/checkpoints/best (on validation), or a file written by `colorjax export`",
     )
     parser.add_argument(
         "--dataset",
         metavar="NAME|PATH",
-        help="a data set, of which the validation split is used, or folders and zips of images, "
-        "comma-separated, of which all are; by default the validation images of the first run",
+        help="a data set, whose validation split is used, or folders and zips of images, "
+        "comma-separated, all of whose images are used; by default the validation images of the "
+        "first run",
     )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, required=True, help="the folder of the report"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace the report that is there, if there is one"
+        "--overwrite", action="store_true", help="replace an existing report in DIR"
     )
-    parser.add_argument("--limit", metavar="N", type=positive, help="only the first N images")
+    parser.add_argument("--limit", metavar="N", type=positive, help="use only the first N images")
     parser.add_argument(
         "--damage",
         nargs="?",
         type=strength,
         const=0.5,
         metavar="STRENGTH",
-        help="the models see L as of old photographs, each image with damages of its own, up to "
-        "this strength in [0, 1] (0.5 if none is given; a sheet: colorjax damages); the report "
-        "says what that costs",
+        help="damage the inputs like old photographs, each image differently, up to this strength "
+        "in [0, 1] (default without a value: 0.5); the report shows what damage costs",
     )
     parser.set_defaults(run=_run_evaluate)
 
 
 def _run_evaluate(options: argparse.Namespace) -> None:
-    """Evaluates, prints the table, and says where the report is."""
     from colorjax.parallel import devices
     from colorjax.report import tables
     from colorjax.report.compare import evaluate_runs
@@ -72,6 +71,6 @@ def _run_evaluate(options: argparse.Namespace) -> None:
     )
     print(tables.results_table(found["results"]))
     if "undamaged" in found:
-        print("That is on damaged inputs. Undamaged:\n")
+        print("These are on damaged inputs. Undamaged:\n")
         print(tables.results_table(found["undamaged"]["results"]))
-    print(f"The report is {options.output / 'report.html'}.")
+    print(f"The report is in {options.output / 'report.html'}.")

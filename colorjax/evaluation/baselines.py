@@ -1,10 +1,10 @@
-"""What a model has to beat: grey, the mean colour, the mean colour for each lightness.
+"""Baselines: grey, the mean colour, the mean colour for each lightness, and scaled regression.
 
-Each is a table of a*b* in Lab units by lightness, fitted on the training images from sums that add
-over batches. The fourth baseline scales a regression model's a*b* by `saturation_factor`.
+The first three are tables of a*b* by lightness, fitted on the training images. The fourth scales
+the a*b* of a regression model by `saturation_factor`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import chex
 import jax
@@ -14,11 +14,11 @@ import numpy as np
 from colorjax.display import displayed
 from colorjax.evaluation.metrics import colorfulness
 
-Predict = Callable[[jax.Array], jax.Array]
 NUM_LEVELS = 101
+# The names of the constant baselines in reports.
+BASELINES = ("grey", "mean colour", "mean colour for each lightness")
 
 
-@jax.jit
 def lightness_sums(l: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Sums a*b* and counts pixels for each integer lightness of each image.
 
@@ -33,72 +33,47 @@ def lightness_sums(l: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
     chex.assert_shape(l, (None, None, None, 1))
     chex.assert_shape(ab, (*l.shape[:-1], 2))
 
-    def of_image(level: jax.Array, color: jax.Array) -> tuple[jax.Array, jax.Array]:
-        sums = jnp.zeros((NUM_LEVELS, 2), color.dtype).at[level].add(color)
-        return sums, jnp.zeros(NUM_LEVELS, jnp.int32).at[level].add(1)
+    def of_image(level: jax.Array, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+        sums = [jnp.bincount(level, values, length=NUM_LEVELS) for values in (a, b)]
+        return jnp.stack(sums, axis=-1), jnp.bincount(level, length=NUM_LEVELS)
 
-    levels = _level(l).reshape(l.shape[0], -1)
-    return jax.vmap(of_image)(levels, ab.reshape(ab.shape[0], -1, 2))
-
-
-def total_sums(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Adds up `lightness_sums` of all images of batches (l, ab) in float64: [101, 2] and [101]."""
-    sums, counts = np.zeros((NUM_LEVELS, 2)), np.zeros(NUM_LEVELS)
-    for l, ab in batches:
-        # As numpy arrays: jax would sum in float32, and pixels are more than its 2²⁴.
-        batch_sums, batch_counts = jax.device_get(lightness_sums(l, ab))
-        sums += np.sum(batch_sums, axis=0, dtype=np.float64)
-        counts += np.sum(batch_counts, axis=0, dtype=np.float64)
-    return sums, counts
+    flat = [x.reshape(len(l), -1) for x in (_level(l), ab[..., 0], ab[..., 1])]
+    return jax.vmap(of_image)(*flat)
 
 
-def baseline_tables(sums: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Fits the three baselines to the `total_sums` of the training images.
+def baseline_tables(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Fits the constant baselines.
 
     Args:
-      sums: [101, 2] a*b* summed for each integer lightness.
-      counts: [101] pixels of each.
+      parts: `lightness_sums` of batches of training images.
 
     Returns:
-      Tables [101, 2] for `by_lightness`, by the names that stand in reports.
+      Tables [101, 2] for `by_lightness`, by the names of BASELINES. A lightness without pixels
+      takes the colour of the nearest one with pixels, the darker of two equally near.
 
     Raises:
-      ValueError: not one pixel was counted.
+      ValueError: there are no pixels.
     """
-    return {
-        "grey": np.zeros((NUM_LEVELS, 2)),
-        "mean colour": np.tile(mean_color(sums, counts), (NUM_LEVELS, 1)),
-        "mean colour for each lightness": lightness_table(sums, counts),
-    }
-
-
-def mean_color(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Mean a*b* [2] of all pixels; for the arguments see `baseline_tables`."""
-    sums, counts = _checked_sums(sums, counts)
-    return sums.sum(axis=0) / counts.sum()
-
-
-def lightness_table(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Mean a*b* [101, 2] for each integer lightness; for the arguments see `baseline_tables`.
-
-    A lightness that no pixel had takes the colour of the nearest one that some pixel had, the
-    darker of two as near.
-    """
-    sums, counts = _checked_sums(sums, counts)
+    sums, counts = np.zeros((NUM_LEVELS, 2)), np.zeros(NUM_LEVELS)
+    for image_sums, image_counts in parts:
+        # In numpy: float32 does not hold more than 2²⁴ pixels.
+        sums += np.asarray(image_sums).sum(axis=0, dtype=np.float64)
+        counts += np.asarray(image_counts).sum(axis=0, dtype=np.float64)
     seen = np.flatnonzero(counts)
+    if not len(seen):
+        raise ValueError("baselines need at least one training pixel")
     distance = np.abs(np.arange(NUM_LEVELS)[:, None] - seen[None, :])
     nearest = seen[np.argmin(distance, axis=1)]
-    return sums[nearest] / counts[nearest, None]
+    grey = np.zeros_like(sums)
+    mean = np.tile(sums.sum(axis=0) / counts.sum(), (NUM_LEVELS, 1))
+    by_level = sums[nearest] / counts[nearest, None]
+    return dict(zip(BASELINES, (grey, mean, by_level), strict=True))
 
 
-def by_lightness(table: chex.Array) -> Predict:
-    """Predicts the a*b* that table [101, 2] holds for the rounded lightness."""
+def by_lightness(table: jax.Array, l: jax.Array) -> jax.Array:
+    """The a*b* [..., 2] that a table [101, 2] holds for the rounded lightness [..., 1]."""
     chex.assert_shape(table, (NUM_LEVELS, 2))
-
-    def predict(l: jax.Array) -> jax.Array:
-        return jnp.asarray(table, l.dtype)[_level(l)]
-
-    return predict
+    return jnp.asarray(table, l.dtype)[_level(l)]
 
 
 def saturation_factor(
@@ -111,21 +86,21 @@ def saturation_factor(
 ) -> float:
     """Finds the factor s for which the mean colourfulness of displayed(l, s · ab) is the target.
 
-    Bisection; colourfulness grows with s until sRGB clips it.
+    By bisection: colourfulness grows with s until sRGB clips it.
 
     Args:
       l: [N, H, W, 1] lightness in [0, 100].
       ab: [N, H, W, 2] predicted a*b*.
       target: mean colourfulness to reach.
-      maximum: the largest s to try.
-      chunk: images in memory at once.
+      maximum: upper bound of s.
+      chunk: images processed at once.
 
     Returns:
-      s in [0, maximum], within 1e-3 of the target's colourfulness relatively, or as near as its
-      steps of 8 bits allow; 0 or maximum where the target lies below or above all that ab give.
+      s in [0, maximum]. The relative error in colourfulness is at most 1e-3, or what rounding to 8
+      bits allows. 0 or maximum if the target is out of reach.
 
     Raises:
-      ValueError: there is no image.
+      ValueError: there are no images.
     """
     if not len(l):
         raise ValueError("saturation_factor needs at least one image")
@@ -158,12 +133,3 @@ def _scaled_colorfulness(l: jax.Array, ab: jax.Array, scale: float) -> jax.Array
 
 def _level(l: jax.Array) -> jax.Array:
     return jnp.clip(jnp.round(l[..., 0]), 0, NUM_LEVELS - 1).astype(jnp.int32)
-
-
-def _checked_sums(sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    sums, counts = np.asarray(sums, np.float64), np.asarray(counts, np.float64)
-    chex.assert_shape(sums, (NUM_LEVELS, 2))
-    chex.assert_shape(counts, (NUM_LEVELS,))
-    if not counts.any():
-        raise ValueError("baselines need at least one training pixel")
-    return sums, counts

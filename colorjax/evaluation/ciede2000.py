@@ -1,7 +1,7 @@
 """The colour difference CIEDE2000 (CIE 142-2001).
 
 Sharma, Wu and Dalal, "The CIEDE2000 color-difference formula: implementation notes, supplementary
-test data, and mathematical observations" (2005), whose 34 pairs the tests check. The factors k_L,
+test data, and mathematical observations" (2005); the tests check their 34 pairs. The factors k_L,
 k_C and k_H are 1.
 """
 
@@ -20,7 +20,7 @@ def ciede2000(lab: jax.Array, lab_true: jax.Array) -> jax.Array:
       lab_true: [..., 3] likewise, of the same shape.
 
     Returns:
-      [...]; about 1 is just noticeable, and 0 only between equal colours.
+      [...]; about 1 is just noticeable. 0 for equal colours only.
     """
     chex.assert_shape([lab, lab_true], (..., 3))
     chex.assert_equal_shape([lab, lab_true])
@@ -32,7 +32,7 @@ def ciede2000(lab: jax.Array, lab_true: jax.Array) -> jax.Array:
     c1, c2 = jnp.hypot(a1, b1), jnp.hypot(a2, b2)
     h1, h2 = _hue(a1, b1), _hue(a2, b2)
 
-    # A colour without chroma has no hue: it takes the other's.
+    # A colour without chroma has no hue and takes the other's.
     grey = c1 * c2 == 0.0
     turn = h2 - h1
     turn = jnp.where(grey, 0.0, turn - 360.0 * jnp.sign(turn) * (jnp.abs(turn) > 180.0))

@@ -1,11 +1,11 @@
-"""Where the skin of a face is, and of which tone: so that results can be told apart by it.
+"""Where the skin of a face is, and its tone, so that results can be given for each tone.
 
 Skin is found by a rule, not by a model: the pixels of the truth within a central ellipse whose
-chroma lies where skin's does (Chai and Ngan, "Face segmentation using skin-color map in videophone
-applications", 1999: Cb in [77, 127], Cr in [133, 173]). The limits of this: faces must be in the
-middle and fill about half the picture; lips, blond hair, wood and sand pass for skin; very dark,
-very pale, painted or strongly lit skin may not; and the tone is that of the picture, which light
-and white balance change: it says how a face was photographed, not who was.
+chroma is that of skin (Chai and Ngan, "Face segmentation using skin-color map in videophone
+applications", 1999: Cb in [77, 127], Cr in [133, 173]). Limits: the face must be in the middle and
+fill about half the image; lips, blond hair, wood and sand count as skin; very dark, very pale,
+painted or strongly lit skin may not. The tone is that of the image, which light and white balance
+change: it says how a face was photographed, not whose it is.
 
 The tone is the individual typology angle, atan((L* - 50) / b*) in degrees, in the six classes of
 Chardon, Cretois and Hourseau (1991) as extended by Del Bino and Bernerd (2013).
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# From above: the lower bound of each class, in degrees.
+# The lower bound of each class, in degrees.
 TONES = {
     "very light": 55.0,
     "light": 41.0,
@@ -26,9 +26,9 @@ TONES = {
     "dark": -np.inf,
 }
 NO_SKIN = "no skin found"
-# Half axes of the ellipse, in heights and widths of the picture.
+# Half axes of the ellipse, as shares of the image's height and width.
 HALF_HEIGHT, HALF_WIDTH = 0.36, 0.26
-# Less of the ellipse than this, and no tone is told.
+# If skin covers less of the ellipse than this, the image has no tone.
 MIN_SHARE = 0.1
 
 
@@ -39,7 +39,8 @@ def skin_mask(rgb: jax.Array) -> tuple[jax.Array, jax.Array]:
       rgb: [N, H, W, 3] sRGB in [0, 1].
 
     Returns:
-      [N, H, W] bool, and [N] the share of the ellipse that it covers.
+      mask: [N, H, W] bool.
+      share: [N] share of the ellipse that is skin.
     """
     chex.assert_shape(rgb, (None, None, None, 3))
     height, width = rgb.shape[1:3]
@@ -55,7 +56,7 @@ def skin_mask(rgb: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def mean_over(mask: jax.Array, values: jax.Array) -> jax.Array:
-    """Means [N, ...] of values [N, H, W, ...] where a mask is true; 0 where it never is."""
+    """Means [N, ...] of values [N, H, W, ...] over a mask [N, H, W]; 0 for an empty mask."""
     weights = mask.reshape(*mask.shape, *(1,) * (values.ndim - 3)).astype(values.dtype)
     return jnp.sum(weights * values, axis=(1, 2)) / jnp.maximum(jnp.sum(weights, axis=(1, 2)), 1.0)
 
@@ -66,17 +67,17 @@ def typology_angle(l: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def tone_of(angle: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """The class of each image by its name.
+    """The skin tone of each image.
 
     Args:
       angle: [N] degrees.
-      share: [N] as `skin_mask` gives it.
+      share: [N] as `skin_mask` returns it.
 
     Returns:
       [N] names of TONES, or NO_SKIN.
     """
     tones = np.full(len(angle), NO_SKIN, dtype=object)
-    # From below, so that the highest bound that holds has the last word.
+    # Lowest bound first: the highest bound that holds is assigned last.
     for name, bound in reversed(TONES.items()):
         tones[(share >= MIN_SHARE) & (angle > bound)] = name
     return tones

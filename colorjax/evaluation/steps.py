@@ -1,9 +1,9 @@
 """The pure per-device functions of an evaluation: what models see, and the metrics of each image.
 
-They are compiled apart, so that a network is compiled once whatever is done with what it sees and
-with its colours, and the metrics once for all networks and baselines. `parallel.py` compiles them
-over the devices. A batch is {"image": [N, H, W, 3] uint8 sRGB}, and where L is damaged "index":
-[N], the images' in their data set; every result has the image as its leading axis.
+They are compiled separately: each network once, whatever its input and whatever is done with its
+colours, and the metrics once for all networks and baselines. A batch is {"image": [N, H, W, 3]
+uint8 sRGB} and, where L is damaged, "index": [N], the image indices in the data set. The first axis
+of every result is the image.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,31 +14,33 @@ from jax import lax
 
 from colorjax.display import displayed, to_float
 from colorjax.evaluation import metrics, skin_tone
+from colorjax.evaluation.baselines import lightness_sums
 from colorjax.evaluation.ciede2000 import ciede2000
 from colorjax.evaluation.metrics import ssim
 from colorjax.lab import rgb_to_lab
 
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
-# (L [N, H, W, 1] in [0, 100], the images' indices [N]) -> what a model sees of L.
+# (L [N, H, W, 1] in [0, 100], image indices [N]) -> L with damage.
 Damage = Callable[[jax.Array, jax.Array], jax.Array]
 
-# Of the pictures of colour distributions, in Lab units.
+# Bin width of the plots of colour distributions, in Lab units.
 FINE_WIDTH = 2
 
 
-def seen_step(batch: Batch, damage: Damage | None) -> jax.Array:
-    """What a model sees: L [N, H, W, 1], damaged if so wanted."""
+def seen_step(batch: Batch, damage: Damage | None = None) -> jax.Array:
+    """L [N, H, W, 1] as a model sees it, optionally with damage."""
     l = rgb_to_lab(to_float(batch["image"]))[..., :1]
     return l if damage is None else damage(l, batch["index"])
 
 
 def truth_step(batch: Batch) -> Metrics:
-    """What is to be known of the truths.
+    """Properties of the true images.
 
     Returns:
-      For each image: colorfulness; lightness, its mean L; skin_share, skin_l and skin_ab, see
-      `evaluation.skin_tone`; histogram of a*b*, and the same in finer bins as `colors`.
+      For each image: colorfulness; channel_range, the largest difference between the channels of
+      a pixel; lightness, the mean L; skin_share, skin_l and skin_ab, see `evaluation.skin_tone`;
+      histogram of a*b*, and the same in finer bins as colors.
     """
     rgb = to_float(batch["image"])
     lab = rgb_to_lab(rgb)
@@ -46,6 +48,7 @@ def truth_step(batch: Batch) -> Metrics:
     skin_lab = skin_tone.mean_over(skin, lab)
     return {
         "colorfulness": metrics.colorfulness(rgb),
+        "channel_range": jnp.max(jnp.ptp(rgb, axis=-1), axis=(1, 2)),
         "lightness": jnp.mean(lab[..., 0], axis=(1, 2)),
         "skin_share": share,
         "skin_l": skin_lab[..., 0],
@@ -55,18 +58,29 @@ def truth_step(batch: Batch) -> Metrics:
     }
 
 
+def lightness_step(batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """`baselines.lightness_sums` of the true images."""
+    lab = rgb_to_lab(to_float(batch["image"]))
+    return lightness_sums(lab[..., :1], lab[..., 1:])
+
+
+def colorfulness_step(batch: Batch) -> jax.Array:
+    """[N] colourfulness of the true images."""
+    return metrics.colorfulness(to_float(batch["image"]))
+
+
 def metrics_step(factor: jax.Array, batch: Batch) -> Metrics:
-    """Metrics of each image, on what a user gets.
+    """Metrics of each image, computed on the 8-bit image that a user gets.
 
     Args:
-      factor: by which a*b* are multiplied, a scalar.
-      batch: with predictions "ab" [N, h, w, 2]; of another size than the image, they are brought
-        to its size, as they are when a larger photo is coloured.
+      factor: a scalar; a*b* are multiplied by it.
+      batch: includes predictions "ab" [N, h, w, 2]. If their size is not that of the image, they
+        are resized to it, as when a larger photo is coloured.
 
     Returns:
       For each image, see `evaluation.metrics`: mse, threshold_loss [N, 3] at 5, 10 and 20, auc,
       psnr, ssim, delta_e, colorfulness; skin_ab and skin_delta_e, means over the truth's skin;
-      errors and auc_by_color, counted by threshold and by the truth's colour; histogram and colors.
+      errors, counts by threshold; auc_by_color, sums by the truth's colour; histogram and colors.
     """
     rgb_true = to_float(batch["image"])
     lab_true = rgb_to_lab(rgb_true)
@@ -93,10 +107,10 @@ def metrics_step(factor: jax.Array, batch: Batch) -> Metrics:
 
 
 def saturation_step(factors: jax.Array, batch: Batch) -> Metrics:
-    """What becomes of a model when its a*b* are multiplied by each of some factors [K].
+    """Metrics of a model whose a*b* are multiplied by each of the factors [K].
 
     Returns:
-      For each image: threshold_loss_10 and colorfulness, [N, K].
+      For each image: threshold_loss_10 and colorfulness, both [N, K].
     """
     lab_true = rgb_to_lab(to_float(batch["image"]))
 
@@ -109,7 +123,7 @@ def saturation_step(factors: jax.Array, batch: Batch) -> Metrics:
 
 
 def _shown(factor: jax.Array, ab: jax.Array, lab_true: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The sRGB and the Lab that a user gets of predicted a*b*."""
+    """The sRGB and the Lab of the image that a user gets."""
     if ab.shape[1:3] != lab_true.shape[1:3]:
         ab = jax.image.resize(ab, (*lab_true.shape[:-1], 2), "linear")
     return displayed(lab_true[..., :1], factor * ab)

@@ -30,9 +30,20 @@ def compile_train_step(step: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-def compile_eval_step(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles `step(variables, batch) -> per-image values`, which keep the device axis."""
-    return _started_together(jax.pmap(step, axis_name=AXIS, in_axes=(None, 0)))
+def compile_eval_step(
+    step: Callable[..., Any], in_axes: tuple[int | None, ...] = (None, 0)
+) -> Callable[..., Any]:
+    """Compiles a step that gives per-image values for all devices.
+
+    JAX caches what it compiles by the identity of `step`: compiling the same function again is
+    cheap.
+
+    Args:
+      step: by default (variables, batch) -> values, which keep the device axis.
+      in_axes: for each argument, 0 if it has a device axis, as `shard` gives it, and None if it is
+        replicated.
+    """
+    return _started_together(jax.pmap(step, axis_name=AXIS, in_axes=in_axes))
 
 
 def _started_together(step: Any) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Images side by side: sample grids while training, and the rows that a report shows."""
+"""Images side by side: the sample grids of training, and the rows of a report."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -15,32 +15,29 @@ from colorjax.display import displayed, paint, paint_grey, to_float
 from colorjax.evaluation.ciede2000 import ciede2000
 from colorjax.evaluation.evaluate import Candidate, predictions
 from colorjax.evaluation.scores import Scores
-from colorjax.evaluation.steps import Damage, seen_step
+from colorjax.evaluation.steps import seen_step
 from colorjax.files import replaced
-from colorjax.lab import (
-    lightness,
-    rgb_to_lab,
-)
+from colorjax.lab import lightness, rgb_to_lab
 from colorjax.models.variables import Predictor, Variables
 
 MARGIN = 4
 HEADER = 22
 NOTE = 18
-# Room for the captions of rows.
+# The width of row captions.
 SIDE = 66
-# Grids are shown at least this large, in pixels an image.
+# The smallest side of an image in a grid, in pixels.
 CELL = 128
-# Rows of each kind: best, median, worst, random.
+# The number of best, median, worst and random images.
 ROWS_OF_A_KIND = 2
 
 
 class Rows(NamedTuple):
-    """Some images as a report shows them.
+    """The R images that a report shows.
 
     Attributes:
       captions: why each was chosen.
-      columns: by caption, [R, H, W, 3] uint8 sRGB: what the runs see, each run, truth.
-      maps: ΔE00 at each pixel, [R, H, W], of each run.
+      columns: by caption, [R, H, W, 3] uint8 sRGB: the input of the runs, each run, the truth.
+      maps: by run, ΔE00 at each pixel, [R, H, W].
     """
 
     captions: list[str]
@@ -54,13 +51,13 @@ def image_grid(
     notes: Mapping[str, Sequence[str]] | None = None,
     font_file: str | None = None,
 ) -> Image.Image:
-    """A grid with one captioned column of images for each entry.
+    """A grid with captioned columns of images.
 
     Args:
       columns: by caption, equally many images [H, W, 3] uint8 sRGB of one size.
-      captions: of the rows, to their left.
-      notes: what stands below each image, of the columns that have any.
-      font_file: by default Pillow's own, which has Latin letters only.
+      captions: of the rows, shown to their left.
+      notes: by column, text below each image.
+      font_file: by default Pillow's own font, which has Latin letters only.
     """
     rows = len(next(iter(columns.values())))
     size = next(iter(columns.values()))[0].shape[0]
@@ -92,7 +89,7 @@ def image_grid(
 
 
 def _cut(text: str, fits: Callable[[str], bool]) -> str:
-    """The text, or as much of its end as fits: that is where paths differ."""
+    """The text, or as much of its end as fits: paths differ at the end."""
     cuts = (text if start == 0 else "…" + text[start:] for start in range(len(text)))
     return next(filter(fits, cuts), "…") if text else text
 
@@ -100,7 +97,7 @@ def _cut(text: str, fits: Callable[[str], bool]) -> str:
 def sample_grid(
     predictors: Mapping[str, Predictor], variables: Variables, images: np.ndarray
 ) -> Image.Image:
-    """Columns grey, each prediction, truth of some images [N, H, W, 3] uint8 sRGB."""
+    """Columns of images [N, H, W, 3] uint8 sRGB: grey, each prediction, truth."""
     columns: dict[str, Sequence[np.ndarray]] = {}
     for name, predict in predictors.items():
         grey, prediction = jax.device_get(colorize(predict, variables, images))
@@ -109,29 +106,27 @@ def sample_grid(
 
 
 def choose_rows(scores: Scores, names: Sequence[str], seed: int = 0) -> list[tuple[str, int]]:
-    """Picks images by their ΔE00, averaged over the runs: best, median, worst, and random ones.
+    """Picks the best, median and worst images by ΔE00, averaged over the runs, and random ones.
 
     Args:
       scores: of N images.
       names: of the runs.
-      seed: of the random ones.
+      seed: of the random images.
 
     Returns:
-      (what it is, the image's number), no image twice; fewer where there are fewer images.
+      Pairs of "best", "median", "worst" or "random" and an image index; no image occurs twice.
     """
     error = np.mean([scores.images[name]["delta_e"] for name in names], axis=0)
-    order = [int(i) for i in np.argsort(error, kind="stable")]
+    order = np.argsort(error, kind="stable").tolist()
     middle = len(order) // 2
-    candidates = {
+    kinds = {
         "best": order,
-        "median": [
-            order[rank] for rank in sorted(range(len(order)), key=lambda rank: abs(rank - middle))
-        ],
+        "median": [order[k] for k in sorted(range(len(order)), key=lambda k: abs(k - middle))],
         "worst": order[::-1],
-        "random": [int(i) for i in np.random.default_rng(seed).permutation(len(order))],
+        "random": np.random.default_rng(seed).permutation(len(order)).tolist(),
     }
     chosen: list[tuple[str, int]] = []
-    for kind, indices in candidates.items():
+    for kind, indices in kinds.items():
         taken = {index for _, index in chosen}
         free = [index for index in indices if index not in taken]
         chosen += [(kind, index) for index in free[:ROWS_OF_A_KIND]]
@@ -146,37 +141,33 @@ def colored_rows(
 ) -> Rows:
     """Colours images with each run, at the largest of the runs' sizes.
 
-    Damage is shown in what the runs see, and done to their colours; the lightness beneath these is
-    the truth's, as where metrics are computed.
+    The predicted colours are shown at the truth's lightness, as in the computation of metrics.
 
     Args:
-      chosen: as `choose_rows` gives them.
-      runs: by which they are coloured; they see the same damage, if any.
-      image: (number, side in pixels) -> [side, side, 3] uint8 sRGB.
+      chosen: see `choose_rows`.
+      runs: which all see the same damage, if any.
+      image: (index, side in pixels) -> [side, side, 3] uint8 sRGB.
       batch_size: see `evaluate.predictions`.
     """
     size = max(run.image_size for run in runs)
     captions, indices = zip(*chosen, strict=True)
-    truth = np.stack([image(number, size) for number in indices])
-    columns = {"damaged" if runs[0].damage else "grey": _seen(truth, indices, runs[0].damage)}
+    truth = np.stack([image(index, size) for index in indices])
+    see = runs[0].see
+    batch = {"image": truth, "index": np.array(indices, np.int32)}
+    seen = jax.jit(lambda batch: paint_grey(see(batch)))(batch)
+    columns = {"grey" if see is seen_step else "damaged": jax.device_get(seen)}
     maps = {}
     for run in runs:
-        seen = np.stack([image(number, run.image_size) for number in indices])
-        ab = predictions(run, seen, indices, batch_size)
+        own = np.stack([image(index, run.image_size) for index in indices])
+        ab = predictions(run, own, indices, batch_size)
         columns[run.name] = jax.device_get(paint(truth, ab)[1])
         maps[run.name] = jax.device_get(_error_maps(truth, ab))
     return Rows(list(captions), {**columns, "truth": truth}, maps)
 
 
-def _seen(images: np.ndarray, indices: Sequence[int], damage: Damage | None) -> np.ndarray:
-    """What models see of images, in grey."""
-    batch = {"image": images, "index": np.array(indices, np.int32)}
-    return jax.device_get(jax.jit(lambda batch: paint_grey(seen_step(batch, damage)))(batch))
-
-
 @jax.jit
 def _error_maps(images: jax.Array, ab: jax.Array) -> jax.Array:
-    """ΔE00 [N, H, W] of what a user gets, as the metrics are computed."""
+    """ΔE00 [N, H, W] on the 8-bit images that a user gets."""
     truth = rgb_to_lab(to_float(images))
     if ab.shape[1:3] != truth.shape[1:3]:
         ab = jax.image.resize(ab, (*truth.shape[:-1], 2), "linear")
@@ -184,8 +175,8 @@ def _error_maps(images: jax.Array, ab: jax.Array) -> jax.Array:
 
 
 def rows_grid(rows: Rows) -> Image.Image:
-    """The rows with their captions, and the mean ΔE00 below each coloured image."""
-    import matplotlib  # here, because it takes its time and only reports need it
+    """A grid of the rows, with the mean ΔE00 below each coloured image."""
+    import matplotlib  # takes half a second
 
     notes = {
         name: [f"ΔE00 {error:.1f}" for error in errors.mean(axis=(1, 2))]
@@ -204,9 +195,9 @@ def png(image: Image.Image) -> bytes:
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    """Writes a PNG."""
-    with replaced(path) as beside:
-        image.save(beside, format="PNG")
+    """Writes a PNG atomically."""
+    with replaced(path) as part:
+        part.write_bytes(png(image))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -215,12 +206,12 @@ def colorize(
 ) -> tuple[jax.Array, jax.Array]:
     """Images of the model's own size in grey, and coloured by a predictor.
 
-    Colours that sRGB cannot show lose chroma until they fit; the lightness stays.
+    Colours outside sRGB lose chroma until they fit, at constant lightness.
 
     Args:
-      predict: see `steps.Predictor`.
-      variables: the predictor's.
-      images: [N, H, W, 3] uint8 sRGB, of which only the lightness is used.
+      predict: (variables, L) -> a*b*.
+      variables: arguments of `predict`.
+      images: [N, H, W, 3] uint8 sRGB; only their lightness is used.
 
     Returns:
       Two [N, H, W, 3] uint8 sRGB.

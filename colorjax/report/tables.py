@@ -1,59 +1,45 @@
-"""Findings as tables: for the terminal, results.md and report.html."""
+"""Findings as tables and sentences, for the terminal, results.md and report.html."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from colorjax.evaluation.baselines import BASELINES
 from colorjax.evaluation.scores import COLUMNS, TRUTH, heading
 
 Findings = Mapping[str, Any]
 Groups = Sequence[Mapping[str, Any]]
-
-
-# What fits into a terminal.
-NARROW = (
-    "mse",
-    "threshold_loss_5",
-    "threshold_loss_10",
-    "threshold_loss_20",
-    "auc",
-    "delta_e",
-    "delta_cf",
-    "delta_cf_image",
-    "histogram_distance",
-)
-# Of which pairs are compared in text.
-COMPARED = ("mse", "threshold_loss_10", "auc", "delta_e", "delta_cf", "histogram_distance")
-
-# Beside the runs in tables by group.
-RIVAL = "mean colour for each lightness"
-
 Cells = list[list[str]]
+
+# The columns of tables in the terminal, which is narrow, and the other columns.
+REST = ("rebalanced_auc", "psnr", "ssim", "colorfulness")
+NARROW = tuple(key for key in COLUMNS if key not in REST)
+# The columns of comparisons.
+COMPARED = ("mse", "threshold_loss_10", "auc", "delta_e", "delta_cf", "histogram_distance")
+# The baseline that a model must beat. Tables by group show it alongside the runs.
+RIVAL = BASELINES[-1]
 
 
 def brief(metrics: Mapping[str, float]) -> str:
-    """The metrics in half a line, and what is known of a discriminator."""
+    """The main metrics, and the discriminator's accuracy if it is known, on one line."""
     text = (
         f"MSE {metrics['mse']:.1f}, threshold loss at 10 {metrics['threshold_loss_10']:.3f}, "
         f"ΔCF {metrics['delta_cf']:.1f}"
     )
     if "accuracy_real" in metrics:
         text += (
-            f"; discriminator right on {metrics['accuracy_real']:.2f} of what is real and "
-            f"{metrics['accuracy_fake']:.2f} of what is painted"
+            f"; discriminator accuracy {metrics['accuracy_real']:.2f} on real patches, "
+            f"{metrics['accuracy_fake']:.2f} on generated ones"
         )
     return text
 
 
-def results_table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """The main metrics of each model and baseline as a Markdown table."""
-    return markdown(["", *(COLUMNS[key].heading for key in NARROW)], figure_cells(results, NARROW))
+def results_table(results: Mapping[str, Mapping[str, float]], keys: Sequence[str] = NARROW) -> str:
+    """The metrics of each model and baseline as a Markdown table."""
+    return markdown(["", *(COLUMNS[key].heading for key in keys)], metric_cells(results, keys))
 
 
-def figure_cells(
-    results: Mapping[str, Mapping[str, float]], keys: Iterable[str] = tuple(COLUMNS)
-) -> Cells:
+def metric_cells(results: Mapping[str, Mapping[str, float]], keys: Sequence[str]) -> Cells:
     """A row for each name, a cell for each metric."""
-    keys = tuple(keys)
     return [
         [name, *(f"{metrics[key]:{COLUMNS[key].form}}" for key in keys)]
         for name, metrics in results.items()
@@ -61,11 +47,11 @@ def figure_cells(
 
 
 def interval_cells(findings: Findings, keys: Sequence[str]) -> Cells:
-    """The 95% interval of each name's metrics."""
-    rows = []
-    for name, intervals in findings["intervals"].items():
-        rows.append([name, *(interval(intervals[key], COLUMNS[key].form) for key in keys)])
-    return rows
+    """A row for each name, a cell for the 95% interval of each metric."""
+    return [
+        [name, *(interval(intervals[key], COLUMNS[key].form) for key in keys)]
+        for name, intervals in findings["intervals"].items()
+    ]
 
 
 def interval(bounds: Sequence[float], form: str) -> str:
@@ -75,7 +61,7 @@ def interval(bounds: Sequence[float], form: str) -> str:
 
 
 def number(value: float, form: str) -> str:
-    """Formatted; what rounds to zero has no sign."""
+    """A formatted number. One that rounds to zero has no sign."""
     text = f"{value:{form}}"
     return text.lstrip("+-") if not text.strip("+-0.") else text
 
@@ -97,10 +83,8 @@ def comparison_cells(comparisons: Groups) -> tuple[list[str], Cells]:
     return ["", *(heading(key) for key in COMPARED)], rows
 
 
-def group_cells(
-    groups: Sequence[Mapping[str, Any]], names: Sequence[str]
-) -> tuple[list[str], Cells]:
-    """The threshold loss at 10 of each name in each group; in brackets where too few images."""
+def group_cells(groups: Groups, names: Sequence[str]) -> tuple[list[str], Cells]:
+    """The threshold loss at 10 of each name in each group; in brackets if images are too few."""
     rows = []
     for group in groups:
         cells = []
@@ -115,10 +99,8 @@ def group_cells(
     return ["", "images", *names], rows
 
 
-def skin_cells(
-    groups: Sequence[Mapping[str, Any]], names: Sequence[str]
-) -> tuple[list[str], Cells]:
-    """The mean a*, b* of skin in the truth and as each name paints it, and its ΔE00."""
+def skin_cells(groups: Groups, names: Sequence[str]) -> tuple[list[str], Cells]:
+    """The mean a*, b* of skin in the truth and in the predictions of each name, and its ΔE00."""
     rows = []
     for group in groups:
         if "skin_a" not in group["metrics"].get(TRUTH, {}):
@@ -132,8 +114,17 @@ def skin_cells(
     return ["", *(f"{name}: a*, b*" for name in (TRUTH, *names))], rows
 
 
+def variety_cells(findings: Findings) -> tuple[list[str], Cells]:
+    """How far predicted skin follows the person, for each name."""
+    rows = [
+        [name, number(row["value"], ".2f"), interval(row["interval"], ".2f")]
+        for name, row in findings["skin_variety"]["of"].items()
+    ]
+    return ["", "variety", "95% interval"], rows
+
+
 def markdown(header: Sequence[str], rows: Cells) -> str:
-    """A Markdown table; all but the first column to the right."""
+    """A Markdown table. All columns but the first are aligned to the right."""
     lines = [header, *rows]
     text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
     text[0] = text[0].replace("|  |", "| |", 1)
@@ -142,7 +133,7 @@ def markdown(header: Sequence[str], rows: Cells) -> str:
 
 
 def sentences(findings: Findings, runs: Sequence[str]) -> list[str]:
-    """What the metrics say, in words."""
+    """The findings in words."""
     results = findings["results"]
     said = []
     best = min(runs, key=lambda name: results[name]["threshold_loss_10"])
@@ -150,38 +141,36 @@ def sentences(findings: Findings, runs: Sequence[str]) -> list[str]:
     if len(runs) > 1:
         said.append(
             f"Of the runs, {best} has the lowest threshold loss at 10: "
-            f"{results[best]['threshold_loss_10']:.3f} (95% {bounds})."
+            f"{results[best]['threshold_loss_10']:.3f} (95% interval {bounds})."
         )
-    lookup = results[RIVAL]
     for run in runs:
-        if results[run]["threshold_loss_10"] >= lookup["threshold_loss_10"]:
+        if results[run]["threshold_loss_10"] >= results[RIVAL]["threshold_loss_10"]:
             meaning = " on these inputs" if "undamaged" in findings else ": it is not trained"
-            said.append(f"{run} does not beat the mean colour for each lightness{meaning}.")
+            said.append(f"{run} does not beat the {RIVAL}{meaning}.")
     for verdict in findings["verdicts"]:
         side = "below" if verdict["margin"] > 0 else "above"
-        sure = "" if verdict["real"] else ", a difference that could be chance"
+        doubt = "" if verdict["real"] else "; the difference may be due to chance"
         said.append(
-            f"{verdict['run']} lies {side} the curve of {verdict['curve']} scaled: at the same "
-            f"colourfulness its threshold loss is {verdict['loss']:.3f}, the scaled model's "
-            f"{verdict['curve_loss']:.3f} (95% of the difference "
-            f"{interval(verdict['interval'], '+.3f')}{sure})."
+            f"{verdict['run']} lies {side} the curve of scaled {verdict['curve']}: its threshold "
+            f"loss is {verdict['loss']:.3f}, that of the scaled model at the same colourfulness "
+            f"{verdict['curve_loss']:.3f} (95% interval of the difference "
+            f"{interval(verdict['interval'], '+.3f')}{doubt})."
         )
     for share in findings.get("undamaged", {}).get("shares", ()):
         said.append(
-            f"Damage costs {share['run']} {number(share['loss'], '+.3f')} of threshold loss at 10 "
-            f"and {share['other']} {number(share['other_loss'], '+.3f')}: {share['share']:.2f} "
-            f"times as much (95% {interval(share['interval'], '.2f')})."
+            f"Damage raises the threshold loss at 10 of {share['run']} by "
+            f"{number(share['loss'], '.3f')} and that of {share['other']} by "
+            f"{number(share['other_loss'], '.3f')}: {share['share']:.2f} times as much (95% "
+            f"interval {interval(share['interval'], '.2f')})."
         )
-    for what, key in (("skin tones", "skin_tone"), ("lightnesses of the picture", "lightness")):
+    for what, key in (("skin tones", "skin_tone"), ("image lightness classes", "lightness")):
         gaps = {run: findings["gaps"][key][run] for run in runs if run in findings["gaps"][key]}
         for run, gap in gaps.items():
             if gap["apart"]:
                 said.append(
-                    f"Of the {what}, {run} does worst on {gap['worst']} and best on "
-                    f"{gap['best']}: threshold losses {gap['gap']:.3f} apart."
+                    f"Among the {what}, {run} is worst on {gap['worst']} and best on "
+                    f"{gap['best']}: their threshold losses differ by {gap['gap']:.3f}."
                 )
         if gaps and not any(gap["apart"] for gap in gaps.values()):
-            said.append(
-                f"Between the {what} that have enough images, no run's intervals lie apart."
-            )
+            said.append(f"Among the {what} with enough images, the intervals of each run overlap.")
     return said

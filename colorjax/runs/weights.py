@@ -114,7 +114,8 @@ def model_card(run: TrainedModel, addition: Path | None = None) -> str:
         report = table.read_text() if table.exists() else ""
     except OSError as error:
         raise InputError(f"cannot read the card ({error})") from error
-    if f"- step: {run.step}\n" in report and "interpolated" not in config:
+    # The first line of a report names the runs and their steps.
+    if f" (step {run.step})" in report.partition(",")[0] and "interpolated" not in config:
         texts.append(report)
     # A report ends with commands, which name folders of the person who trained the model.
     texts = [text.split("\n```sh\n")[0].strip() for text in texts]

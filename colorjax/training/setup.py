@@ -5,14 +5,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 from ml_collections import ConfigDict
 
 from colorjax.damage import DAMAGES, damage
 from colorjax.models import build_discriminator, build_generator
 from colorjax.models.imagenet_weights import load_resnet50
-from colorjax.models.variables import Variables, check_like, init_variables
+from colorjax.models.variables import (
+    Predictor,
+    Variables,
+    check_like,
+    init_variables,
+    model_predictor,
+)
 from colorjax.parallel import devices, processes
 from colorjax.runs import checkpoint
 from colorjax.runs.trained_model import run_and_step, run_folder
@@ -34,7 +39,7 @@ class TrainingPlan(NamedTuple):
 
     Attributes:
       name: name of the model in tables and images.
-      generator: the module in inference mode.
+      predict: the generator in inference mode, see `models.variables.Predictor`.
       adversarial_from: index of the first step with a discriminator; num_steps for a regression.
       pretrain_step: (state, batch) -> (state, metrics), before that step.
       adversarial_step: the same, from that step on; None for a regression.
@@ -43,7 +48,7 @@ class TrainingPlan(NamedTuple):
     """
 
     name: str
-    generator: nn.Module
+    predict: Predictor
     adversarial_from: int
     pretrain_step: Step
     adversarial_step: Step | None
@@ -105,7 +110,7 @@ def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan,
     }
     plan = TrainingPlan(
         name="gan" if "gan" in config else config.model.name,
-        generator=build_generator(config.model),
+        predict=model_predictor(build_generator(config.model)),
         adversarial_from=config.num_steps,
         pretrain_step=devices.compile_train_step(partial(regression_step, **shared)),
         adversarial_step=None,

@@ -9,10 +9,11 @@ from ml_collections import ConfigDict
 from colorjax.data import pipeline
 from colorjax.evaluation import evaluate
 from colorjax.evaluation.scores import Metrics, metrics_of
-from colorjax.models.variables import Variables, model_predictor
+from colorjax.models.variables import Variables
 from colorjax.parallel import devices, processes
 from colorjax.parallel.stopping import Stopping
-from colorjax.report import compare, grids, report, tables
+from colorjax.report import grids, report, tables
+from colorjax.report.compare import REGRESSION_FILE, compare
 from colorjax.runs.trained_model import TrainedModel
 from colorjax.runs.weights import export_weights, load_weights, model_card
 from colorjax.runs.workdir import MetricsWriter
@@ -22,8 +23,6 @@ from colorjax.training.setup import TrainingPlan
 from colorjax.training.state import TrainState
 
 SAMPLES = 8
-# The generator of a GAN before its adversarial phase.
-REGRESSION_FILE = "regression.safetensors"
 
 
 class Validation(NamedTuple):
@@ -58,12 +57,10 @@ class Validation(NamedTuple):
         Does nothing if they are written already. Raises StopRequested.
         """
         if not self.writer.has(step, "validation"):
-            candidate = evaluate.Candidate(
-                self.plan.name, model_predictor(self.plan.generator), state.ema,
-                self.config.image_size,
-            )  # fmt: skip
+            size, name = self.config.image_size, self.plan.name
+            candidate = evaluate.Candidate(name, self.plan.predict, state.ema, size)
             scores = evaluate.score([candidate], lambda size: self._batches())
-            self._record(step, state, metrics_of(scores)[self.plan.name])
+            self._record(step, state, metrics_of(scores)[name])
         self.progress.restart_clock(step)
 
     def keep_regression(self, step: int, state: TrainState) -> None:
@@ -89,7 +86,7 @@ class Validation(NamedTuple):
         self.progress.note("Evaluating the model and the baselines.")
         model = self._trained_model(step, state.ema)
         regression = self._kept_regression(state.ema)
-        found, files = compare.compare(
+        found, files = compare(
             [model] if regression is None else [model, regression],
             self.sources.validation,
             self.sources.train,
@@ -121,12 +118,9 @@ class Validation(NamedTuple):
             samples = pipeline.sample_images(
                 self.sources.validation, SAMPLES, self.config.image_size
             )
-            predict = {self.plan.name: model_predictor(self.plan.generator)}
+            grid = grids.sample_grid({self.plan.name: self.plan.predict}, state.ema, samples)
             try:
-                grids.save_image(
-                    grids.sample_grid(predict, state.ema, samples),
-                    self.workdir / "samples" / f"{step:07d}.png",
-                )
+                grids.save_image(grid, self.workdir / "samples" / f"{step:07d}.png")
             except OSError as error:
                 self.progress.note(f"Cannot write the samples ({error}); training continues.")
         processes.wait_for_all()
@@ -148,7 +142,7 @@ class Validation(NamedTuple):
             path=self.workdir,
             config={**self.config.to_dict(), "data": self.sources.key},
             image_size=self.config.image_size,
-            predict=model_predictor(self.plan.generator),
+            predict=self.plan.predict,
             variables=variables,
             step=step,
             rows=self.writer.rows,

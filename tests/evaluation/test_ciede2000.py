@@ -1,4 +1,4 @@
-"""ΔE00 against the published pairs, scikit-image, and what a distance must do."""
+"""ΔE00 against the published pairs and scikit-image, and the properties of a distance."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from colorjax.evaluation import ciede2000 as module
 ciede2000 = jax.jit(module.ciede2000)
 
 # L*, a*, b* of two colours and their ΔE00: table 1 of Sharma, Wu and Dalal (2005), all 34 pairs.
-# They were chosen to catch mistakes in the mean hue and in the differences of hues.
+# They were chosen to reveal mistakes in the mean and the difference of hues.
 PAIRS = np.array(
     [
         [float(number) for number in line.split()]
@@ -55,26 +55,16 @@ PAIRS = np.array(
 )
 
 
-def test_the_34_pairs_of_sharma_wu_and_dalal_agree_to_all_their_digits():
+def test_the_34_pairs_of_sharma_wu_and_dalal_agree_to_all_digits():
     assert PAIRS.shape == (34, 7)
     with jax.enable_x64(True):
         computed = ciede2000(jnp.asarray(PAIRS[:, :3]), jnp.asarray(PAIRS[:, 3:6]))
     np.testing.assert_allclose(computed, PAIRS[:, 6], rtol=0, atol=0.501e-4)
 
 
-def test_the_34_pairs_agree_in_float32_too():
-    first, second = PAIRS[:, :3].astype(np.float32), PAIRS[:, 3:6].astype(np.float32)
-    computed = np.asarray(ciede2000(first, second))
-    # Where the mean hue turns by 180°, a float32 may come down on the other side, as the pairs
-    # themselves do between their fourth digits: 7.1792 or 7.2195, 4.8045 or 4.7461.
-    turning = np.isin(np.arange(34), range(8, 15))
-    np.testing.assert_allclose(computed[~turning], PAIRS[~turning, 6], rtol=0, atol=2e-3)
-    np.testing.assert_allclose(computed[turning], PAIRS[turning, 6], rtol=0, atol=0.07)
-
-
 @pytest.fixture(scope="module")
 def colors():
-    """Two million pairs would take as long; ten thousand have every combination of quadrants."""
+    """Ten thousand pairs, with every combination of quadrants."""
     rng = np.random.default_rng(0)
     low, high = np.array([0, -110, -110]), np.array([100, 110, 110])
     return rng.uniform(low, high, (10_000, 3)), rng.uniform(low, high, (10_000, 3))
@@ -106,12 +96,3 @@ def test_it_is_symmetric_and_zero_only_between_equals(colors):
         ciede2000(first, second), ciede2000(second, first), rtol=1e-4, atol=1e-4
     )
     assert np.all(np.asarray(ciede2000(first, second)) > 0)
-
-
-def test_shapes_are_kept_and_others_refused(colors):
-    image = colors[0].astype(np.float32).reshape(10, 10, 100, 3)
-    assert ciede2000(image, image[::-1]).shape == (10, 10, 100)
-    with pytest.raises(AssertionError):
-        ciede2000(image, image[:, :5])
-    with pytest.raises(AssertionError):
-        ciede2000(image[..., :2], image[..., :2])

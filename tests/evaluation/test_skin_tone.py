@@ -1,6 +1,5 @@
-"""Skin is found in faces and not beside them; tones have their bounds and follow melanin."""
+"""Where skin is found, the bounds of skin tones, and that they follow melanin."""
 
-import jax
 import numpy as np
 import pytest
 from skimage.color import rgb2lab
@@ -23,20 +22,19 @@ def test_skin_is_found_in_faces_and_only_within_the_ellipse(faces):
     assert np.median(share) > 0.4
     assert not mask[:, :5].any()
     assert not mask[:, :, :8].any()
-    np.testing.assert_array_equal(mask[:, :, ::-1].shape, mask.shape)
 
 
 @pytest.mark.parametrize(
     "color", [(0.5, 0.5, 0.5), (0.1, 0.3, 0.9), (0.1, 0.7, 0.2), (0, 0, 0), (1, 1, 1), (1, 0, 0)]
 )
-def test_what_is_not_skin_is_not_found(color):
+def test_other_colours_are_not_skin(color):
     image = np.zeros((1, 32, 32, 3), np.float32) + np.float32(color)
     mask, share = skin_tone.skin_mask(image)
     assert not np.any(mask)
     assert share[0] == 0
 
 
-def test_the_share_is_of_the_ellipse():
+def test_the_share_refers_to_the_ellipse():
     image = np.zeros((1, 64, 64, 3), np.float32) + np.float32([0.8, 0.6, 0.5])
     mask, share = skin_tone.skin_mask(image)
     assert share[0] == 1
@@ -44,7 +42,7 @@ def test_the_share_is_of_the_ellipse():
     assert np.mean(mask) == pytest.approx(area, rel=0.02)
 
 
-def test_means_are_over_the_mask_and_zero_without_one():
+def test_means_are_over_the_mask_and_zero_if_it_is_empty():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(2, 4, 4, 2)).astype(np.float32)
     mask = rng.random((2, 4, 4)) < 0.5
@@ -57,18 +55,13 @@ def test_means_are_over_the_mask_and_zero_without_one():
 @pytest.mark.parametrize(
     ("angle", "tone"),
     [
-        (80, "very light"),
         (55.1, "very light"),
         (54.9, "light"),
-        (41.1, "light"),
         (40.9, "intermediate"),
-        (28.1, "intermediate"),
         (27.9, "tan"),
-        (10.1, "tan"),
         (9.9, "brown"),
         (-29.9, "brown"),
         (-30.1, "dark"),
-        (-90, "dark"),
     ],
 )
 def test_tones_have_the_bounds_of_the_literature(angle, tone):
@@ -76,7 +69,7 @@ def test_tones_have_the_bounds_of_the_literature(angle, tone):
     assert skin_tone.tone_of(np.array([angle]), np.array([0.05])) == [skin_tone.NO_SKIN]
 
 
-def test_the_angle_is_that_of_chardon():
+def test_the_typology_angle_is_that_of_chardon():
     assert skin_tone.typology_angle(np.array([70.0]), np.array([20.0])) == pytest.approx([45])
     assert skin_tone.typology_angle(np.array([50.0]), np.array([15.0])) == pytest.approx([0])
     assert skin_tone.typology_angle(np.array([30.0]), np.array([20.0])) == pytest.approx([-45])
@@ -90,10 +83,3 @@ def test_more_melanin_gives_a_darker_tone():
     assert np.all(np.diff(angle) < 0)
     tones = skin_tone.tone_of(angle, np.ones(len(angle)))
     assert len(set(tones)) >= 3
-
-
-def test_an_image_is_judged_alone(faces):
-    together = skin_tone.skin_mask(faces)
-    alone = jax.tree.map(lambda x: x[0], skin_tone.skin_mask(faces[3:4]))
-    np.testing.assert_array_equal(together[0][3], alone[0])
-    np.testing.assert_allclose(together[1][3], alone[1])

@@ -1,4 +1,4 @@
-"""The report in a real browser: the slider moves, nothing is requested, phones need not scroll."""
+"""The report in a real browser: the slider, no requests, and widths from phone to desktop."""
 
 import base64
 import io
@@ -11,6 +11,8 @@ import support
 from PIL import Image
 
 pytestmark = pytest.mark.slow
+# In the menus: grey, the GAN, its regression, the truth.
+TRUTH = 3
 
 OPTIONS = (
     "--headless",
@@ -28,7 +30,7 @@ OPTIONS = (
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """Chromium, driven by the ChromeDriver beside it; it writes down what it requests."""
+    """Chromium, driven by ChromeDriver, with a log of its requests."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.skip("no browser: chromium and chromedriver (Debian: chromium-driver) are needed")
@@ -38,7 +40,7 @@ def browser(tmp_path_factory):
     for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    # The path is given, so that selenium looks for no driver in the network.
+    # The path is given, so that selenium does not search the network for a driver.
     service = webdriver.ChromeService(executable_path=driver)
     chrome = webdriver.Chrome(options=options, service=service)
     try:
@@ -58,7 +60,7 @@ def page(browser, path):
     """The page, 1200 pixels wide, just opened."""
     _resize(browser, 1200)
     for log in ("performance", "browser"):
-        browser.get_log(log)  # forgets what was there
+        browser.get_log(log)  # clears it
     browser.get(path.as_uri())
     return browser
 
@@ -73,7 +75,7 @@ def _element(page, identity):
 
 
 def _shown(page):
-    """How much of the left picture is shown, in percent, as the browser draws it."""
+    """How much of the left image the browser shows, in percent."""
     script = "return getComputedStyle(document.getElementById('over')).clipPath"
     right = page.execute_script(script).removeprefix("inset(").split()[1]
     width = _element(page, "over").size["width"]
@@ -82,7 +84,7 @@ def _shown(page):
 
 
 def _pixels(page):
-    """The comparison as it stands on the screen, without its round corners and the handle."""
+    """The slider's image on the screen, without its round corners and the handle."""
     data = io.BytesIO(_element(page, "compare").screenshot_as_png)
     return np.asarray(Image.open(data).convert("RGB")).astype(int)[12:100]
 
@@ -103,12 +105,12 @@ def _is_grey(pixels):
     return np.ptp(pixels, axis=-1).max() <= 2
 
 
-def test_a_mouse_moves_the_slider_and_the_pictures_with_it(page):
+def test_a_mouse_moves_the_slider_and_the_image_changes(page):
     from selenium.webdriver import ActionChains
 
     assert _shown(page) == 50
     compare = _element(page, "compare")
-    _choose(page, "right", 2)  # the truth
+    _choose(page, "right", TRUTH)
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", compare)
     half = _pixels(page)
     width = half.shape[1]
@@ -141,7 +143,7 @@ def test_a_finger_moves_the_slider(page):
     assert 70 <= _shown(page) <= 80
 
 
-def test_keys_move_the_slider_and_say_so(page):
+def test_keys_move_the_slider(page):
     from selenium.webdriver.common.keys import Keys
 
     at = _element(page, "at")
@@ -155,13 +157,13 @@ def test_keys_move_the_slider_and_say_so(page):
     assert at.get_attribute("aria-label")
 
 
-def test_the_ends_show_either_picture_and_other_pictures_can_be_chosen(page):
-    _choose(page, "right", 2)
+def test_the_ends_show_one_image_each_and_other_images_can_be_chosen(page):
+    _choose(page, "right", TRUTH)
     _set(page, 0)
     first = _pixels(page)[:, 20:]
     _set(page, 100)
     assert _is_grey(_pixels(page)[:, :-20])
-    _choose(page, "left", 2)
+    _choose(page, "left", TRUTH)
     _choose(page, "right", 0)
     np.testing.assert_allclose(_pixels(page)[:, 20:-20], first[:, :-20], atol=2)
     _choose(page, "row", 1)
@@ -171,14 +173,14 @@ def test_the_ends_show_either_picture_and_other_pictures_can_be_chosen(page):
     assert names[1].endswith(", grey")
 
 
-def test_no_request_leaves_the_page_and_nothing_goes_wrong(page, path):
+def test_the_page_makes_no_requests_and_logs_no_errors(page, path):
     _choose(page, "row", 1)
     _set(page, 30)
     events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     sent = [e["params"]["request"]["url"] for e in events if e["method"].endswith("BeSent")]
     assert sent[0] == path.as_uri()
     assert all(url.startswith("data:") for url in sent[1:]), [url[:80] for url in sent]
-    # The script could not if it wanted to.
+    # A script cannot make requests either.
     script = (
         "const done = arguments[0];"
         "fetch('http://127.0.0.1:9/').then(() => done('sent'), (error) => done('refused'));"
@@ -189,10 +191,10 @@ def test_no_request_leaves_the_page_and_nothing_goes_wrong(page, path):
 
 
 @pytest.mark.parametrize("width", [320, 390, 1200])
-def test_the_page_is_as_wide_as_the_screen_and_tables_scroll_by_themselves(page, width):
+def test_the_page_is_not_wider_than_the_screen_and_its_tables_scroll(page, width):
     _resize(page, width)
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
-    for picture in page.find_elements("css selector", "metric img"):
+    for picture in page.find_elements("css selector", "figure img"):
         assert picture.size["width"] <= width
         assert page.execute_script("return arguments[0].naturalWidth", picture) > 100
     table = page.find_element("css selector", ".scroll")

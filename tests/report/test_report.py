@@ -1,5 +1,6 @@
-"""The report of a tiny run: what stands in it, that its parts agree, and what it replaces."""
+"""The report of a tiny run: its contents, that its parts agree, and what it replaces."""
 
+import html
 import html.parser
 import json
 import re
@@ -10,7 +11,8 @@ import support
 from PIL import Image
 
 from colorjax.evaluation.scores import METRICS
-from colorjax.report import findings, report, tables
+from colorjax.report import findings, grids, report, tables
+from colorjax.report.page import build_page
 from colorjax.terminal.errors import InputError
 
 
@@ -24,7 +26,7 @@ def results(directory):
     return json.loads((directory / "results.json").read_text())
 
 
-def test_every_part_of_a_report_is_there_and_whole(directory):
+def test_all_files_of_a_report_exist_and_its_images_decode(directory):
     assert sorted(file.name for file in directory.iterdir()) == sorted(report.FILES)
     for png in directory.glob("*.png"):
         with Image.open(png) as image:
@@ -35,6 +37,7 @@ def test_every_part_of_a_report_is_there_and_whole(directory):
 def test_results_have_intervals_comparisons_groups_and_curves(results):
     names = list(results["results"])
     assert names[0] == "gan"
+    assert names[2] == f"{names[1]}, scaled"
     for name in names:
         assert list(results["results"][name]) == list(results["intervals"][name]) == list(METRICS)
     pairs = {(row["a"], row["b"]) for row in results["comparisons"]}
@@ -46,14 +49,14 @@ def test_results_have_intervals_comparisons_groups_and_curves(results):
     assert list(results["saturation_curves"]) == [names[1]]
 
 
-def test_the_text_has_the_figures_of_the_table(directory, results):
+def test_the_text_has_the_table_and_the_sentences(directory, results):
     text = (directory / "results.md").read_text()
-    assert "- run: gan\n- step: 6\n" in text
+    assert text.startswith("- runs: gan (step 6), ")
     assert tables.results_table(results["results"]) in text
     assert all(sentence in text for sentence in tables.sentences(results, ["gan"]))
 
 
-def test_the_table_has_a_row_for_every_entry_and_a_cell_for_every_figure(results):
+def test_the_table_has_a_row_for_every_entry_and_a_cell_for_every_metric(results):
     header, rule, *rows = tables.results_table(results["results"]).splitlines()
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert [row[0] for row in cells] == list(results["results"])
@@ -67,8 +70,11 @@ def test_numbers_that_round_to_zero_have_no_sign():
     assert tables.number(-10.0, ".0f") == "-10"
 
 
+PICTURES = re.compile(r'id="pictures">(.*?)</script>', re.DOTALL)
+
+
 class Page(html.parser.HTMLParser):
-    """Checks that elements are closed in their order; collects tags and their attributes."""
+    """Checks that elements are closed in order; collects tags and their attributes."""
 
     def __init__(self, text):
         super().__init__()
@@ -95,7 +101,7 @@ def page(text):
     return Page(text)
 
 
-def test_the_page_is_well_formed_and_says_what_it_is(text, page):
+def test_the_page_is_well_formed(text, page):
     assert text.startswith("<!DOCTYPE html>\n")
     assert page.open == []
     tags = [tag for tag, _ in page.found]
@@ -105,9 +111,9 @@ def test_the_page_is_well_formed_and_says_what_it_is(text, page):
     assert len(identities) == len(set(identities))
 
 
-def test_every_picture_of_the_page_has_a_text_and_lies_within_it(page):
+def test_every_image_of_the_page_has_a_text_and_is_part_of_the_page(page):
     pictures = [attributes for tag, attributes in page.found if tag == "img"]
-    assert len(pictures) == 8  # six metrics, and the two of the slider
+    assert len(pictures) == 8  # six plots, and two of the slider
     for attributes in pictures:
         assert attributes["src"].startswith("data:image/png;base64,")
         assert len(attributes["alt"]) > 20
@@ -116,22 +122,33 @@ def test_every_picture_of_the_page_has_a_text_and_lies_within_it(page):
             assert attributes.get(key, "data:").startswith("data:")
 
 
-def test_the_page_forbids_itself_the_network(page):
+def test_the_page_denies_itself_the_network(page):
     policies = [a["content"] for t, a in page.found if a.get("http-equiv")]
     assert policies[0].startswith("default-src 'none'; img-src data:;")
 
 
-def test_the_page_has_the_figures_the_config_and_the_command(text, results):
+def test_the_page_has_the_metrics_the_config_and_the_images(text, results):
     for metrics in results["results"].values():
         assert f"{metrics['mse']:.1f}<small>" in text
-    assert "&quot;generator_pretrain_steps&quot;: 3" in text
-    shown = json.loads(re.search(r'id="pictures">(.*?)</script>', text, re.DOTALL)[1])
-    assert shown["order"] == ["grey", "gan", "truth"]
+    assert '"generator_pretrain_steps": 3' in html.unescape(text)
+    shown = json.loads(PICTURES.search(text)[1])
+    assert shown["order"] == ["grey", "gan", list(results["results"])[1], "truth"]
     assert len(shown["rows"]) == 4
     assert {len(images) for images in shown["columns"].values()} == {4}
 
 
-def test_what_json_has_no_word_for_is_null():
+def test_the_page_escapes_names(results):
+    evil = '</script><b>&"'
+    renamed = json.loads(json.dumps(results).replace('"gan"', json.dumps(evil)))
+    pixels = np.zeros((1, 8, 8, 3), np.uint8)
+    rows = grids.Rows(["best"], {"grey": pixels, evil: pixels, "truth": pixels}, {})
+    text = build_page(renamed, [evil], rows, {}, {evil: {}}, [evil])
+    assert evil not in text.replace("</script>\n", "")
+    assert Page(text).open == []
+    assert evil in json.loads(PICTURES.search(text)[1])["order"]
+
+
+def test_numbers_that_json_cannot_represent_are_null():
     tree = {"a": [1.0, float("nan"), {"b": float("inf")}], "c": (np.float64("nan"), 2)}
     assert findings.finite(tree) == {"a": [1.0, None, {"b": None}], "c": [None, 2]}
 
@@ -139,20 +156,22 @@ def test_what_json_has_no_word_for_is_null():
 FILES = {"grid.png": b"1", "report.html": b"2", "results.json": b"3"}
 
 
-def test_an_output_that_holds_a_report_is_kept_unless_it_may_be_replaced(tmp_path):
+def test_an_existing_report_is_replaced_only_with_overwrite(tmp_path):
     output = tmp_path / "deep" / "output"
     report.check_output(output, overwrite=False)
     report.write_report(output, FILES | {"curves.png": b"4"})
     (output / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"output holds a report \(results.json\).*--overwrite"):
+    with pytest.raises(
+        InputError, match=r"output already holds a report \(results.json\).*--overwrite"
+    ):
         report.check_output(output, overwrite=False)
     report.check_output(output, overwrite=True)
     report.write_report(output, FILES)
-    # What the new report has not is gone, what is no report's stays.
+    # Files that only the old report had are removed; other files are not touched.
     assert support.files(output) == ["grid.png", "notes.txt", "report.html", "results.json"]
 
 
-def test_an_output_that_cannot_be_written_is_refused(tmp_path):
+def test_an_output_that_is_not_a_writable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
         report.check_output(tmp_path / "file", overwrite=True)

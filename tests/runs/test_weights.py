@@ -71,7 +71,7 @@ def test_neither_the_config_nor_the_card_has_a_command_with_paths(run, tmp_path)
     workdir = support.copy_until(support.trained("cnn"), support.NUM_STEPS, tmp_path / "run")
     (workdir / "report").mkdir()
     command = "```sh\npython -m colorjax.main --path=/home/ann\n```\n"
-    results = f"- step: {run.step}\n\n| MSE |\n\n{command}"
+    results = f"- runs: cnn (step {run.step})\n\n| MSE |\n\n{command}"
     (workdir / "report" / "results.md").write_text(results)
     config = {**run.config, "command": "--path=/home/ann"}
     named = run._replace(path=workdir, config=config)
