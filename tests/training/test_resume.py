@@ -149,7 +149,7 @@ def test_a_run_may_be_lengthened(tmp_path, monkeypatch):
     assert support.checkpoint_steps(workdir) == [2, 4, 6, 7, 8]
     assert json.loads((workdir / "config.json").read_text())["num_steps"] == 8
     report = json.loads((workdir / "report" / "results.json").read_text())
-    assert report["about"]["step"] == 8
+    assert report["about"]["runs"] == "encoder_decoder (step 8)"
 
 
 def test_a_run_may_be_shortened_to_less_than_it_has_done(tmp_path, monkeypatch):
@@ -159,7 +159,7 @@ def test_a_run_may_be_shortened_to_less_than_it_has_done(tmp_path, monkeypatch):
     results = support.train(_config("cnn", num_steps=2), workdir)
     assert taken == []
     report = json.loads((workdir / "report" / "results.json").read_text())
-    assert report["about"]["step"] == 4
+    assert report["about"]["runs"] == "encoder_decoder (step 4)"
     third = next(row for row in support.rows(workdir) if row["split"] == "validation")
     assert third["step"] == 3
     assert results["encoder_decoder"]["mse"] != third["mse"]

@@ -111,8 +111,8 @@ def test_the_report_has_finite_metrics_of_the_model_and_of_every_baseline(name):
     for metrics in report["results"].values():
         assert metrics.keys() == METRICS
         assert all(math.isfinite(value) for value in metrics.values())
-    assert report["about"]["step"] == STEPS[name].checkpoints[-1]
-    assert report["about"]["validation images"] == 4
+    assert f"{MODELS[name][0]} (step {STEPS[name].checkpoints[-1]})" in report["about"]["runs"]
+    assert report["about"]["images"] == 4
     text = (workdir / "report" / "results.md").read_text()
     assert all(f"| {row} |" in text for row in MODELS[name] + CONSTANT)
     newest = support.rows(workdir)[-1]
@@ -237,7 +237,7 @@ def test_init_from_another_width_is_refused_naming_the_first_parameter():
         first = next(name for name in ours if ours[name] != theirs[name])
         with pytest.raises(InputError) as error:
             build_plan(config)
-    assert f"{first} has shape {theirs[first]}, this model wants {ours[first]}" in str(error.value)
+    assert f"{first} has shape {theirs[first]}, this model needs {ours[first]}" in str(error.value)
 
 
 @pytest.mark.parametrize(
