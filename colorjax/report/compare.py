@@ -52,23 +52,21 @@ def compare(
     """Compares models, their scaled forms and the baselines on the same images, in one pass.
 
     Each model sees the images at its own size; predictions are compared at the largest size. Models
-    trained by regression alone (`TrainedModel.is_regression`) are also evaluated in a scaled form.
-
-    With damage, models and baselines see the L of `damage.damage_evaluated`. The truth is not
-    damaged: a*b* are compared at its L, and everything that is fitted is fitted undamaged. The same
-    pass evaluates everything without damage too.
+    trained by regression alone (`TrainedModel.is_regression`) also have a scaled form. With damage,
+    models and baselines see the L of `damage.damage_evaluated`, and are evaluated without damage
+    too. The truth, and everything that is fitted, stays undamaged.
 
     All processes call this with the same arguments and get the same result.
 
     Args:
       models: with distinct names. Their rows and configs are shown in the report.
       images: to evaluate.
-      fitting: the training split, on which the baselines are fitted.
-      data: what the images are, in words.
-      fitted_on: what the fitting images are, in words.
+      fitting: the training split, on which baselines and factors are fitted.
+      data: a description of the images.
+      fitted_on: a description of the fitting images.
       batch_size: over all processes.
       limit: evaluate only the first images.
-      damage_strength: the largest strength of each damage, in [0, 1]; None for undamaged inputs.
+      damage_strength: the largest strength of each damage, in [0, 1]; None for no damage.
       commands: that made the models and the report, to be shown in it.
       each: wraps every iterator of batches, to show progress or to stop between batches.
 
@@ -82,23 +80,14 @@ def compare(
     def batches(source: Source, limit: int, image_size: int) -> Iterable[Any]:
         return each(pipeline.eval_batches(source, image_size=image_size, limit=limit, **read))
 
-    candidates = [Candidate(m.name, m.predict, m.variables, m.image_size) for m in models]
-    for i, model in enumerate(models):
-        if model.is_regression:
-            fit = batches(fitting, evaluate.FIT_PREDICTIONS, model.image_size)
-            candidates[i] = evaluate.with_scaled(candidates[i], f"{model.name}, scaled", fit)
-    scaled = [c.scaled for c in candidates if c.scaled]
-    candidates += evaluate.constant_baselines(batches(fitting, evaluate.FIT_IMAGES, size), size)
-
+    candidates = _candidates(models, size, partial(batches, fitting))
     names = [model.name for model in models]
+    scaled = [c.scaled for c in candidates if c.scaled]
     table = [*names, *(s.name for s in scaled), *BASELINES]
     undamaged: dict[str, str] = {}
     if damage_strength is not None:
         undamaged = {name: f"{name}, undamaged" for name in table}
-        plain = [_renamed(candidate, undamaged) for candidate in candidates]
-        damaging = partial(damage.damage_evaluated, strength=damage_strength)
-        see = partial(seen_step, damage=damaging)
-        candidates = [candidate._replace(see=see) for candidate in candidates] + plain
+        candidates = _damaged(candidates, undamaged, damage_strength)
     scores = evaluate.score(candidates, lambda side: batches(images, count, side), size)
     scores = scores.chosen([*table, *undamaged.values()])
 
@@ -127,12 +116,31 @@ def compare(
     return found, report.build_report(found, scores, rows, models, commands)
 
 
-def _renamed(candidate: Candidate, names: Mapping[str, str]) -> Candidate:
-    """The same candidate under other names, and without a curve."""
-    scaled = candidate.scaled
-    if scaled:
-        scaled = scaled._replace(name=names[scaled.name], curve=())
-    return candidate._replace(name=names[candidate.name], scaled=scaled)
+def _candidates(
+    models: Sequence[TrainedModel], size: int, fit: Callable[[int, int], Iterable[Any]]
+) -> list[Candidate]:
+    """The models and the constant baselines, fitted on batches `fit(limit, image_size)`."""
+    candidates = []
+    for model in models:
+        candidate = Candidate(model.name, model.predict, model.variables, model.image_size)
+        if model.is_regression:
+            batches = fit(evaluate.FIT_PREDICTIONS, model.image_size)
+            candidate = evaluate.with_scaled(candidate, f"{model.name}, scaled", batches)
+        candidates.append(candidate)
+    return candidates + evaluate.constant_baselines(fit(evaluate.FIT_IMAGES, size), size)
+
+
+def _damaged(
+    candidates: Sequence[Candidate], undamaged: Mapping[str, str], strength: float
+) -> list[Candidate]:
+    """The candidates with damaged inputs; then, under other names, without damage and curves."""
+    see = partial(seen_step, damage=partial(damage.damage_evaluated, strength=strength))
+    plain = []
+    for candidate in candidates:
+        scaled = candidate.scaled
+        scaled = scaled and scaled._replace(name=undamaged[scaled.name], curve=())
+        plain.append(candidate._replace(name=undamaged[candidate.name], scaled=scaled))
+    return [candidate._replace(see=see) for candidate in candidates] + plain
 
 
 def _notes(
@@ -140,11 +148,9 @@ def _notes(
 ) -> dict[str, str]:
     """What is special about an evaluation."""
     notes = {}
-    smaller = [f"{m.name} at {m.image_size}" for m in models if m.image_size != size]
+    smaller = ", ".join(f"{m.name} at {m.image_size}" for m in models if m.image_size != size)
     if smaller:
-        notes["seen in other sizes"] = (
-            f"{', '.join(smaller)}; their colours were enlarged to {size}"
-        )
+        notes["seen in other sizes"] = f"{smaller}; their colours were enlarged to {size}"
     if damage_strength is not None:
         notes["inputs"] = (
             f"damaged, and compared at the L of the undamaged truth: {', '.join(damage.EVALUATED)},"
@@ -183,7 +189,7 @@ def evaluate_runs(
       command: the command line, to be shown in the report.
 
     Returns:
-      The findings, see `findings.find`.
+      The findings.
 
     Raises:
       InputError: a run or the data cannot be used, no image has colour, or the output exists.
@@ -203,11 +209,10 @@ def evaluate_runs(
             f"{dataset or data} holds no image with colour, so there is no truth to compare with; "
             "give colour images"
         )
-    sizes = {run.image_size for run in runs}
-    fits = sum(run.is_regression for run in runs) * [evaluate.FIT_PREDICTIONS]
-    fits.append(evaluate.FIT_IMAGES)
-    total = len(sizes) * count + sum(min(len(fitting), fit) for fit in fits)
-    commands = [run.config["command"] for run in runs if run.config.get("command")]
+    fits = [evaluate.FIT_IMAGES, *(evaluate.FIT_PREDICTIONS for r in runs if r.is_regression)]
+    total = count * len({run.image_size for run in runs}) + sum(min(len(fitting), n) for n in fits)
+    # Checkpoints of one run have the same command.
+    commands = dict.fromkeys([*(run.config.get("command", "") for run in runs), command])
     with counting("Evaluating", total) as advance:
 
         def counted(batches: Iterable[Any]) -> Iterator[Any]:
@@ -225,8 +230,7 @@ def evaluate_runs(
             batch_size=IMAGES_PER_DEVICE * jax.device_count(),
             limit=limit,
             damage_strength=damage_strength,
-            # Checkpoints of one run have the same command.
-            commands=list(dict.fromkeys([*commands, *([command] if command else [])])),
+            commands=[text for text in commands if text],
             each=counted,
         )
     report.write_report(output, files)
@@ -242,19 +246,19 @@ def _images(dataset: str | None, run: TrainedModel) -> tuple[Source, str, Source
     except InputError:
         if dataset in (None, own_name):
             raise
+    split = "validation split"
     if own is not None and dataset in (None, own_name):
-        images, data = own.validation, f"{own.key}, validation split"
+        sources = own
     elif dataset in pipeline.DATASETS and dataset != "image_folder":
         sources = pipeline.load_sources(str(dataset))
-        images, data = sources.validation, f"{sources.key}, validation split"
     else:
-        path = str(dataset)
+        path, split = str(dataset), "all images"
         if not any(os.path.exists(part) for part in (path, *path.split(","))):
             known = ", ".join(sorted(set(pipeline.DATASETS) - {"image_folder"}))
             raise InputError(f"--dataset {path} is neither a path nor a data set ({known})")
         # As the validation split, so that no image is held out.
         sources = pipeline.load_sources("image_folder", path=path, validation_path=path)
-        images, data = sources.validation, f"{sources.key}, all images"
+    images, data = sources.validation, f"{sources.key}, {split}"
     if own is None:
         return images, data, images, f"{data}: the evaluated images, which favours the baselines"
     return images, data, own.train, f"the training split of {run.name}"

@@ -204,14 +204,14 @@ def save_image(image: Image.Image, path: Path) -> None:
 def colorize(
     predict: Predictor, variables: Variables, images: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Images of the model's own size in grey, and coloured by a predictor.
+    """Images in grey, and coloured by a predictor.
 
     Colours outside sRGB lose chroma until they fit, at constant lightness.
 
     Args:
       predict: (variables, L) -> a*b*.
-      variables: arguments of `predict`.
-      images: [N, H, W, 3] uint8 sRGB; only their lightness is used.
+      variables: its first argument.
+      images: [N, H, W, 3] uint8 sRGB of the model's size; only their lightness is used.
 
     Returns:
       Two [N, H, W, 3] uint8 sRGB.
