@@ -15,7 +15,7 @@ from colorjax.images.training import as_stored, decode_image
 
 
 def _face():
-    return render_face(0, 3, 1, 48)
+    return render_face(0, 3, 2, 48)
 
 
 def _smooth_face():
