@@ -67,14 +67,14 @@ def _twill(rng: Rng, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 BACKGROUNDS = (
-    Material(0.19, _sky, (0.585, 0.64, 0.70), (0.60, 0.06, 0.91)),
+    Material(0.19, _sky, (0.585, 0.57, 0.70), (0.60, 0.06, 0.91)),
     Material(0.24, _leaves, (0.31, 0.50, 0.16), (0.225, 0.54, 0.66)),
     Material(0.13, _boards, (0.06, 0.64, 0.24), (0.085, 0.52, 0.66)),
     Material(0.12, _bricks, (0.02, 0.62, 0.42), (0.10, 0.14, 0.66)),
     Material(0.11, _smooth, (0.09, 0.28, 0.42), (0.10, 0.20, 0.88)),
     Material(0.05, _smooth, (0.60, 0.34, 0.22), (0.60, 0.30, 0.62)),
     Material(0.07, _smooth, (ANY_HUE, 0.40, 0.45), (ANY_HUE, 0.34, 0.80)),
-    Material(0.09, _folds, (ANY_HUE, 0.74, 0.16), (ANY_HUE, 0.66, 0.56)),
+    Material(0.09, _folds, (ANY_HUE, 0.70, 0.16), (ANY_HUE, 0.62, 0.56)),
 )
 CLOTHES = (
     Material(0.15, _twill, (0.605, 0.62, 0.30), (0.585, 0.38, 0.62)),
@@ -90,7 +90,7 @@ CLOTHES = (
 def draw(rng: Rng, materials: tuple[Material, ...], x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """One of the materials in a random shade: planar, from coordinates x and y [size, size]."""
     material = materials[rng.choice(len(materials), p=[m.probability for m in materials])]
-    any_hue, (turn, saturation, value) = rng.random(), rng.normal(0, (0.012, 0.12, 0.12))
+    any_hue, (turn, saturation, value) = rng.random(), rng.normal(0, (0.02, 0.18, 0.12))
     dark, light = (
         hsv(turn + (any_hue if np.isnan(h) else h), s + s * saturation, v + v * value)
         for h, s, v in (material.dark, material.light)

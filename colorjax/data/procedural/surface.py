@@ -109,7 +109,7 @@ def height(bumps: Bumps, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]
 
 
 def trace(rays: Rays, heights: np.ndarray, cuts: np.ndarray, bumps: Bumps = ()) -> Hit:
-    """Intersects the rays with a surface, by fixed-point iteration on the height.
+    """Intersects the rays with a surface, given as in `skull`, by fixed-point iteration.
 
     The first two bumps are so high that they hide what lies behind them when the head turns; the
     others show in the shading only.

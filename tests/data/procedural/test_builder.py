@@ -6,7 +6,7 @@ from colorjax.data import pipeline, preparing
 from colorjax.data.procedural import builder
 
 # Mean RGB of three faces.
-MEANS = [[141.6, 128.9, 117.1], [128.4, 85.4, 74.6], [146.1, 109.6, 85.5]]
+MEANS = [[141.5, 130.8, 117.0], [128.4, 86.6, 76.0], [146.1, 108.8, 87.0]]
 
 
 @pytest.fixture
