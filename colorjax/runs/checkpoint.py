@@ -101,6 +101,7 @@ class Checkpoints:
 
     def _write(self, step: int, state: Any, resume_point: dict[str, Any]) -> None:
         part = self._directory / f"{step}.part"
+        self._remove_leftovers()  # TensorStore may still have written after a failure
         try:
             needed = sum(x.nbytes for x in jax.tree.leaves(state))
             if shutil.disk_usage(self._directory).free < needed:
