@@ -27,7 +27,7 @@ STOPPED_STATUS = flags.DEFINE_integer("stopped_status", 0, "The exit status afte
 
 def main() -> int:
     """Parses the flags and trains. Returns the exit status."""
-    return exit_status(train, f"stopped; {processes.GO_ON}")
+    return exit_status(train, f"stopped; {processes.RESUME}")
 
 
 def train() -> None:
