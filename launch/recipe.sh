@@ -10,15 +10,16 @@
 # With VENV=no it installs nothing and uses PYTHON.
 set -euo pipefail
 
+source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
+[[ $# -ge 4 && $4 =~ ^[1-9][0-9]+$ && ${STAGE_SECONDS:-1} =~ ^[1-9][0-9]*$ ]] ||
+    fail "usage: [STAGE_SECONDS=480] ./launch/recipe.sh TRAIN VALIDATION OUTPUT STEPS [FLAG…]," \
+        "with at least 10 STEPS"
 if [[ -n ${STAGE_SECONDS-} ]]; then
     exec timeout --foreground --preserve-status "$STAGE_SECONDS" \
-        env -u STAGE_SECONDS bash "${BASH_SOURCE[0]}" "$@"
+        env -u STAGE_SECONDS bash launch/recipe.sh "$@"
 fi
 stopped='' child=''
 trap 'stopped=yes; kill -TERM "$child" 2>/dev/null || true' TERM INT
-source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
-[[ $# -ge 4 && $4 =~ ^[1-9][0-9]+$ ]] ||
-    fail "usage: ./launch/recipe.sh TRAIN VALIDATION OUTPUT STEPS [FLAG…], with at least 10 STEPS"
 data=(--config.dataset.path="$1" --config.dataset.validation_path="$2")
 output=$3 steps=$4 shared=$(($4 * 8 / 10)) flags=() gan_flags=()
 for flag in "${@:5}"; do
