@@ -75,4 +75,4 @@ def _explain(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(train, f"stopped; {processes.GO_ON}"))
+    sys.exit(exit_status(train, f"stopped; {processes.RESUME}"))

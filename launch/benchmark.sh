@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Everything that is measured on one machine, in under ten minutes on a GPU: as JSON, and as Markdown.
+# Runs all benchmarks of one machine; under ten minutes on a GPU. Writes JSON and Markdown.
 #
 #   ./launch/benchmark.sh FOLDER [--steps 10 …]     # arguments go to `benchmark train`
 #
-# With the Python that is there (PYTHON=…), which has colorjax; with PyTorch if it has that too.
+# Uses PYTHON, which has colorjax installed. Compares with PyTorch if that is installed too.
 set -euo pipefail
 folder=$(realpath -m -- "${1:?usage: ./launch/benchmark.sh FOLDER [ARGUMENT…]}")
 shift

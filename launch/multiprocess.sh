@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Trains in several processes on this machine: to try what a cluster does, or one process a GPU.
+# Trains in several processes on this machine: one for each GPU, or to try out a cluster.
 #
 #   ./launch/multiprocess.sh 2                                              # configs/gan.py
 #   ./launch/multiprocess.sh 4 --config=configs/cnn.py --config.num_steps=50
 #   DEVICES=4 ./launch/multiprocess.sh 2 --config=configs/cnn.py            # 4 virtual CPU devices each
 #
-# All arguments after the number go to every process. GPUs are shared out equally. Ctrl-C and SIGTERM
-# reach all; the status is that of the first process that fails.
+# The arguments after the number go to every process, and each gets as many GPUs. Ctrl-C and SIGTERM
+# are passed on to all. The exit status is that of the first process that failed.
 set -euo pipefail
 
-PORT=${PORT:-}       # of the coordinator; by default one that is free
-DEVICES=${DEVICES:-} # virtual devices a process, on CPUs only; by default 1
+PORT=${PORT:-}       # of the coordinator; by default a free one
+DEVICES=${DEVICES:-} # virtual devices of each process, on CPUs only; by default 1
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
 processes=${1-}
-[[ $processes =~ ^[1-9][0-9]*$ ]] || fail "how many processes? As ./launch/multiprocess.sh 2"
+[[ $processes =~ ^[1-9][0-9]*$ ]] || fail "usage: ./launch/multiprocess.sh PROCESSES [FLAG…]"
 shift
 # shellcheck disable=SC2119
 prepare_environment
@@ -54,14 +54,8 @@ done
 
 status=0
 for child in "${children[@]}"; do
-    while true; do
-        code=0
-        wait "$child" || code=$?
-        # A signal ends a `wait`, not the process that was waited for.
-        kill -0 "$child" 2>/dev/null || break
-    done
-    if ((status == 0)); then
-        status=$code
-    fi
+    # A signal ends `wait`, but not the process that it waits for.
+    while wait "$child"; code=$?; kill -0 "$child" 2>/dev/null; do :; done
+    ((status)) || status=$code
 done
 exit "$status"

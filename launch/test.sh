@@ -1,28 +1,49 @@
 #!/usr/bin/env bash
-# Checks style, types and behaviour; the first call makes `.venv` and installs into it.
+# Checks style, types and behaviour. The first call makes `.venv` and installs into it.
 #
-#   ./launch/test.sh                # without what takes long
-#   ./launch/test.sh --slow         # everything, with PyTorch and a browser too
-#   ./launch/test.sh -k lab -x      # arguments go to pytest
+#   ./launch/test.sh                # all but the slow tests, in two processes
+#   ./launch/test.sh --slow         # all tests; needs PyTorch and a browser
+#   ./launch/test.sh -k lab -x      # arguments go to pytest, which then runs in one process
 #
 # Relative paths in the arguments are relative to the repository's root.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
-extras=("test")
-for argument; do
-    if [[ $argument == --slow ]]; then
-        extras=("test" "parity")
+# Debian's browser, if it can be installed without asking.
+prepare_browser() {
+    if type chromium chromedriver &>/dev/null; then
+        return
     fi
-done
-prepare_environment "${extras[@]}"
-if ((${#extras[@]} > 1)); then
+    if [[ $(id -u) != 0 ]] || ! type apt-get &>/dev/null; then
+        say "no chromium with chromedriver: tests in a browser are skipped" \
+            "(Debian: apt-get install chromium chromium-driver)"
+        return
+    fi
+    say "installing chromium and chromium-driver, for tests in a browser"
+    {
+        apt-get update &&
+            DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+                chromium chromium-driver
+    } >.venv/browser.log 2>&1 </dev/null ||
+        say "they cannot be installed (.venv/browser.log): tests in a browser are skipped"
+}
+
+case " $* " in
+*" --slow "*)
+    prepare_environment test parity
     prepare_browser
-else
-    say "without --slow: no slow tests, and PyTorch is compared with only if it is installed"
+    ;;
+*)
+    prepare_environment test
+    say "without --slow: no slow tests, and no comparison with PyTorch unless it is installed"
+    ;;
+esac
+workers=()
+if [[ $* == "" || $* == --slow ]]; then
+    workers=(--numprocesses=2 --dist=loadfile)
 fi
 
 .venv/bin/python -m ruff check
 .venv/bin/python -m ruff format --check
 .venv/bin/python -m mypy
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest "${workers[@]}" "$@"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Trains on all machines of a Cloud TPU slice. Runs on your own machine, with gcloud set up.
+# Trains on all machines of a Cloud TPU slice. Run it on your own machine, with gcloud set up.
 #
 #   TPU=my-slice ZONE=us-central2-b ./launch/tpu_vm.sh --config=configs/gan.py --workdir=runs/gan
 #
-# Copies this checkout to every machine, makes `.venv` there, and starts the same command on all of
-# them; the same command again goes on from the newest checkpoint. The first machine holds the run:
-# fetch it with `gcloud compute tpus tpu-vm scp --recurse $TPU:colorjax/runs . --worker=0`.
+# Copies the last commit to every machine, makes `.venv` there, and starts the same command on all
+# of them; repeated, it resumes from the newest checkpoint. The first machine holds the run: fetch it
+# with `gcloud compute tpus tpu-vm scp --recurse $TPU:colorjax/runs . --worker=0`.
 set -euo pipefail
 
 TPU=${TPU:?the name of the TPU slice}

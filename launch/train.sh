@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Trains a model; the first call makes `.venv` and installs into it.
+# Trains a model. The first call makes `.venv` and installs into it.
 #
 #   ./launch/train.sh                                                 # configs/gan.py
-#   ./launch/train.sh --config=configs/cnn.py --config.num_steps=50   # arguments go through
+#   ./launch/train.sh --config=configs/cnn.py --config.num_steps=50   # arguments are passed on
 #   PYTHON=python3.12 ./launch/train.sh                               # the Python for `.venv`
 #
-# Relative paths in the arguments, `--workdir` too, are relative to the repository's root, wherever
-# the command is given.
+# Relative paths in the arguments are relative to the repository's root, wherever it is called.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 

@@ -1,10 +1,10 @@
-"""What each process of test_multiprocess.py runs: a few steps of a tiny GAN, and a checkpoint.
+"""What each process of parallel/test_processes.py runs: a few steps of a tiny GAN.
 
     python many_processes.py FOLDER NAME COORDINATOR NUM_PROCESSES PROCESS_ID
 
-Leaves in FOLDER/NAME.npz, by the first process: the state after one float32 step, and after 50 in
-float64 in two halves, with a checkpoint between them in FOLDER/NAME. Goes on from the checkpoint of
-every other NAME that it finds.
+The first process writes FOLDER/NAME.npz: the state after one float32 step, and after 50 in float64
+with a checkpoint in FOLDER/NAME half way. The second half is also run from the checkpoint of every
+other NAME in FOLDER.
 """
 
 import sys
@@ -29,24 +29,14 @@ def main() -> None:
     folder, name, coordinator, count, index = sys.argv[1:]
     devices.configure()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    with processes.started(
-        coordinator if count != "1" else None,
-        int(count) if count != "1" else None,
-        int(index) if count != "1" else None,
-        detect=False,
-    ):
+    given = (None, None, None) if count == "1" else (coordinator, int(count), int(index))
+    augmentation = partial(augment.translate_and_cut, max_shift=0.125, cut=0.25)
+    with processes.started(*given, detect=False):
         results = {}
         optimizers = {"optimizer": optax.adam(1e-3), "discriminator_optimizer": optax.adam(1e-3)}
-        step = devices.compile_train_step(
-            tiny.gan_step(
-                **optimizers,
-                augment=partial(augment.translate_and_cut, max_shift=0.125, cut=0.25),
-            )
-        )
-        # Adam would make much of the rounding of gradients near zero.
-        plain = devices.compile_train_step(
-            tiny.gan_step(augment=partial(augment.translate_and_cut, max_shift=0.125, cut=0.25))
-        )
+        step = devices.compile_train_step(tiny.gan_step(**optimizers, augment=augmentation))
+        # Adam would magnify rounding errors of gradients near zero.
+        plain = devices.compile_train_step(tiny.gan_step(augment=augmentation))
         results["one"] = jax.device_get(trained(plain, devices.replicate(tiny.state()), 0, 1))
         with jax.enable_x64(True):
             start = devices.replicate(tiny.state(dtype=np.float64, **optimizers))
@@ -75,11 +65,11 @@ def main() -> None:
 
 
 def trained(step, state, first, last):
-    """The state after updates first … last - 1, of which each has the same global batch."""
+    """The state after updates first … last - 1, whose global batches follow from their numbers."""
     in_flight = InFlight()
     index, count = processes.process().values()
     for number in range(first, last):
-        # As the pipeline reads it.
+        # As the pipeline splits it over processes.
         batch = devices.shard({"image": tiny.images(BATCH, number)[index::count]})
         state, metrics = step(state, batch)
         in_flight.add(number + 1, metrics, batch, None)

@@ -1,27 +1,23 @@
-"""A copy of the launch scripts, with a Python that only writes down what it is asked.
-
-Beside it lie an nvidia-smi and an apt-get of the same kind.
-"""
+"""A copy of the launch scripts, with stubs of Python, nvidia-smi and apt-get that log calls."""
 
 import os
 import shlex
 import shutil
-import stat
+import signal
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-# Stands for the user's Python and, copied, for that of `.venv`.
+# The user's Python and, copied, that of `.venv`. One write for each call: several may run at once.
 PYTHON = """#!/usr/bin/env bash
-# In one piece: several may write at once.
 printf '%s\\n' "$(printf '%q ' "$@")" >>"$CALLS"
 case "$1 $2" in
-"-c "*version_info\\[:2\\]*) echo "$FAKE_VERSION" ;;
+"-V ") echo "Python $FAKE_VERSION" ;;
 "-c "*ensurepip*) exit "${FAKE_ENSUREPIP_STATUS:-0}" ;;
 "-m venv")
     rm -rf .venv
-    mkdir -p .venv/bin ".venv/lib/python$FAKE_VERSION"
+    mkdir -p .venv/bin
     cp "$0" .venv/bin/python
     echo "command = $0 -m venv $PWD/.venv" >.venv/pyvenv.cfg
     ;;
@@ -33,7 +29,6 @@ case "$1 $2" in
 "-m "*) exit "${FAKE_STATUS:-0}" ;;
 esac
 """
-# Nothing is ever installed on the machine that runs the tests.
 APT_GET = """#!/usr/bin/env bash
 printf '%q ' apt-get "$@" >>"$CALLS"
 echo >>"$CALLS"
@@ -45,36 +40,41 @@ NVIDIA_SMI = '#!/usr/bin/env bash\necho "GPU 0: NVIDIA of Some Kind (UUID: GPU-0
 
 def write_executable(path: Path, text: str) -> None:
     path.write_text(text)
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    path.chmod(0o755)
 
 
 class Checkout(NamedTuple):
-    """A copy of the scripts; `root` has a space in its name, and `bin` goes first in PATH."""
+    """A copy of the scripts. `root` has a space in its name; `bin` comes first in PATH."""
 
     root: Path
     bin: Path
     calls: Path
 
     def run(self, *command: str, cwd: Path | None = None, **environment: str):
-        """Returns the finished process and the list of the calls of Python that it made."""
+        """Returns the finished process and the calls of stubs that it made, but for questions."""
         self.calls.write_text("")
-        done = subprocess.run(
-            command,
-            cwd=cwd or self.root,
-            env={
-                "PATH": f"{self.bin}:{os.environ['PATH']}",
-                "CALLS": str(self.calls),
-                "FAKE_VERSION": "3.11",
-                **environment,
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            start_new_session=True,
-            check=False,
-        )
+        # Commands in the background of a shell ignore SIGINT, and so do their children.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            done = subprocess.run(
+                command,
+                cwd=cwd or self.root,
+                env={
+                    "PATH": f"{self.bin}:{os.environ['PATH']}",
+                    "CALLS": str(self.calls),
+                    "FAKE_VERSION": "3.11.1",
+                    **environment,
+                },
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                start_new_session=True,
+                check=False,
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
         calls = [shlex.split(line) for line in self.calls.read_text().splitlines()]
-        return done, [call for call in calls if call[0] != "-c"]
+        return done, [call for call in calls if call[0] not in ("-c", "-V")]
 
     def train(self, *arguments: str, **environment: str):
         return self.run("./launch/train.sh", *arguments, **environment)
@@ -86,7 +86,6 @@ def make_checkout(tmp_path: Path) -> Checkout:
     shutil.copytree(ROOT / "launch", root / "launch")
     shutil.copy(ROOT / "pyproject.toml", root)
     write_executable(bin / "python3", PYTHON)
-    # One that is found on every machine, so that what is found does not depend on the machine.
     write_executable(bin / "nvidia-smi", NVIDIA_SMI)
     write_executable(bin / "apt-get", APT_GET)
     for browser in ("chromium", "chromedriver"):

@@ -1,1 +1,1 @@
-"""Devices and processes."""
+"""Devices, processes, and stopping them."""

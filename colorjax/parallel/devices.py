@@ -1,4 +1,4 @@
-"""Everything that knows about devices: the axis, pmap, replication and sharding."""
+"""Devices: their axis, pmap, replication and sharding."""
 
 import os
 from collections.abc import Callable
@@ -12,7 +12,6 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from colorjax.parallel import processes
 from colorjax.terminal.errors import InputError
 
 AXIS = "batch"
@@ -21,12 +20,12 @@ AXIS = "batch"
 def compile_train_step(step: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles `step(state, batch) -> (state, metrics)` for all devices.
 
-    The state has no device axis: every device holds the whole, donated to the next. The batch has
-    one, as `shard` gives it. `out_axes=None` does not check that the replicas agree: the step must
-    reduce over `AXIS` what it computes from its part of the batch.
+    The state has no device axis: every device holds all of it, and it is donated to the next
+    state. The batch has one, as `shard` adds it. `out_axes=None` does not check that the replicas
+    agree: the step must reduce over `AXIS` everything it computes from its part of the batch.
     """
-    return _started_together(
-        jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0)
+    return jax.pmap(
+        step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0
     )
 
 
@@ -43,54 +42,30 @@ def compile_eval_step(
       in_axes: for each argument, 0 if it has a device axis, as `shard` gives it, and None if it is
         replicated.
     """
-    return _started_together(jax.pmap(step, axis_name=AXIS, in_axes=in_axes))
-
-
-def _started_together(step: Any) -> Callable[..., Any]:
-    """Makes processes wait for each other between the compilation of a step and its first call.
-
-    They compile for different times, and a CPU's collectives (Gloo's) wait for 30 s to be joined.
-    The call then finds the program in the cache of compiled ones.
-
-    Args:
-      step: a pmapped function.
-    """
-    if jax.process_count() == 1 or jax.default_backend() != "cpu":
-        return step
-    compiled = set()
-
-    def call(*arguments: Any) -> Any:
-        shapes = tuple(x.shape for x in jax.tree.leaves(arguments))
-        if shapes not in compiled:
-            step.lower(*arguments).compile()
-            processes.wait_for_all()
-            compiled.add(shapes)
-        return step(*arguments)
-
-    return call
+    return jax.pmap(step, axis_name=AXIS, in_axes=in_axes)
 
 
 def replicate(tree: Any) -> Any:
     """Places a tree on every local device.
 
-    A state that is not placed so before its first step makes the step be traced twice.
+    A step is traced twice if its first state has not been placed this way.
     """
     return jax.device_put(tree, replicated())
 
 
 def replicated() -> NamedSharding:
-    """The placement that `replicate` gives."""
-    return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
+    """The sharding of what `replicate` returns."""
+    return NamedSharding(_local_mesh(), PartitionSpec())
 
 
 def one_device(name: str | None = None) -> jax.Device:
-    """The first of this process's devices.
+    """Returns this process's first device.
 
     Args:
-      name: of a kind, "cpu", "gpu" or "tpu"; by default the best that JAX has.
+      name: platform, "cpu", "gpu" or "tpu"; by default JAX's default backend.
 
     Raises:
-      InputError: there is none of that kind.
+      InputError: there is no such device.
     """
     try:
         return jax.local_devices(backend=name)[0]
@@ -100,33 +75,32 @@ def one_device(name: str | None = None) -> jax.Device:
 
 
 def shard(batch: Any) -> Any:
-    """Splits arrays [N, ...] of this process over its devices: [devices, N / devices, ...]."""
-    devices = jax.local_devices()
-    mesh = Mesh(np.array(devices), (AXIS,))
-    return jax.tree.map(
-        lambda x: jax.device_put(
-            x.reshape(len(devices), -1, *x.shape[1:]), NamedSharding(mesh, PartitionSpec(AXIS))
-        ),
-        batch,
-    )
+    """Splits this process's arrays [N, ...] over its devices: [devices, N / devices, ...]."""
+    count = jax.local_device_count()
+    split = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+    return jax.device_put(split, NamedSharding(_local_mesh(), PartitionSpec(AXIS)))
+
+
+def _local_mesh() -> Mesh:
+    return Mesh(np.array(jax.local_devices()), (AXIS,))
 
 
 def gather(tree: Any) -> Any:
-    """Per-image values [devices, n, ...] of all processes, as numpy arrays [N, ...]."""
+    """Collects per-image values [devices, n, ...] of all processes as NumPy arrays [N, ...]."""
     if jax.process_count() > 1:
         tree = multihost_utils.process_allgather(tree, tiled=True)
     return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), tree)
 
 
 def positions(count: int) -> jax.Array:
-    """Where this device's images stand in the global batch; called in a step.
+    """Returns the indices of this device's images in the global batch; called within a step.
 
-    What is random for an image follows its position, so that it depends neither on the number of
-    devices nor on that of processes. Image i of the global batch is with process i %
-    process_count, as `data.pipeline` reads it; a process's devices have consecutive ones of its.
+    Random numbers for an image are drawn by its index, so they depend neither on the number of
+    devices nor on that of processes. Process p reads the images p, p + process_count, … of the
+    global batch (see `data.pipeline`), and splits them over its devices in order.
 
     Args:
-      count: images on this device.
+      count: number of images on this device.
 
     Returns:
       [count] int32.
@@ -138,11 +112,11 @@ def positions(count: int) -> jax.Array:
 
 
 def check_batch_size(batch_size: int, accumulate_steps: int = 1) -> None:
-    """Raises InputError if the devices of all processes cannot share the batch equally."""
+    """Raises InputError if the batch cannot be split equally over the devices of all processes."""
     count = jax.device_count()
     if accumulate_steps < 1:
         raise InputError(
-            f"config.accumulate_steps={accumulate_steps} cannot work; it must be at least 1"
+            f"config.accumulate_steps={accumulate_steps} is not valid; it must be at least 1"
         )
     if batch_size < 1 or batch_size % (count * accumulate_steps):
         parts = f" in {accumulate_steps} parts each" if accumulate_steps > 1 else ""
@@ -153,13 +127,13 @@ def check_batch_size(batch_size: int, accumulate_steps: int = 1) -> None:
 
 
 def configure(deterministic: bool = False) -> None:
-    """Sets up JAX; has to come before the first look at the devices.
+    """Configures JAX; must be called before anything that initializes a backend.
 
-    Compiled steps are kept in the user's cache, unless JAX was told of another place.
+    Compiled programs are cached in the user's cache folder, or JAX_COMPILATION_CACHE_DIR.
 
     Args:
-      deterministic: kernels on GPUs give the same bits each time, which may be slower. CPUs and
-        TPUs do so anyway.
+      deterministic: use only deterministic kernels on GPUs, which may be slower. CPUs and TPUs are
+        deterministic anyway.
     """
     if deterministic:
         xla_flags = os.environ.get("XLA_FLAGS", "")

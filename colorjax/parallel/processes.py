@@ -1,9 +1,10 @@
-"""Several processes: how they find each other, share what one of them knows, and end together."""
+"""Several processes: how they join, share what the first one knows, and end together."""
 
 import contextlib
+import ctypes
 import json
 import os
-import subprocess
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,25 +12,24 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax._src import distributed as jax_distributed
+from jax import lax
 from jax.experimental import multihost_utils
 
 from colorjax.terminal.errors import EndedError, InputError
 
 T = TypeVar("T")
 
-# Seconds. A start to which a process does not come ends after the first; a process that died is
-# noticed after the second; one that ends by an error waits so long for the others to end too.
+# Seconds. A process gives up when the others have not joined after the first, and counts as lost
+# when nothing was heard from it for the second. A process that fails waits for the others to end
+# for the third.
 START_TIMEOUT = 45
 HEARTBEAT_TIMEOUT = 60
 SHUTDOWN_TIMEOUT = 10
-# One process may prepare data so long, while the others wait.
-WAIT_TIMEOUT = 7 * 24 * 3600
+# Collectives wait this long: one process may prepare data, or compile, while the others wait.
+COLLECTIVE_TIMEOUT = 7 * 24 * 3600
 
-GO_ON = "the same command goes on from the newest checkpoint"
-# A shell that outlives this process, as its C++ parts may abort it: JAX does when another dies.
-WATCH = "trap '' INT TERM; read -r _ || echo \"$0\" >&2"
-# What is in the message when a collective fails because a process has gone.
+RESUME = "the same command resumes from the newest checkpoint"
+# Words in the message of a collective that fails because a process was lost.
 LOST = ("Gloo", "gloo", "NCCL", "UNAVAILABLE", "coordination")
 
 
@@ -37,18 +37,18 @@ LOST = ("Gloo", "gloo", "NCCL", "UNAVAILABLE", "coordination")
 def started(
     coordinator: str | None, num_processes: int | None, process_id: int | None, detect: bool
 ) -> Iterator[None]:
-    """Joins the other processes, and leaves them at the end; does nothing for a process alone.
+    """Joins the other processes, and waits for them at the end. A single process does neither.
 
     Args:
       coordinator: HOST:PORT on which process 0 listens.
-      num_processes: how many there are.
-      process_id: which one this is, from 0.
-      detect: take what JAX finds of these three in the environment: of Slurm, Open MPI, GKE, a TPU
+      num_processes: number of processes.
+      process_id: index of this process, from 0.
+      detect: take the three from the environment, as JAX finds them: Slurm, Open MPI, GKE, a TPU
         pod, or JAX_COORDINATOR_ADDRESS and so on.
 
     Raises:
-      InputError: some of the three are missing, or nothing was found.
-      EndedError: the other processes did not come, or one was lost.
+      InputError: only some of the three are given, or JAX found nothing.
+      EndedError: the other processes cannot be joined, or one was lost.
     """
     given = (coordinator, num_processes, process_id)
     if not detect and given == (None, None, None):
@@ -62,44 +62,37 @@ def started(
     _join(coordinator, num_processes, process_id)
     who = f"process {jax.process_index()} of {jax.process_count()}"
     print(
-        f"colorjax: {who}, coordinator {jax_distributed.global_state.coordinator_address}, "
+        f"colorjax: {who}, coordinator {coordinator or 'found by JAX'}, "
         f"{jax.local_device_count()} of {jax.device_count()} devices ({jax.default_backend()})",
         flush=True,
     )
-    line = f"colorjax: {who} was killed or lost another process (see above); {GO_ON}"
-    with subprocess.Popen(["/bin/sh", "-c", WATCH, line], stdin=subprocess.PIPE) as watch:
-        try:
-            yield
-            # The first may still be writing the report.
-            _client().wait_at_barrier("end", WAIT_TIMEOUT * 1000)
-            _leave(watch)
-        except jax.errors.JaxRuntimeError as error:
-            if not any(word in str(error) for word in LOST):
-                raise
-            reason = str(error).strip().splitlines()[0][:200]
-            _end(watch, 1, f"colorjax: {who} lost another process ({reason}); {GO_ON}")
-        except InputError as error:
-            _end(watch, 2, f"colorjax: {error}")
-        except EndedError as error:
-            _end(watch, error.status, f"colorjax: {error}")
+    ctypes.CDLL(None).signal(signal.SIGABRT, ON_ABORT)
+    try:
+        yield
+        wait_for_all()  # the first may still be writing the report
+    except jax.errors.JaxRuntimeError as error:
+        if not any(word in str(error) for word in LOST):
+            raise
+        reason = str(error).strip().splitlines()[0][:200]
+        _end(f"{who} lost another process ({reason}); {RESUME}")
 
 
 def _join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
     who = "" if process_id is None else f" (this is process {process_id} of {num_processes})"
-
-    def give_up() -> None:
-        address = coordinator or jax_distributed.global_state.coordinator_address
-        sys.stderr.write(
-            f"colorjax: not all processes came to the coordinator {address} within "
-            f"{START_TIMEOUT} s{who}; start them together, and see that its port can be reached\n"
-        )
-        sys.stderr.flush()
-        os._exit(1)
-
-    # JAX's own time-out aborts the process with a stack trace.
-    timer = threading.Timer(START_TIMEOUT, give_up)
+    # JAX's own timeout aborts the process with a stack trace.
+    timer = threading.Timer(
+        START_TIMEOUT,
+        _end,
+        [
+            f"not all processes joined the coordinator {coordinator or 'found by JAX'} within "
+            f"{START_TIMEOUT} s{who}; start them together, and check that its port can be reached"
+        ],
+    )
     timer.daemon = True
     timer.start()
+    # On CPUs a collective fails after 30 s by default. The user's own XLA_FLAGS take precedence.
+    timeout = f"--xla_cpu_collective_timeout_seconds={COLLECTIVE_TIMEOUT}"
+    os.environ["XLA_FLAGS"] = f"{timeout} {os.environ.get('XLA_FLAGS', '')}".strip()
     try:
         jax.distributed.initialize(
             coordinator,
@@ -108,7 +101,7 @@ def _join(coordinator: str | None, num_processes: int | None, process_id: int | 
             initialization_timeout=2 * START_TIMEOUT,
             heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
             shutdown_timeout_seconds=SHUTDOWN_TIMEOUT,
-            # What is given is all there is: JAX would otherwise add what it finds of Slurm.
+            # JAX would otherwise complete the arguments by what it finds of Slurm.
             cluster_detection_method="deactivate" if coordinator else None,
         )
     except (ValueError, TypeError, KeyError) as error:
@@ -119,77 +112,75 @@ def _join(coordinator: str | None, num_processes: int | None, process_id: int | 
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise EndedError(f"cannot join the coordinator {coordinator} ({reason})") from error
-    # The first look at the devices waits for the other processes too.
-    jax.devices()
+    # The first collectives connect the devices, for which Gloo has a timeout of its own: all
+    # devices for the steps, and those of equal index for broadcasts.
+    jax.pmap(lambda x: lax.psum(x, "all"), axis_name="all")(np.zeros(jax.local_device_count()))
+    wait_for_all()
     timer.cancel()
 
 
-def _leave(watch: "subprocess.Popen[bytes]") -> None:
-    jax.distributed.shutdown()
-    _stand_down(watch)
+def _end(line: str) -> None:
+    """Ends this process at once: at a normal exit JAX waits for lost processes, and aborts."""
+    print(f"colorjax: {line}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
-def _stand_down(watch: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(OSError):
-        watch.communicate(b"\n")
-
-
-def _end(watch: "subprocess.Popen[bytes]", status: int, line: str) -> None:
-    """Ends this process with a line, without waiting for others that may hang in a collective."""
-    if status or is_first():
-        print(line, file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    # If all end in this way they end in order; if not, the others are told.
-    with contextlib.suppress(Exception):
-        jax.distributed.shutdown()
-    _stand_down(watch)
-    os._exit(status)
+# JAX aborts a process that waits in a collective when another one is lost. Python's own handlers
+# of signals run in the main thread, and so would not run.
+ON_ABORT = ctypes.CFUNCTYPE(None, ctypes.c_int)(
+    lambda _: _end(f"this process lost another one (see above); {RESUME}")
+)
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes: logs, checkpoints, reports."""
+    """Whether this process is the one that writes logs, checkpoints and reports."""
     return jax.process_index() == 0
 
 
 def process() -> dict[str, int]:
-    """Which process of how many this is: process_index and process_count."""
+    """process_index and process_count, as keyword arguments."""
     return {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
 
 def from_first(function: Callable[[], T]) -> T:
-    """What a function gives in the first process, in all of them: something that JSON can hold.
+    """Calls a function in the first process only, and returns its value in all of them.
 
-    The others wait, for hours if need be: not in a collective, which would not. If it raises
-    InputError, it does in all.
+    The others wait, for hours if need be.
+
+    Args:
+      function: returns something that JSON can hold.
+
+    Raises:
+      InputError: in all processes, if the function raises it.
     """
     if jax.process_count() == 1:
         return function()
-    key = f"colorjax/{next(_CALLS)}"
-    if not is_first():
-        kind, value = json.loads(_client().blocking_key_value_get(key, WAIT_TIMEOUT * 1000))
-        if kind == "wrong":
-            raise InputError(value)
-        return value
-    try:
-        value = function()
-    except InputError as error:
-        _client().key_value_set(key, json.dumps(("wrong", str(error))))
-        raise
-    _client().key_value_set(key, json.dumps(("value", value)))
-    return value
+    answer = b""
+    if is_first():
+        try:
+            answer = json.dumps({"value": function()}).encode()
+        except InputError as error:
+            answer = json.dumps({"wrong": str(error)}).encode()
+    # In whole KiB, since the broadcast is compiled for each size.
+    size = 1024 * int(broadcast(np.int64(-(-len(answer) // 1024))))
+    answer = broadcast(np.frombuffer(answer.ljust(size), np.uint8)).tobytes()
+    decoded = json.loads(answer)
+    if "wrong" in decoded:
+        raise InputError(decoded["wrong"])
+    return decoded["value"]
 
 
 def broadcast(tree: Any) -> Any:
-    """The first process's arrays, bit for bit, in all of them.
+    """Returns the first process's NumPy arrays in all processes, bit for bit.
 
     Args:
-      tree: of NumPy arrays; the others' have the same shapes and types.
+      tree: NumPy arrays, of the same shapes and types in every process.
     """
     if jax.process_count() == 1:
         return tree
     leaves, structure = jax.tree.flatten(tree)
     data = b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in leaves)
-    # Sent as integers: they are summed with zeros, which changes -0.0 and may flush the smallest.
+    # Sent as integers: they are summed with zeros, which changes -0.0 and may flush subnormals.
     words = np.frombuffer(data + b"\0" * (-len(data) % 4), np.uint32)
     received = np.asarray(multihost_utils.broadcast_one_to_all(words)).tobytes()
     parts, start = [], 0
@@ -221,15 +212,6 @@ def read_by_first(read: Callable[[], Any], like: Any) -> Any:
 
 
 def wait_for_all() -> None:
-    """Waits until every process is here."""
+    """Waits until every process has called this."""
     if jax.process_count() > 1:
-        _client().wait_at_barrier(f"colorjax/{next(_CALLS)}", WAIT_TIMEOUT * 1000)
-
-
-def _client() -> Any:
-    # JAX has no public way to wait for longer than a collective does; orbax goes this way too.
-    return jax_distributed.global_state.client
-
-
-# Every process makes the same calls in the same order.
-_CALLS = iter(range(sys.maxsize))
+        multihost_utils.sync_global_devices("colorjax")

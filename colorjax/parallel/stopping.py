@@ -1,4 +1,4 @@
-"""Stopping when the machine is taken away: SIGTERM, in any of the processes."""
+"""Stopping after SIGTERM, which any of the processes may receive."""
 
 import signal
 import threading
@@ -8,29 +8,30 @@ from typing import TypeVar
 import jax
 from jax.experimental import multihost_utils
 
-from colorjax.parallel.processes import GO_ON
+from colorjax.parallel.processes import RESUME
 
 T = TypeVar("T")
 
-MESSAGE = f"stopped by SIGTERM; {GO_ON}"
+MESSAGE = f"stopped by SIGTERM; {RESUME}"
 
 
 class StopRequested(BaseException):
-    """SIGTERM came; raised where the state is whole, at the same place in all processes.
+    """SIGTERM was received. Raised between steps, at the same step in all processes.
 
-    As KeyboardInterrupt it is no Exception: nobody who expects errors takes it for one.
+    Like KeyboardInterrupt it is not an Exception, so that no handler of errors catches it.
     """
 
 
 class Stopping:
-    """Looks for SIGTERM while it is entered.
+    """Context manager that listens for SIGTERM.
 
-    In several processes it is JAX that catches the signal, and that agrees with the others on a
-    call of `check` soon to come: every process has to make the same calls in the same order.
+    With several processes JAX catches the signal, and the processes agree on a later call of
+    `check` or `asked` at which all of them stop: every process must make the same calls in the
+    same order.
 
     Attributes:
-      at_once: whether StopRequested may be raised anywhere, as there is nothing to save yet; so
-        it is at first. In several processes it always waits for a call.
+      at_once: whether StopRequested may be raised anywhere, since there is nothing to save yet;
+        initially True. With several processes it is only ever raised by `check`.
     """
 
     def __init__(self) -> None:
@@ -56,7 +57,7 @@ class Stopping:
 
     @property
     def asked(self) -> bool:
-        """Whether it is time to stop; in several processes it costs 10 µs."""
+        """Whether to stop now. With several processes a call takes 10 µs."""
         if self._together:
             self._calls += 1
             if multihost_utils.reached_preemption_sync_point(self._calls):
@@ -64,12 +65,12 @@ class Stopping:
         return self._asked
 
     def check(self) -> None:
-        """Raises StopRequested if it is time to stop."""
+        """Raises StopRequested if `asked`."""
         if self.asked:
             raise StopRequested(MESSAGE)
 
     def each(self, items: Iterable[T]) -> Iterator[T]:
-        """The items, with a check before each."""
+        """Yields the items, with a check before each."""
         for item in items:
             self.check()
             yield item

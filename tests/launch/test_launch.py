@@ -1,4 +1,4 @@
-"""The launch scripts, with a Python and an nvidia-smi that only write down what they are asked."""
+"""The launch scripts, with a Python and an nvidia-smi that only log their calls."""
 
 import os
 import shutil
@@ -10,17 +10,11 @@ from scripts import NVIDIA_SMI, PYTHON, ROOT, modules, write_executable
 
 with open(ROOT / "pyproject.toml", "rb") as file:
     PROJECT = tomllib.load(file)["project"]
+NO_GPU = "#!/bin/sh\nexit 9\n"
+INSTALLS = ["venv", "pip", "colorjax.main"]
 
 
-def refusal(done: subprocess.CompletedProcess) -> str:
-    assert done.returncode == 2
-    line = done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) == 2  # the accelerator and the reason
-    return line
-
-
-@pytest.mark.parametrize("script", sorted(ROOT.glob("launch/*.sh")), ids=lambda path: path.name)
+@pytest.mark.parametrize("script", sorted(ROOT.glob("launch/*.s*")), ids=lambda path: path.name)
 def test_the_syntax_is_right(script):
     subprocess.run(["bash", "-n", script], check=True)
 
@@ -28,28 +22,24 @@ def test_the_syntax_is_right(script):
 def test_the_first_call_installs_and_trains_the_gan(checkout):
     done, calls = checkout.train()
     assert done.returncode == 0, done.stderr
-    assert modules(calls) == ["venv", "pip", "colorjax.main"]
+    assert modules(calls) == INSTALLS
     assert calls[1][-2:] == ["--editable", ".[cuda]"]
     assert calls[2] == ["-m", "colorjax.main", "--config=configs/gan.py"]
     assert done.stderr.splitlines() == [
-        "colorjax: NVIDIA GPU found: JAX for CUDA",
+        "colorjax: JAX for CUDA",
         "colorjax: installing into .venv; this takes some minutes, once",
     ]
     assert done.stdout == ""
 
 
 @pytest.mark.parametrize(
-    ("accelerator", "line", "project"),
-    [
-        ("cuda", "colorjax: NVIDIA GPU found: JAX for CUDA", ".[cuda,test]"),
-        ("tpu", "colorjax: TPU found: JAX for TPU", ".[tpu,test]"),
-        ("cpu", "colorjax: no GPU or TPU found: JAX for CPU", ".[test]"),
-    ],
+    ("accelerator", "project"),
+    [("cuda", ".[cuda,test]"), ("tpu", ".[test,tpu]"), ("cpu", ".[test]")],
 )
-def test_jax_is_installed_for_the_accelerator_found(checkout, accelerator, line, project):
+def test_jax_is_installed_for_the_accelerator_found(checkout, accelerator, project):
     script = f"source launch/environment.sh; find_accelerator() {{ echo {accelerator}; }}"
     done, calls = checkout.run("bash", "-euc", f"{script}; prepare_environment test")
-    assert done.stderr.splitlines()[0] == line
+    assert done.stderr.splitlines()[0] == f"colorjax: JAX for {accelerator.upper()}"
     assert calls[-1][-2:] == ["--editable", project]
     for extra in set(project[2:-1].split(",")):
         assert extra in PROJECT["optional-dependencies"]
@@ -60,15 +50,15 @@ def test_jax_is_installed_for_the_accelerator_found(checkout, accelerator, line,
     [
         ([], NVIDIA_SMI, {}, "cuda"),
         ([], "#!/bin/sh\necho 'No devices were found'; exit 6\n", {}, "cpu"),
-        ([], "#!/bin/sh\nexit 9\n", {}, "cpu"),
-        (["dev/accel0"], "#!/bin/sh\nexit 9\n", {}, "tpu"),
-        (["dev/vfio/0"], "#!/bin/sh\nexit 9\n", {"TPU_WORKER_ID": "0"}, "tpu"),
-        (["dev/vfio/0", "sys/bus/pci/devices/0/vendor"], "#!/bin/sh\nexit 9\n", {}, "tpu"),
-        (["dev/vfio/0"], "#!/bin/sh\nexit 9\n", {}, "cpu"),
-        (["dev/vfio/vfio"], "#!/bin/sh\nexit 9\n", {"TPU_WORKER_ID": "0"}, "cpu"),
+        ([], NO_GPU, {}, "cpu"),
+        (["dev/accel0"], NO_GPU, {}, "tpu"),
+        (["dev/vfio/0"], NO_GPU, {"TPU_WORKER_ID": "0"}, "tpu"),
+        (["dev/vfio/0", "sys/bus/pci/devices/0/vendor"], NO_GPU, {}, "tpu"),
+        (["dev/vfio/0"], NO_GPU, {}, "cpu"),
+        (["dev/vfio/vfio"], NO_GPU, {"TPU_WORKER_ID": "0"}, "cpu"),
     ],
 )
-def test_what_makes_an_accelerator(
+def test_which_accelerator_is_found(
     checkout, tmp_path, devices, nvidia_smi, environment, expected
 ):  # fmt: skip
     write_executable(checkout.bin / "nvidia-smi", nvidia_smi)
@@ -82,26 +72,19 @@ def test_what_makes_an_accelerator(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "default"),
     [
-        ["--config=configs/cnn.py", "--config.num_steps=50"],
-        ["--config", "configs/cnn.py:image_folder"],
-        ["--workdir=a b", "-config=configs/cnn.py"],
-        ["-config", "configs/cnn.py"],
+        (["--config=configs/cnn.py", "--config.num_steps=50"], []),
+        (["--config", "configs/cnn.py:image_folder"], []),
+        (["--workdir=a b", "-config=configs/cnn.py"], []),
+        (["--config.num_steps=5"], ["--config=configs/gan.py"]),
+        (["--workdir", "with  spaces and '\"*$HOME"], ["--config=configs/gan.py"]),
+        (["--configs=x", ""], ["--config=configs/gan.py"]),
     ],
 )
-def test_a_config_given_stays_alone(checkout, arguments):
+def test_the_gan_is_trained_unless_a_config_is_given(checkout, arguments, default):
     _, calls = checkout.train(*arguments)
-    assert calls[-1] == ["-m", "colorjax.main", *arguments]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [["--config.num_steps=5"], ["--workdir", "with  spaces and '\"*$HOME"], ["--configs=x", ""]],
-)
-def test_without_a_config_the_gan_s_is_put_before_the_arguments(checkout, arguments):
-    _, calls = checkout.train(*arguments)
-    assert calls[-1] == ["-m", "colorjax.main", "--config=configs/gan.py", *arguments]
+    assert calls[-1] == ["-m", "colorjax.main", *default, *arguments]
 
 
 def test_it_runs_in_the_repository_s_root_from_anywhere(checkout, tmp_path):
@@ -111,172 +94,102 @@ def test_it_runs_in_the_repository_s_root_from_anywhere(checkout, tmp_path):
     script = os.path.relpath(checkout.root / "launch/train.sh", tmp_path)
     done, calls = checkout.run(script, cwd=tmp_path, CDPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert modules(calls) == ["venv", "pip", "colorjax.main"]
+    assert modules(calls) == INSTALLS
     assert (checkout.root / ".venv/bin/python").exists()
 
 
-@pytest.mark.parametrize("status", [1, 2, 130])
 @pytest.mark.parametrize("script", ["train", "test"])
-def test_the_status_goes_through(checkout, script, status):
-    done, _ = checkout.run(f"./launch/{script}.sh", FAKE_STATUS=str(status))
-    assert done.returncode == status
+def test_the_status_is_that_of_the_program(checkout, script):
+    done, _ = checkout.run(f"./launch/{script}.sh", FAKE_STATUS="130")
+    assert done.returncode == 130
 
 
-def test_the_second_call_installs_nothing(checkout):
+def test_it_installs_again_only_when_pyproject_changes(checkout):
     checkout.train()
     done, calls = checkout.train()
     assert modules(calls) == ["colorjax.main"]
-    assert done.stderr == "colorjax: NVIDIA GPU found: JAX for CUDA\n"
-
-
-def test_a_changed_pyproject_installs_again_into_the_same_environment(checkout):
-    checkout.train()
+    assert done.stderr == "colorjax: JAX for CUDA\n"
     with open(checkout.root / "pyproject.toml", "a") as file:
         file.write("# changed\n")
     assert modules(checkout.train()[1]) == ["pip", "colorjax.main"]
     assert modules(checkout.train()[1]) == ["colorjax.main"]
 
 
-def test_extras_only_grow(checkout):
+def test_extras_that_were_installed_stay(checkout):
     _, calls = checkout.train()
     assert calls[1][-1] == ".[cuda]"
     _, calls = checkout.run("./launch/test.sh", "--slow")
     assert modules(calls) == ["pip", "ruff", "ruff", "mypy", "pytest"]
-    assert calls[0][-1] == ".[cuda,test,parity]"
+    assert calls[0][-1] == ".[cuda,parity,test]"
     for script in ("train", "test"):
         _, calls = checkout.run(f"./launch/{script}.sh")
         assert "pip" not in modules(calls)
 
 
 @pytest.mark.parametrize("how", [{"FAKE_PIP_STATUS": "7"}, {"FAKE_PIP_KILLS": "1"}])
-def test_an_installation_that_failed_is_done_again(checkout, how):
-    done, calls = checkout.train(**how)
-    assert done.returncode == 7 if "FAKE_PIP_STATUS" in how else done.returncode != 0
-    assert modules(calls) == ["venv", "pip"]
-    assert not list(checkout.root.glob(".venv/installed*"))
-    assert modules(checkout.train()[1]) == ["pip", "colorjax.main"]
-
-
-def test_a_failed_installation_is_not_hidden_by_an_earlier_one(checkout):
+def test_a_failed_installation_is_repeated(checkout, how):
+    """Also when an earlier one succeeded."""
     checkout.train()
     project = checkout.root / "pyproject.toml"
     before = project.read_text()
     project.write_text(before + "# changed\n")
-    checkout.train(FAKE_PIP_STATUS="1")
+    done, calls = checkout.train(**how)
+    assert done.returncode == 7 if "FAKE_PIP_STATUS" in how else done.returncode != 0
+    assert modules(calls) == ["pip"]
+    assert not list(checkout.root.glob(".venv/installed*"))
     project.write_text(before)
     assert modules(checkout.train()[1]) == ["pip", "colorjax.main"]
 
 
-def test_an_environment_whose_python_is_gone_is_made_again(checkout):
+def test_an_environment_that_moved_or_lost_its_python_is_made_again(checkout):
     checkout.train()
     (checkout.root / ".venv/bin/python").unlink()
     (checkout.root / ".venv/bin/python").symlink_to("/no/such/python")
-    assert modules(checkout.train()[1]) == ["venv", "pip", "colorjax.main"]
-
-
-def test_a_checkout_that_moved_makes_its_environment_again(checkout):
-    checkout.train()
+    assert modules(checkout.train()[1]) == INSTALLS
     moved = checkout._replace(root=checkout.root.rename(checkout.root.with_name("moved")))
-    assert modules(moved.train()[1]) == ["venv", "pip", "colorjax.main"]
+    assert modules(moved.train()[1]) == INSTALLS
 
 
 def test_another_python_makes_the_environment_again(checkout):
     checkout.train()
-    write_executable(
-        checkout.bin / "python3.99", PYTHON.replace("$FAKE_VERSION", "3.99")
-    )  # fmt: skip
-    other = {"PYTHON": "python3.99", "FAKE_VERSION": "3.99"}
-    assert modules(checkout.train(**other)[1]) == ["venv", "pip", "colorjax.main"]
-    assert modules(checkout.train(**other)[1]) == ["colorjax.main"]
+    write_executable(checkout.bin / "python3.99", PYTHON.replace("$FAKE_VERSION", "3.99.0"))
+    assert modules(checkout.train(PYTHON="python3.99")[1]) == INSTALLS
+    assert modules(checkout.train(PYTHON="python3.99")[1]) == ["colorjax.main"]
     assert modules(checkout.train()[1]) == ["colorjax.main"]
 
 
-def test_the_oldest_python_is_that_of_pyproject(checkout):
-    oldest = int(PROJECT["requires-python"].removeprefix(">=3."))
-    assert checkout.train(FAKE_VERSION=f"3.{oldest}")[0].returncode == 0
-    shutil.rmtree(checkout.root / ".venv")
-    for version in (f"3.{oldest - 1}", "3.9", "2.7"):
-        done, calls = checkout.train(FAKE_VERSION=version)
-        assert f"Python {version}, 3.{oldest} or newer is needed" in refusal(done)
-        assert not calls
+def test_a_python_that_is_missing_too_old_or_lacks_venv_is_refused(checkout):
+    oldest = PROJECT["requires-python"].removeprefix(">=3.")
+    assert f"sys.version_info < (3, {oldest})" in (ROOT / "launch/environment.sh").read_text()
+    for environment in ({"PYTHON": "no-such-python"}, {"FAKE_ENSUREPIP_STATUS": "1"}):
+        done, calls = checkout.train(**environment)
+        assert (done.returncode, calls) == (2, [])
+        name = environment.get("PYTHON", "python3")
+        _, line = done.stderr.splitlines()
+        assert line.startswith(f"colorjax: '{name}' is not Python 3.{oldest} or newer with venv")
         assert not (checkout.root / ".venv").exists()
 
 
-def test_a_python_that_is_not_there_or_lacks_venv_is_refused(checkout):
-    done, _ = checkout.train(PYTHON="no-such-python")
-    assert "cannot run 'no-such-python'" in refusal(done)
-    done, _ = checkout.train(FAKE_ENSUREPIP_STATUS="1")
-    assert "no venv module: install it (Debian, Ubuntu: python3.11-venv)" in refusal(done)
-
-
-def test_the_checks_run_in_order_and_arguments_go_to_pytest(checkout):
-    done, calls = checkout.run("./launch/test.sh", "-k", "lab or models", "-x")
-    assert done.returncode == 0, done.stderr
-    assert calls[1][-1] == ".[cuda,test]"
-    assert [call[1:] for call in calls[2:]] == [
-        ["ruff", "check"],
-        ["ruff", "format", "--check"],
-        ["mypy"],
-        ["pytest", "-k", "lab or models", "-x"],
-    ]
-    assert "without --slow" in done.stderr.splitlines()[-1]
-
-
-def test_slow_brings_pytorch_and_everything_runs(checkout):
-    done, calls = checkout.run("./launch/test.sh", "--slow")
-    assert calls[1][-1] == ".[cuda,test,parity]"
-    assert calls[-1][1:] == ["pytest", "--slow"]
-    assert "without --slow" not in done.stderr
-
-
-BROWSER = "source launch/environment.sh; mkdir -p .venv; "
-
-
-def test_a_browser_that_is_there_is_left_alone(checkout):
-    done, calls = checkout.run("bash", "-euc", BROWSER + "prepare_browser")
-    assert (done.returncode, done.stderr, calls) == (0, "", [])
-
-
-@pytest.mark.parametrize("status", ["0", "100"])
-def test_root_gets_a_browser_from_debian_and_the_tests_go_on_without_one(checkout, status):
-    script = BROWSER + "has() { [[ $1 == apt-get ]]; }; is_root() { true; }; prepare_browser"
-    done, calls = checkout.run("bash", "-euc", script, FAKE_APT_STATUS=status)
-    assert done.returncode == 0
-    first, *rest = done.stderr.splitlines()
-    assert first == "colorjax: installing chromium and chromium-driver, for tests in a browser"
-    assert (checkout.root / ".venv/browser.log").read_text().startswith("what apt-get says")
-    if status == "0":
-        assert [call[:2] for call in calls] == [["apt-get", "update"], ["apt-get", "install"]]
-        assert calls[1][-2:] == ["chromium", "chromium-driver"]
-        assert rest == []
-    else:
-        assert calls == [["apt-get", "update"]]
-        (line,) = rest
-        assert "they cannot be installed (.venv/browser.log)" in line
+CHECKS = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]]
+PARALLEL = ["--numprocesses=2", "--dist=loadfile"]
 
 
 @pytest.mark.parametrize(
-    "machine",
+    ("arguments", "options"),
     [
-        "has() { false; }; is_root() { true; }",
-        "has() { [[ $1 == apt-get ]]; }; is_root() { false; }",
+        ([], PARALLEL),
+        (["--slow"], PARALLEL),
+        (["-k", "lab", "-x"], []),
+        (["-n", "4"], []),
     ],
 )
-def test_who_cannot_install_a_browser_is_told_how(checkout, machine):
-    done, calls = checkout.run("bash", "-euc", f"{BROWSER}{machine}; prepare_browser")
-    assert (done.returncode, calls) == (0, [])
-    (line,) = done.stderr.splitlines()
-    assert (
-        "tests in a browser are skipped (Debian: apt-get install chromium chromium-driver" in line
-    )
-
-
-def test_only_slow_tests_ask_for_a_browser(checkout):
-    with (checkout.root / "launch/environment.sh").open("a") as file:
-        file.write("prepare_browser() { say asked for a browser; }\n")
-    for arguments, asked in (([], False), (["--slow"], True)):
-        done, _ = checkout.run("./launch/test.sh", *arguments)
-        assert ("asked for a browser" in done.stderr) == asked
+def test_the_checks_run_in_order_and_arguments_go_to_pytest(checkout, arguments, options):
+    done, calls = checkout.run("./launch/test.sh", *arguments)
+    assert done.returncode == 0, done.stderr
+    slow = arguments == ["--slow"]
+    assert calls[1][-1] == (".[cuda,parity,test]" if slow else ".[cuda,test]")
+    assert [call[1:] for call in calls[2:]] == [*CHECKS, ["pytest", *options, *arguments]]
+    assert ("without --slow" in done.stderr) == (not slow)
 
 
 @pytest.mark.parametrize("tool", ["ruff", "mypy"])
@@ -288,38 +201,55 @@ def test_a_check_that_fails_ends_the_tests(checkout, tool):
     assert calls[-1][1] == tool
 
 
-def test_ci_runs_everything(checkout):
+@pytest.mark.parametrize(
+    ("user", "found", "status", "last", "installed"),
+    [
+        (0, "chromium", 0, "JAX for", []),
+        (0, "apt-get", 0, "installing chromium and chromium-driver", ["update", "install"]),
+        (0, "apt-get", 100, "they cannot be installed (.venv/browser.log)", ["update"]),
+        (0, "nothing", 0, "(Debian: apt-get install chromium chromium-driver)", []),
+        (1000, "apt-get", 0, "(Debian: apt-get install chromium chromium-driver)", []),
+    ],
+)
+def test_slow_tests_install_a_browser_if_they_may(
+    checkout, tmp_path, user, found, status, last, installed
+):
+    checkout.run("./launch/test.sh", "--slow")
+    machine = tmp_path / "machine.sh"
+    machine.write_text(f"type() {{ [[ $1 == {found} ]]; }}\nid() {{ echo {user}; }}\n")
+    options = {"BASH_ENV": str(machine), "FAKE_APT_STATUS": str(status)}
+    done, calls = checkout.run("./launch/test.sh", "--slow", **options)
+    assert done.returncode == 0
+    assert last in done.stderr.splitlines()[-1]
+    assert [call[1] for call in calls if call[0] == "apt-get"] == installed
+    assert calls[-1][1] == "pytest"
+    if installed:
+        assert (checkout.root / ".venv/browser.log").read_text().startswith("what apt-get says")
+    assert "apt-get" not in str(checkout.run("./launch/test.sh", **options))
+
+
+def test_ci_runs_all_tests(checkout):
     shutil.copytree(ROOT / ".ci", checkout.root / ".ci")
     done, calls = checkout.run("bash", ".ci/run", FAKE_STATUS="3")
-    assert calls[-1][1:] == ["pytest", "--slow"]
+    assert calls[-1][1:] == ["pytest", *PARALLEL, "--slow"]
     assert done.returncode == 3
 
 
+@pytest.mark.skipif(not shutil.which("flock"), reason="no flock")
 def test_two_calls_at_once_install_once(checkout):
-    if not shutil.which("flock"):
-        pytest.skip("no flock")
     both = "./launch/train.sh & ./launch/train.sh; wait"
     _, calls = checkout.run("bash", "-c", both)
     assert sorted(modules(calls)) == ["colorjax.main", "colorjax.main", "pip", "venv"]
 
 
 def test_processes_on_one_machine_get_the_same_arguments_and_a_number_each(checkout):
-    write_executable(checkout.bin / "nvidia-smi", "#!/bin/sh\nexit 9\n")
+    write_executable(checkout.bin / "nvidia-smi", NO_GPU)
     arguments = ["--config=configs/cnn.py", "--workdir=a b"]
     done, calls = checkout.run("./launch/multiprocess.sh", "3", *arguments, PORT="1234")
     assert done.returncode == 0, done.stderr
-    trained = sorted(call for call in calls if call[1] == "colorjax.main")
-    assert trained == [
-        [
-            "-m",
-            "colorjax.main",
-            *arguments,
-            "--coordinator=127.0.0.1:1234",
-            "--num_processes=3",
-            f"--process_id={index}",
-        ]
-        for index in range(3)
-    ]
+    trained = sorted(call[2:] for call in calls if call[1] == "colorjax.main")
+    shared = [*arguments, "--coordinator=127.0.0.1:1234", "--num_processes=3"]
+    assert trained == [[*shared, f"--process_id={index}"] for index in range(3)]
     _, calls = checkout.run("./launch/multiprocess.sh", "1", PORT="1234")
     assert calls[-1][2] == "--config=configs/gan.py"
     done, _ = checkout.run("./launch/multiprocess.sh", "2", PORT="1234", FAKE_STATUS="75")
@@ -330,7 +260,7 @@ def test_processes_on_one_machine_get_the_same_arguments_and_a_number_each(check
 def test_the_number_of_processes_has_to_be_given(checkout, count):
     done, calls = checkout.run("./launch/multiprocess.sh", *count)
     assert (done.returncode, calls) == (2, [])
-    assert done.stderr == "colorjax: how many processes? As ./launch/multiprocess.sh 2\n"
+    assert done.stderr == "colorjax: usage: ./launch/multiprocess.sh PROCESSES [FLAG…]\n"
 
 
 def test_gpus_that_cannot_be_shared_equally_are_refused(checkout):
@@ -340,18 +270,15 @@ def test_gpus_that_cannot_be_shared_equally_are_refused(checkout):
     assert "colorjax.main" not in modules(calls)
 
 
-def test_a_requeued_job_is_one_that_was_stopped(checkout):
-    """Slurm's: only the status that training ends with after SIGTERM queues it again."""
-    for status, requeued in ((0, ""), (75, "requeue 7\n"), (1, "")):
-        write_executable(checkout.bin / "srun", f"#!/bin/sh\nexit {status}\n")
-        write_executable(checkout.bin / "scontrol", '#!/bin/sh\necho "$@"\n')
-        done, _ = checkout.run(
-            "./launch/slurm.sbatch", SLURM_JOB_ID="7", SLURM_CPUS_PER_TASK="1"
-        )  # fmt: skip
-        assert (done.returncode, done.stdout) == (status, requeued)
+@pytest.mark.parametrize(("status", "requeued"), [(0, ""), (75, "requeue 7\n"), (1, "")])
+def test_slurm_requeues_only_a_job_that_was_stopped(checkout, status, requeued):
+    write_executable(checkout.bin / "srun", f"#!/bin/sh\nexit {status}\n")
+    write_executable(checkout.bin / "scontrol", '#!/bin/sh\necho "$@"\n')
+    done, _ = checkout.run("./launch/slurm.sbatch", SLURM_JOB_ID="7", SLURM_CPUS_PER_TASK="1")
+    assert (done.returncode, done.stdout) == (status, requeued)
 
 
-def test_the_job_set_is_one_program_told_where_the_first_is():
+def test_the_job_set_is_one_program_that_knows_its_coordinator():
     yaml = pytest.importorskip("yaml")
     (job_set,) = yaml.safe_load_all((ROOT / "launch/gke_jobset.yaml").read_text())
     (job,) = job_set["spec"]["replicatedJobs"]
@@ -363,7 +290,7 @@ def test_the_job_set_is_one_program_told_where_the_first_is():
     host = f"{job_set['metadata']['name']}-{job['name']}-0-0.{job_set['metadata']['name']}"
     port = container["ports"][0]["containerPort"]
     assert f"--coordinator={host}:{port}" in container["args"]
-    # A run that was stopped is no run that has ended: the job fails, and all are made again.
+    # A run that was stopped has not finished: the job fails, and all pods are made again.
     assert "--stopped_status=75" in container["args"]
     assert spec["backoffLimit"] == 0
     assert job_set["spec"]["failurePolicy"]["maxRestarts"] > 0

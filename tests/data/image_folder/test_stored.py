@@ -17,7 +17,7 @@ from colorjax.images.photo import on_white, read_photo, to_bytes
 
 def face():
     """Without the camera's noise, of which a JPEG keeps little."""
-    return cv2.GaussianBlur(render_face(0, 3, 1, 48), (0, 0), 3)
+    return cv2.GaussianBlur(render_face(0, 3, 2, 48), (0, 0), 3)
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png"])
