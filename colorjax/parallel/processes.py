@@ -201,14 +201,11 @@ def read_by_first(read: Callable[[], Any], like: Any) -> Any:
     Raises:
       InputError: `read` raised it in the first process.
     """
-    tree = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-
-    def assign() -> None:
-        nonlocal tree
-        tree = read()
-
-    from_first(assign)
-    return broadcast(tree)
+    found: list[Any] = []
+    from_first(lambda: found.append(read()))
+    return broadcast(
+        found[0] if found else jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+    )
 
 
 def wait_for_all() -> None:

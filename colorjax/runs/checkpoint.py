@@ -172,7 +172,7 @@ class Checkpoints:
         if found is None:
             return None
         step, resume_point = found
-        return step, _shared(state, like), resume_point
+        return step, _placed(lambda: state, like), resume_point
 
     def _set_aside(self, step: int, error: CorruptError) -> None:
         aside = self._directory / f"{step}.corrupt"
@@ -208,20 +208,12 @@ def restore_generator(workdir: Path, like: Variables, step: int | None = None) -
       InputError: there is no such checkpoint, it is corrupt, or it holds another model; then the
         first parameter that differs is named.
     """
-    found: Any = None
-
-    def read() -> None:
-        nonlocal found
-        found = _read_generator(workdir, like, step)
-
-    processes.from_first(read)
-    return _shared(found, like)
+    return _placed(lambda: _read_generator(workdir, like, step), like)
 
 
-def _shared(tree: Any, like: Any) -> Any:
-    """The first process's arrays in all processes, placed as in `like`."""
-    empty = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-    tree = processes.broadcast(empty if tree is None else tree)
+def _placed(read: Callable[[], Any], like: Any) -> Any:
+    """The arrays that the first process reads, in all processes, placed as in `like`."""
+    tree = processes.read_by_first(read, like)
     return jax.tree.map(lambda x, y: jax.device_put(x, y.sharding), tree, like)
 
 

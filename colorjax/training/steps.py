@@ -119,48 +119,20 @@ def gan_step(
       The updated state, and scalar metrics averaged over the devices.
     """
     assert state.discriminator is not None
-    g_net, d_net = state.generator, state.discriminator
-
-    def gradients(batch_stats: Any, part: Batch) -> Any:
-        l, ab = _inputs(part, damage)
-
-        def score(params: Any, ab: jax.Array, rngs: jax.Array) -> tuple[jax.Array, Any]:
-            seen = augment(rngs, jnp.concatenate([l, ab], axis=-1))
-            return _apply(discriminator, params, d_net.batch_stats, seen[..., :1], seen[..., 1:])
-
-        fake, g_vjp, g_batch_stats = jax.vjp(
-            lambda params: _apply(generator, params, batch_stats[0], l), g_net.params, has_aux=True
-        )
-        logits_real, real_vjp, d_batch_stats = jax.vjp(
-            lambda params: score(params, ab, part["rngs"][:, 1]), d_net.params, has_aux=True
-        )
-        # The power iteration of spectral normalisation depends on the parameters alone: its state
-        # is the same after both passes and in all parts of the batch.
-        logits_fake, fake_vjp, _ = jax.vjp(
-            lambda params, fake: score(params, fake, part["rngs"][:, 2]),
-            d_net.params,
-            fake,
-            has_aux=True,
-        )
-        d_loss, (real_cotangent, fake_cotangent) = jax.value_and_grad(
-            adversarial.discriminator, argnums=(0, 1)
-        )(logits_real, logits_fake)
-        d_grads = jax.tree.map(jnp.add, real_vjp(real_cotangent)[0], fake_vjp(fake_cotangent)[0])
-
-        adversarial_value, cotangent = jax.value_and_grad(adversarial.generator)(logits_fake)
-        loss_value, loss_cotangent = jax.value_and_grad(loss)(fake, ab)
-        (g_grads,) = g_vjp(fake_vjp(cotangent)[1] + loss_cotangent)
-        scalars = {
-            "loss": loss_value,
-            "adversarial_loss": adversarial_value,
-            "discriminator_loss": d_loss,
-            **jax.tree.map(jnp.mean, _accuracies(logits_real, logits_fake)),
-        }
-        return (g_grads, d_grads, scalars), (g_batch_stats, d_batch_stats)
-
+    gradients = partial(
+        _gan_gradients,
+        g_net=state.generator,
+        d_net=state.discriminator,
+        generator=generator,
+        discriminator=discriminator,
+        loss=loss,
+        adversarial=adversarial,
+        augment=augment,
+        damage=damage,
+    )
     values, (g_batch_stats, d_batch_stats) = _accumulated(
         gradients,
-        (g_net.batch_stats, d_net.batch_stats),
+        (state.generator.batch_stats, state.discriminator.batch_stats),
         {**batch, "rngs": _image_rngs(state, positions(len(batch["image"])), 3)},
         accumulate_steps,
     )
@@ -175,6 +147,57 @@ def gan_step(
         return _advance(state, g_net, d_net, ema_decay)
 
     return _if_finite(update, state, scalars), scalars
+
+
+def _gan_gradients(
+    batch_stats: Any,
+    part: Batch,
+    *,
+    g_net: NetState,
+    d_net: NetState,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    loss: Loss,
+    adversarial: AdversarialLoss,
+    augment: Augment,
+    damage: Damage | None,
+) -> Any:
+    """Gradients of both networks and scalars for a part of the batch, and the new batch_stats."""
+    l, ab = _inputs(part, damage)
+
+    def score(params: Any, ab: jax.Array, rngs: jax.Array) -> tuple[jax.Array, Any]:
+        seen = augment(rngs, jnp.concatenate([l, ab], axis=-1))
+        return _apply(discriminator, params, d_net.batch_stats, seen[..., :1], seen[..., 1:])
+
+    fake, g_vjp, g_batch_stats = jax.vjp(
+        lambda params: _apply(generator, params, batch_stats[0], l), g_net.params, has_aux=True
+    )
+    logits_real, real_vjp, d_batch_stats = jax.vjp(
+        lambda params: score(params, ab, part["rngs"][:, 1]), d_net.params, has_aux=True
+    )
+    # The power iteration of spectral normalisation depends on the parameters alone: its state
+    # is the same after both passes and in all parts of the batch.
+    logits_fake, fake_vjp, _ = jax.vjp(
+        lambda params, fake: score(params, fake, part["rngs"][:, 2]),
+        d_net.params,
+        fake,
+        has_aux=True,
+    )
+    d_loss, (real_cotangent, fake_cotangent) = jax.value_and_grad(
+        adversarial.discriminator, argnums=(0, 1)
+    )(logits_real, logits_fake)
+    d_grads = jax.tree.map(jnp.add, real_vjp(real_cotangent)[0], fake_vjp(fake_cotangent)[0])
+
+    adversarial_value, cotangent = jax.value_and_grad(adversarial.generator)(logits_fake)
+    loss_value, loss_cotangent = jax.value_and_grad(loss)(fake, ab)
+    (g_grads,) = g_vjp(fake_vjp(cotangent)[1] + loss_cotangent)
+    scalars = {
+        "loss": loss_value,
+        "adversarial_loss": adversarial_value,
+        "discriminator_loss": d_loss,
+        **jax.tree.map(jnp.mean, _accuracies(logits_real, logits_fake)),
+    }
+    return (g_grads, d_grads, scalars), (g_batch_stats, d_batch_stats)
 
 
 def judge_step(
