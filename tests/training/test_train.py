@@ -293,7 +293,7 @@ def test_names_that_are_not_known_are_refused_before_anything_is_written(tmp_pat
     config = support.small_gan(**{key: value})
     with (
         support.quick_compilation(),
-        pytest.raises(InputError, match=f"{key.replace('__', '.')}={value!r}: is not valid"),
+        pytest.raises(InputError, match=f"{key.replace('__', '.')}={value!r} is not valid"),
     ):
         train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
