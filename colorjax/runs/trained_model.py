@@ -16,9 +16,6 @@ from colorjax.parallel import devices
 from colorjax.runs.workdir import best_step, read_rows
 from colorjax.terminal.errors import InputError
 
-# In a GAN's folder: the scores of its generator before the adversarial phase, and of that scaled.
-BEFORE = "regression.npz"
-
 
 class TrainedModel(NamedTuple):
     """A trained generator, from a run or from a weights file.

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
-from safetensors.flax import load_file, save_file
+from safetensors.flax import load_file, save
 
 import colorjax
 from colorjax.files import replaced
@@ -57,7 +57,8 @@ def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float
     }
     try:
         with replaced(path) as part:
-            save_file(arrays, part, metadata)
+            # Not `save_file`, whose files only their owner can read.
+            part.write_bytes(save(arrays, metadata))
     except OSError as error:
         raise InputError(f"cannot write {path} ({error}); choose another --output") from error
 

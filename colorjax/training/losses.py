@@ -29,7 +29,9 @@ def regression_loss(name: str, huber_delta: float) -> Loss:
         "huber": partial(optax.huber_loss, delta=huber_delta),
     }
     if name not in pointwise:
-        raise InputError(f"config.loss={name!r}: known are {', '.join(pointwise)}")
+        raise InputError(
+            f"config.loss={name!r} is not valid; it must be one of {', '.join(pointwise)}"
+        )
     return lambda ab, ab_true: jnp.mean(pointwise[name](ab, ab_true))
 
 
@@ -72,5 +74,7 @@ ADVERSARIAL = {
 def adversarial_loss(name: str) -> AdversarialLoss:
     """Raises InputError if the name is not in `ADVERSARIAL`."""
     if name not in ADVERSARIAL:
-        raise InputError(f"config.gan.loss={name!r}: known are {', '.join(ADVERSARIAL)}")
+        raise InputError(
+            f"config.gan.loss={name!r} is not valid; it must be one of {', '.join(ADVERSARIAL)}"
+        )
     return ADVERSARIAL[name]
