@@ -29,9 +29,9 @@ def test_training_is_measured_as_tables_and_as_json(tmp_path, quick_processes, c
     benchmark.run(["train", *options, *SMALL, *ONCE, "--path", str(faces())])
     written = json.loads(output.read_text())
     training, other, *conversions = written["results"]
-    assert training["images/s"] == pytest.approx(8e3 / training["ms a step"])
-    assert training["least"] <= training["ms a step"] <= training["most"]
-    rate = training["GFLOP a step"] * 1e3 / training["ms a step"]
+    assert training["images/s"] == pytest.approx(8e3 / training["ms per step"])
+    assert training["least"] <= training["ms per step"] <= training["most"]
+    rate = training["GFLOP per step"] * 1e3 / training["ms per step"]
     assert training["GFLOP/s"] == pytest.approx(rate)
     assert 0 < training["of peak"] < 1
     # Imports alone take longer than a tenth of a second, and need more than 50 MiB.
@@ -65,7 +65,7 @@ def test_pytorch_takes_turns_with_as_many_parameters(tmp_path, quick_processes):
 
 
 def test_what_cannot_be_measured_is_refused(monkeypatch, quick_processes):
-    with pytest.raises(InputError, match="--steps must be at least 1, not 0"):
+    with pytest.raises(InputError, match="argument --steps: 0 is less than 1"):
         benchmark.run(["train", "--steps", "0"])
     with pytest.raises(InputError, match="set it to a multiple of 8"):
         benchmark.run(["train", "--model", "encoder_decoder", "--batch_size", "3"])
@@ -105,5 +105,5 @@ def test_what_goes_wrong_in_another_process_is_one_line_here():
         Remote(Counter, -1)
     with Remote(Counter, 0) as counter, pytest.raises(EndedError, match="RuntimeError: out of m"):
         counter.call("fail")
-    with Remote(Counter, 0) as counter, pytest.raises(EndedError, match="ended with status 7"):
+    with Remote(Counter, 0) as counter, pytest.raises(EndedError, match="a process died"):
         counter.call("vanish")
