@@ -1,13 +1,13 @@
 """Seconds, CPU seconds, memory, and random images."""
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import psutil
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -25,27 +25,17 @@ def peak_mib() -> float:
 
 def family_mib() -> float:
     """Memory of this process and its descendants."""
-    pages = sum(int((process / "statm").read_text().split()[1]) for process in _family())
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return sum(process.memory_info().rss for process in _family()) / 2**20
 
 
 def family_cpu_seconds() -> float:
     """User and system time of this process and its descendants."""
-    # The 12th and 13th fields after the name, which may contain anything.
-    stats = ((process / "stat").read_text().rpartition(")")[2].split() for process in _family())
-    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+    return sum(sum(process.cpu_times()[:2]) for process in _family())
 
 
-def _family() -> Iterator[Path]:
-    waiting = [os.getpid()]
-    while waiting:
-        process = Path(f"/proc/{waiting.pop()}")
-        try:
-            for task in (process / "task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
-        except OSError:
-            continue  # it has ended
-        yield process
+def _family() -> list[psutil.Process]:
+    this = psutil.Process()
+    return [this, *this.children(recursive=True)]
 
 
 def random_images(*shape: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The benchmark's command: a table, the same as JSON, and what cannot be measured."""
+"""The benchmark's command: tables, JSON, and wrong input."""
 
 import importlib.util
 import json
@@ -47,7 +47,7 @@ def test_colouring_is_measured_part_by_part(capsys):
     assert "one photograph in a new process, seconds: " in out
 
 
-def test_what_cannot_be_measured_is_refused(tmp_path):
+def test_wrong_input_is_refused(tmp_path):
     with pytest.raises(InputError, match="argument --images: 0 is less than 1"):
         benchmark.run(["data", "--images", "0"])
     with pytest.raises(InputError, match="WHAT"):
@@ -56,7 +56,7 @@ def test_what_cannot_be_measured_is_refused(tmp_path):
         benchmark.run(["data", "--path", str(tmp_path / "nowhere")])
 
 
-def test_a_table_has_numbers_that_can_be_read():
+def test_a_table_rounds_numbers():
     rows = [{"": "a", "x": 1234.5, "y": 0.12345}, {"": "b", "x": 7.0, "y": 3}]
     assert benchmark.table(rows).splitlines() == [
         "|  | x | y |",
