@@ -1,1 +1,1 @@
-"""How fast colorjax is: `python -m colorjax.benchmark`."""
+"""Speed of colorjax: `python -m colorjax.benchmark`."""

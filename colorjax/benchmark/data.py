@@ -1,4 +1,4 @@
-"""Images/s through the pipeline, beside plain decoding and PyTorch's DataLoader; its memory."""
+"""Images/s of the pipeline, compared with plain decoding and PyTorch's DataLoader; its memory."""
 
 import contextlib
 import importlib.util
@@ -6,19 +6,24 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import truediv
 from pathlib import Path
 from typing import Any
 
 import cv2
+import jax
 import numpy as np
 
+from colorjax.benchmark.measuring import family_cpu_seconds, family_mib
 from colorjax.data import pipeline
 from colorjax.data.batches import random_crop
 from colorjax.data.records import Source
 from colorjax.images.decode import num_cores, resize
+from colorjax.parallel import devices
+
+Row = Mapping[str, Any]
 
 FILES = 1000
 PLAIN = "plain OpenCV decoding"
@@ -27,7 +32,7 @@ MIN_SCALE = 0.6
 
 
 class Repeated:
-    """A source made as large as wanted by index, not on disk."""
+    """A source made as large as wanted by repeating its indices."""
 
     def __init__(self, source: Source, size: int):
         self._source, self._size, self._real = source, size, len(source)
@@ -40,13 +45,13 @@ class Repeated:
 
 
 class TorchFaces:
-    """The same files for PyTorch's DataLoader: decode, crop, resize, mirror."""
+    """The same files for PyTorch's DataLoader: decoded, cropped, resized and mirrored."""
 
-    def __init__(self, files: Sequence[str], count: int, image_size: int):
-        self._files, self._count, self._image_size = files, count, image_size
+    def __init__(self, files: Sequence[str], image_size: int):
+        self._files, self._image_size = files, image_size
 
     def __len__(self) -> int:
-        return self._count
+        return 2**30
 
     def __getitem__(self, index: int) -> np.ndarray:
         rng = np.random.default_rng(index)
@@ -67,35 +72,30 @@ def measure(
     size: int,
     workers: int,
     reads: int,
-) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
-    """Measures in turns, so that what else the machine does weighs on all alike.
+) -> tuple[list[Row], Row]:
+    """Measures in turns, so that other load of the machine affects all alike.
 
     Args:
       path: of image_folder; empty for procedural_faces.
-      images: how many each of them reads in a round.
-      rounds: how often.
-      batch_size: images a batch.
-      image_size: side, in pixels.
-      size: of the data set as the pipeline sees it.
+      images: number of images that each way reads in a round.
+      rounds: number of rounds.
+      batch_size: images in a batch.
+      image_size: side in pixels.
+      size: size of the data set as the pipeline sees it.
       workers: see `pipeline.train_iterator`.
-      reads: over so many more images the memory is watched.
+      reads: number of images over which the growth of memory is measured afterwards.
 
     Returns:
-      A row for each way of reading, and the circumstances.
+      A row for each way of reading, and the conditions.
     """
-    import jax
-
-    from colorjax.parallel import devices
-
     devices.check_batch_size(batch_size)
+    options: dict[str, Any] = {"path": path or None, "min_chroma": 0.0}
     name = "image_folder" if path else "procedural_faces"
-    pipeline.load_sources(name, path=path or None, min_chroma=0.0)  # prepared, if it was not
-    cores = num_cores()
+    pipeline.load_sources(name, **options)  # prepares the data set
     start = time.perf_counter()
-    sources = pipeline.load_sources(name, path=path or None, min_chroma=0.0)
-    source = Repeated(sources.train, size)
+    sources = pipeline.load_sources(name, **options)
     batches = pipeline.train_iterator(
-        source,
+        Repeated(sources.train, size),
         batch_size=batch_size,
         image_size=image_size,
         seed=0,
@@ -105,49 +105,45 @@ def measure(
     )
     jax.block_until_ready(next(batches))
     start_up = time.perf_counter() - start
+    cores = num_cores()
 
     def plain(count: int) -> None:
         with ThreadPoolExecutor(cores) as pool:
-            list(pool.map(lambda first: _decode(files, range(first, count, cores)), range(cores)))
+            list(pool.map(lambda first: _decode(files[first:count:cores]), range(cores)))
 
-    def through_pipeline(count: int) -> None:
+    def through(iterator: Any, count: int) -> None:
         for _ in range(count // batch_size):
-            batch = next(batches)
+            batch = next(iterator)
         jax.block_until_ready(batch)
 
+    count = -(-images // batch_size) * batch_size
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        files = _write_files(sources.train, Path(folder))
-        sizes = [os.path.getsize(file) for file in files]
+        written = _write_files(sources.train, Path(folder))
+        files = written * -(-count // len(written))
         ways: dict[str, Callable[[int], None]] = {
             PLAIN: plain,
-            "colorjax, to the device": through_pipeline,
+            "colorjax, to the device": lambda count: through(batches, count),
         }
         if importlib.util.find_spec("torch"):
-            loader = _torch_batches(files, image_size, batch_size, cores)
+            loader = _torch_batches(written, image_size, batch_size, cores)
             stack.callback(loader.close)
-
-            def through_torch(count: int) -> None:
-                for _ in range(count // batch_size):
-                    next(loader)
-
-            ways["PyTorch's DataLoader"] = through_torch
-        count = -(-images // batch_size) * batch_size
+            ways["PyTorch's DataLoader"] = lambda count: through(loader, count)
         rates, cpu = _take_turns(ways, rounds, count, 16 * batch_size)
-    memory = _memory(batches, batch_size, reads) if reads else {}
+        mean_bytes = round(statistics.mean(map(os.path.getsize, written)))
+    memory = memory_growth(batches, batch_size, reads) if reads else {}
     batches.close()
-
-    rows: list[Mapping[str, Any]] = [
+    rows: list[Row] = [
         {
             "": name,
             "images/s": statistics.median(rate),
             "of plain decoding": statistics.median(map(truediv, rate, rates[PLAIN])),
-            "CPU ms an image": statistics.median(cpu[name]),
+            "CPU ms per image": statistics.median(cpu[name]),
         }
         for name, rate in rates.items()
     ]
     about = {
         "data": sources.key,
-        "bytes an image": round(statistics.mean(sizes)),
+        "bytes per image": mean_bytes,
         "images in the data set": size,
         "cores": cores,
         "workers": workers if workers >= 0 else pipeline.default_workers(),
@@ -159,17 +155,16 @@ def measure(
 
 
 def _write_files(source: Source, folder: Path) -> list[str]:
-    files = []
-    for index in range(min(FILES, len(source))):
-        files.append(os.fspath(folder / str(index)))
-        Path(files[-1]).write_bytes(source[index]["image"])
+    files = [str(folder / str(index)) for index in range(min(FILES, len(source)))]
+    for index, file in enumerate(files):
+        Path(file).write_bytes(source[index]["image"])
     return files
 
 
-def _decode(files: Sequence[str], numbers: range) -> None:
-    for number in numbers:
-        if cv2.imread(files[number % len(files)], cv2.IMREAD_COLOR) is None:
-            raise ValueError(f"{files[number % len(files)]} cannot be decoded")
+def _decode(files: Sequence[str]) -> None:
+    for file in files:
+        if cv2.imread(file, cv2.IMREAD_COLOR) is None:
+            raise ValueError(f"{file} cannot be decoded")
 
 
 def _torch_batches(
@@ -177,64 +172,41 @@ def _torch_batches(
 ) -> Generator[Any, None, None]:
     from torch.utils.data import DataLoader
 
-    dataset: Any = TorchFaces(files, 2**30, image_size)
+    dataset: Any = TorchFaces(files, image_size)
     # JAX has threads, after which forking may hang.
     context = "spawn"
-    yield from DataLoader(
+    for batch in DataLoader(
         dataset, batch_size=batch_size, num_workers=cores, multiprocessing_context=context
-    )
+    ):
+        yield batch.numpy()
 
 
 def _take_turns(
     ways: Mapping[str, Callable[[int], None]], rounds: int, images: int, ahead: int
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Images/s of each way in each round, and milliseconds of all cores an image.
+    """Images/s of each way in each round, and milliseconds of all cores per image.
 
-    Before its turn each reads `ahead` images, so that what it had read ahead meanwhile does not
-    count; after it, it is given time to fill its buffers again.
+    Before its turn each way reads `ahead` images, so that images which it read ahead meanwhile do
+    not count. After its turn it has time to fill its buffers again.
     """
     rates: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, read in ways.items():
             read(ahead)
-            begin, begin_cpu = time.perf_counter(), _cpu_seconds()
+            start, cpu_start = time.perf_counter(), family_cpu_seconds()
             read(images)
-            rates[name].append(images / (time.perf_counter() - begin))
-            cpu[name].append(1000 * (_cpu_seconds() - begin_cpu) / images)
+            rates[name].append(images / (time.perf_counter() - start))
+            cpu[name].append(1000 * (family_cpu_seconds() - cpu_start) / images)
             time.sleep(SETTLE_SECONDS)
     return rates, cpu
 
 
-def _memory(batches: pipeline.BatchIterator, batch_size: int, reads: int) -> dict[str, Any]:
-    """How much memory grows over some reads, after the first tenth of them."""
+def memory_growth(batches: pipeline.BatchIterator, batch_size: int, reads: int) -> Row:
+    """Growth of memory over some reads, after the first tenth of them."""
     before = 0.0
     for number in range(-(-reads // batch_size)):
         next(batches)
         if number * batch_size >= reads // 10 and not before:
-            before = _resident_mib()
-    return {f"MiB more after {reads} images": round(_resident_mib() - before, 1)}
-
-
-def _family() -> Iterator[Path]:
-    """The folders in /proc of this process and its descendants."""
-    waiting = [os.getpid()]
-    while waiting:
-        process = Path(f"/proc/{waiting.pop()}")
-        try:
-            for task in (process / "task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
-        except OSError:
-            continue  # it has ended
-        yield process
-
-
-def _resident_mib() -> float:
-    pages = sum(int((process / "statm").read_text().split()[1]) for process in _family())
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _cpu_seconds() -> float:
-    # After the name, which may hold anything: user and system time are the 12th and 13th fields.
-    stats = ((process / "stat").read_text().rpartition(")")[2].split() for process in _family())
-    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+            before = family_mib()
+    return {f"MiB more after {reads} images": round(family_mib() - before, 1)}

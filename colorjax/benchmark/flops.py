@@ -1,4 +1,4 @@
-"""How many floating-point operations the mathematics of a step needs, whatever computes it."""
+"""Floating-point operations of a step, counted by its mathematics, not by its implementation."""
 
 import math
 from typing import Any
@@ -13,22 +13,21 @@ from colorjax.models.layers import Conv, Deconv
 
 
 def layer_flops(module: nn.Module, *inputs: Any) -> list[int]:
-    """Of one forward pass, for each convolution and deconvolution in the order of the network.
+    """Counts those of each convolution and deconvolution of a forward pass, in order.
 
-    Two for each product of a kernel's tap with a pixel, those with the padding's zeros too; a 4×4
-    deconvolution is one, however it is computed. All else (normalisation, activations, Lab) is
-    not counted: a hundredth of it.
+    Each product of a kernel's element with a pixel counts as two, padding included. Everything
+    else (normalization, activations, Lab) is about a hundredth of it, and is not counted.
 
     Args:
-      module: takes `inputs`; nothing is computed.
-      *inputs: arrays or `jax.ShapeDtypeStruct`s.
+      module: is traced only, not run.
+      *inputs: its arguments, as arrays or `jax.ShapeDtypeStruct`s.
     """
     counts = []
 
     def count(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         layer, y = context.module, call(*args, **kwargs)
         if isinstance(layer, Conv | Deconv | nn.Conv) and context.method_name == "__call__":
-            # All taps meet each pixel that a convolution gives, or that a deconvolution takes.
+            # The kernel is applied at each output pixel, of a deconvolution at each input pixel.
             pixels = math.prod((args[0] if isinstance(layer, Deconv) else y).shape[:-1])
             counts.append(2 * pixels * layer.variables["params"]["kernel"].size)
         return y
@@ -40,15 +39,12 @@ def layer_flops(module: nn.Module, *inputs: Any) -> list[int]:
 
 
 def step_flops(config: ConfigDict) -> int:
-    """Of one training step of `config.batch_size` images, as `steps.py` does it.
+    """Counts those of a training step of `config.batch_size` images, of a GAN the adversarial one.
 
-    A network's forward pass, the gradient of its kernels and that of its inputs need as many each,
-    but nobody needs the gradient of what the first layer sees. Of a GAN the discriminator runs
-    forward twice, its kernels get gradients from both, and the generator's loss goes back through
-    it once more, to the image but not to the kernels. Optimizers are not counted.
-
-    Args:
-      config: of a run; with `config.gan`, its adversarial step.
+    The forward pass, the gradient of the kernels and that of the inputs need the same number each;
+    the first layer needs no gradient of its input. The discriminator runs forward twice, both with
+    gradients of its kernels, and once more backward to the image for the generator's loss.
+    Optimizers are not counted.
     """
     pixels = config.batch_size, config.image_size, config.image_size
     l, ab = (jax.ShapeDtypeStruct((*pixels, channels), jnp.float32) for channels in (1, 2))

@@ -1,4 +1,4 @@
-"""Seconds, memory, and random images."""
+"""Seconds, CPU seconds, memory, and random images."""
 
 import time
 from collections.abc import Callable
@@ -7,21 +7,36 @@ from typing import Any
 
 import jax
 import numpy as np
+import psutil
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """How long a call takes until what it returns is there."""
+    """Time of a call, until the arrays that it returns are computed."""
     start = time.perf_counter()
     jax.block_until_ready(function())
     return time.perf_counter() - start
 
 
-def resident_mib() -> float:
-    """The most memory that this process has had; not getrusage's, which starts at its parent's."""
+def peak_mib() -> float:
+    """Peak memory of this process. getrusage's would start at that of the parent process."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
+def family_mib() -> float:
+    """Memory of this process and its descendants."""
+    return sum(process.memory_info().rss for process in _family()) / 2**20
+
+
+def family_cpu_seconds() -> float:
+    """User and system time of this process and its descendants."""
+    return sum(sum(process.cpu_times()[:2]) for process in _family())
+
+
+def _family() -> list[psutil.Process]:
+    this = psutil.Process()
+    return [this, *this.children(recursive=True)]
+
+
 def random_images(*shape: int) -> np.ndarray:
-    """uint8."""
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)

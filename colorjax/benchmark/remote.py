@@ -1,53 +1,49 @@
-"""An object in a process of its own: what it compiles, holds and allocates is its alone."""
+"""An object in a process of its own, so that what it compiles and allocates is counted alone."""
 
 import multiprocessing
 import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
+from multiprocessing.managers import BaseManager
 from typing import Any
 
 from colorjax.terminal.errors import EndedError, InputError
 
 
 class Remote:
-    """Makes an object in a fresh process; its methods are called from here.
+    """Makes an object in a new process and calls its methods from this one.
 
     Args:
-      make: gives the object; a function or class that can be pickled.
+      make: function or class that returns the object; can be pickled.
       *arguments: of `make`.
 
     Attributes:
-      seconds: from the start of the process until the object was there.
+      seconds: time from the start of the process until the object was made.
 
     Raises:
-      InputError: as `make` does.
-      EndedError: whatever else it raises, as one line.
+      InputError: `make` raised it.
+      EndedError: `make` raised another error, or the process died.
     """
 
     def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
-        # Forked, it would have the locks of threads that it does not have.
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, make, arguments))
         start = time.perf_counter()
-        self._process.start()
-        theirs.close()
+        # A forked process would hold locks of threads that it does not have.
+        self._manager = _Manager(ctx=multiprocessing.get_context("spawn"))
+        self._manager.start()
         try:
-            self._answer()
+            self._holder = self._manager.Holder()  # type: ignore[attr-defined]
+            self._ask("make", make, arguments)
         except BaseException:
             self.close()
             raise
         self.seconds = time.perf_counter() - start
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Calls a method there. Raises as the class does."""
-        self._connection.send((method, arguments))
-        return self._answer()
+        """Calls a method of the object. Raises as the class does."""
+        return self._ask("call", method, arguments)
 
     def close(self) -> None:
         """Ends the process."""
-        self._connection.close()
-        self._process.join()
+        self._manager.shutdown()
 
     def __enter__(self) -> "Remote":
         return self
@@ -55,28 +51,35 @@ class Remote:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _answer(self) -> Any:
+    def _ask(self, method: str, *arguments: Any) -> Any:
         try:
-            answer, error = self._connection.recv()
-        except EOFError:
-            self._process.join()
-            error = EndedError(f"a process ended with status {self._process.exitcode}")
-        if error:
-            raise error
-        return answer
+            return getattr(self._holder, method)(*arguments)
+        except (EOFError, ConnectionError) as error:
+            raise EndedError("a process died; it may have run out of memory") from error
 
 
-def _serve(connection: Connection, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+class _Holder:
+    """Holds the object in its process."""
+
+    def make(self, make: Callable[..., Any], arguments: Sequence[Any]) -> None:
+        self._made = _in_one_line(make, arguments)
+
+    def call(self, method: str, arguments: Sequence[Any]) -> Any:
+        return _in_one_line(getattr(self._made, method), arguments)
+
+
+def _in_one_line(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
     try:
-        made = make(*arguments)
-        connection.send((None, None))
-        while True:
-            method, arguments = connection.recv()
-            connection.send((getattr(made, method)(*arguments), None))
-    except (EOFError, KeyboardInterrupt):
-        return
-    except InputError as error:
-        connection.send((None, error))
+        return function(*arguments)
+    except InputError:
+        raise
     except Exception as error:
-        line = (str(error).strip() or "no more is known").splitlines()[0]
-        connection.send((None, EndedError(f"{type(error).__name__}: {line}")))
+        line = (str(error).strip() or "without a message").splitlines()[0]
+        raise EndedError(f"{type(error).__name__}: {line}") from None
+
+
+class _Manager(BaseManager):
+    pass
+
+
+_Manager.register("Holder", _Holder)

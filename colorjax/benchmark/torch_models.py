@@ -1,7 +1,7 @@
-"""The models once more, in PyTorch: what ours are compared with, in metrics and in speed.
+"""The models in PyTorch, to compare results and speed with.
 
-Layers have the names of ours, those of ResNet-50 torchvision's. Needs PyTorch, which nothing else
-here does.
+Layers are named as in colorjax, those of ResNet-50 as in torchvision. Only this module and
+torch_steps.py need PyTorch.
 """
 
 from collections.abc import Mapping
@@ -44,10 +44,7 @@ class TorchBottleneck(nn.Module):
 
 
 class TorchResNet50(nn.Module):
-    """torchvision's `ResNet` with the layers of ResNet-50, up to its average pooling.
-
-    `forward` gives the five feature maps.
-    """
+    """torchvision's ResNet-50 without pooling and classifier. Returns its five feature maps."""
 
     def __init__(self, width: float = 1.0):
         super().__init__()
@@ -76,7 +73,7 @@ class TorchResNet50(nn.Module):
 
 
 class TorchDecoder(nn.Module):
-    """`layers.Decoder`; `skips` are the channels of the maps that it joins, if any."""
+    """`layers.Decoder`; `skips` are the channels of the maps of its skip connections, if any."""
 
     def __init__(self, channels: int, features: list[int], skips: list[int] | None):
         super().__init__()
@@ -155,9 +152,9 @@ class TorchResNetGenerator(nn.Module):
 
 
 class TorchSpectralConv(nn.Conv2d):
-    """A convolution whose kernel is divided by its largest singular value, as flax estimates it.
+    """A convolution whose kernel is divided by its largest singular value, as Flax estimates it.
 
-    PyTorch's own `spectral_norm` would move its power iteration on in both passes of a GAN's step.
+    PyTorch's own `spectral_norm` would update its power iteration in both passes of a GAN's step.
     """
 
     u: Tensor
@@ -194,7 +191,7 @@ class TorchDiscriminator(nn.Module):
         self.logits = conv(channels, 1, 3, padding=1)
 
     def forward(self, l: Tensor, ab: Tensor, update_stats: bool = True) -> Tensor:
-        """Without `update_stats` spectral normalisation stays where the pass before left it."""
+        """Without `update_stats` the vectors of spectral normalization are not updated."""
         options = {"update_stats": update_stats} if self.spectral_norm else {}
         x = torch.cat([l, ab], 1)
         for i in range(len(discriminator.FEATURES)):
@@ -206,12 +203,12 @@ GENERATORS = {"encoder_decoder": TorchEncoderDecoder, "resnet": TorchResNetGener
 
 
 def state_dict(variables: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Our variables, or gradients in their place, as a PyTorch module's tensors."""
+    """Converts Flax variables, or their gradients, to tensors of the PyTorch module."""
     tensors = {}
     for path, leaf in flax.traverse_util.flatten_dict(dict(variables)).items():
         array, name = np.asarray(leaf), their_name(path)
         if name.endswith("/sigma"):
-            continue  # flax keeps it for those who want to look at it
+            continue  # Flax only reports it
         if name.endswith("/u"):
             name, array = path[-1].replace("/kernel/", "."), array[0]
         elif "deconv" in name and array.ndim == 4:

@@ -1,4 +1,4 @@
-"""The training steps of steps.py in PyTorch, eager or compiled: what ours are timed against."""
+"""The training steps of training/steps.py in PyTorch, eager or compiled, to compare with."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from torch import Tensor, nn
 
 from colorjax import lab
-from colorjax.benchmark.measuring import random_images, resident_mib
+from colorjax.benchmark.measuring import peak_mib, random_images
 from colorjax.benchmark.torch_models import GENERATORS, TorchDiscriminator
 from colorjax.training.optimizers import learning_rate_schedule
 
@@ -52,14 +52,14 @@ def translate_and_cut(images: Tensor, max_shift: float, cut: float) -> Tensor:
 
 
 class TorchTrainer:
-    """A run's networks, optimizers and averages, and one step of it: of a GAN the adversarial one.
+    """The networks, optimizers and averages of a config, and its step (a GAN's adversarial one).
 
-    Convolutions run channels-last; with `config.model.dtype` bfloat16 under autocast. The learning
-    rate stays at the schedule's first. L1 and the non-saturating loss alone.
+    Convolutions use channels-last memory, and autocast if `config.model.dtype` is bfloat16. The
+    learning rate stays at its first value. Only L1 and the non-saturating loss are supported.
 
     Args:
-      config: of a run.
-      compiled: whether networks, Lab and augmentation go through `torch.compile`.
+      config: see configs/common.py.
+      compiled: whether networks, Lab and augmentation are compiled by `torch.compile`.
     """
 
     def __init__(self, config: ConfigDict, compiled: bool = False):
@@ -78,14 +78,13 @@ class TorchTrainer:
                 TorchDiscriminator(config.gan.width, config.gan.spectral_norm)
             )
             self.d_optimizer = self._adamw(self.discriminator, config.gan.optimizer)
-        # What of it is compiled has the same parameters.
         wrap: Any = torch.compile if compiled else lambda function: function
         self._generate, self._inputs, self._augment = map(
             wrap, (self.generator, inputs, translate_and_cut)
         )
         self._judge = wrap(self.discriminator) if self.discriminator else None
         if compiled:
-            # Backward runs twice from the judgement of what was painted.
+            # Backward runs twice through the logits of predictions.
             torch._functorch.config.donated_buffer = False  # type: ignore[attr-defined]
 
     def step(self, images: Tensor) -> dict[str, Tensor]:
@@ -103,15 +102,15 @@ class TorchTrainer:
         return losses
 
     def _adversarial(self, l: Tensor, ab: Tensor, fake: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        """Updates the discriminator. Returns the generator's gradients, and the losses."""
+        """Updates the discriminator. Returns the generator's gradients and the losses."""
         assert self.discriminator is not None
         seen = fake.detach().requires_grad_()
-        real = self._autocast(self._judge, *self._augmented(l, ab), True)
-        painted = self._autocast(self._judge, *self._augmented(l, seen), False)
-        d_loss = F.softplus(-real).mean() + F.softplus(painted).mean()
+        real_logits = self._autocast(self._judge, *self._augmented(l, ab), True)
+        fake_logits = self._autocast(self._judge, *self._augmented(l, seen), False)
+        d_loss = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
         parameters = list(self.discriminator.parameters())
         d_grads = torch.autograd.grad(d_loss, parameters, retain_graph=True)
-        adversarial = F.softplus(-painted).mean()
+        adversarial = F.softplus(-fake_logits).mean()
         (cotangent,) = torch.autograd.grad(adversarial, seen)
         loss = self.config.gan.regression_weight * (fake - ab).abs().mean()
         grads = torch.autograd.grad(
@@ -153,31 +152,29 @@ class TorchTrainer:
         optimizer.step()
 
 
-class TorchTimed:
-    """What `candidates.Trainer` tells of ours, its first step done."""
+class TorchTimed(TorchTrainer):
+    """What `workers.Trainer` measures, for PyTorch. The first step is done."""
 
     def __init__(self, config: ConfigDict, compiled: bool):
-        self._trainer = TorchTrainer(config, compiled)
+        super().__init__(config, compiled)
         shape = config.batch_size, config.image_size, config.image_size, 3
-        self._images = torch.from_numpy(random_images(*shape)).to(self._trainer.device)
+        self._images = torch.from_numpy(random_images(*shape)).to(self.device)
         self.train(1)
 
     def train(self, steps: int) -> float:
-        """Seconds a step, all on the same batch."""
+        """Seconds per step, all on one batch."""
         start = time.perf_counter()
         for _ in range(steps):
-            self._trainer.step(self._images)
-        if self._trainer.device == "cuda":
+            self.step(self._images)
+        if self.device == "cuda":
             torch.cuda.synchronize()
         return (time.perf_counter() - start) / steps
 
     def parameters(self) -> int:
-        """Of all networks."""
-        nets = [self._trainer.generator, self._trainer.discriminator]
-        return sum(p.numel() for net in nets if net for p in net.parameters())
+        nets = filter(None, (self.generator, self.discriminator))
+        return sum(p.numel() for net in nets for p in net.parameters())
 
     def peak_mib(self) -> float:
-        """The most that was in use on the GPU; on a CPU the most that the process had."""
-        if self._trainer.device == "cuda":
-            return torch.cuda.max_memory_allocated() / 2**20
-        return resident_mib()
+        """Peak memory of the GPU; on a CPU that of the process."""
+        cuda = self.device == "cuda"
+        return torch.cuda.max_memory_allocated() / 2**20 if cuda else peak_mib()

@@ -1,4 +1,4 @@
-"""What `benchmark train` times, each in its own process: the device, our training, PyTorch's."""
+"""What `benchmark train` measures of colorjax, each in its own process."""
 
 import importlib.metadata
 import os
@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from colorjax import lab
 from colorjax.benchmark.flops import step_flops
-from colorjax.benchmark.measuring import random_images, resident_mib, seconds
+from colorjax.benchmark.measuring import peak_mib, random_images, seconds
 from colorjax.data import pipeline
 from colorjax.parallel import devices
 from colorjax.training.check_config import check_config
@@ -30,25 +30,20 @@ PREDICTIONS = 10
 
 
 class Device:
-    """What the devices can do, apart from any model."""
+    """What does not depend on a model."""
 
     def about(self) -> dict[str, Any]:
-        """What and when."""
         device = devices.one_device()
+        versions = [f"{name} {importlib.metadata.version(name)}" for name in ("jax", "flax")]
         return {
             "date": datetime.now(UTC).date().isoformat(),
-            "device": f"{len(jax.local_devices())} × {device.device_kind}, {os.cpu_count()} CPUs",
+            "device": f"{jax.local_device_count()} × {device.device_kind}, {os.cpu_count()} CPUs",
             "backend": jax.default_backend(),
-            "versions": ", ".join(
-                [
-                    f"Python {platform.python_version()}",
-                    *(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "flax")),
-                ]
-            ),
+            "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
         }
 
     def peak(self, dtype: str) -> float:
-        """FLOP/s of a large matrix product on each of the devices at once."""
+        """FLOP/s of a large matrix product on all devices at once."""
         side = 1024 if jax.default_backend() == "cpu" else 8192
         product = devices.compile_eval_step(lambda x, y: x @ y)
         x = devices.replicate(jnp.ones((side, side), dtype))
@@ -58,7 +53,7 @@ class Device:
         return PRODUCTS * 2 * side**3 * jax.local_device_count() / took
 
     def lab(self, rounds: int) -> list[dict[str, Any]]:
-        """Rows of megapixels/s, medians of turns; what we convert is on the device already."""
+        """Rows of megapixels/s, medians of turns. Our input is already on the device."""
         from skimage import color
 
         rgb = np.random.default_rng(0).random(LAB_SHAPE)
@@ -94,14 +89,14 @@ def _conversions(
 
 
 class Trainer:
-    """Our training, its first step done.
+    """Training by a config, of a GAN with the adversarial step. The first step is done.
 
     Args:
       cache: folder for compiled programs.
-      config: of a run; of a GAN the adversarial step is taken.
+      config: see configs/common.py.
 
     Raises:
-      InputError: numbers that cannot work.
+      InputError: a value of the config is not valid.
     """
 
     def __init__(self, cache: str, config: ConfigDict) -> None:
@@ -117,11 +112,11 @@ class Trainer:
         self.train(1)
 
     def train(self, steps: int) -> float:
-        """Seconds a step, all on the same batch, which is on the devices."""
+        """Seconds per step, all on one batch that is on the devices."""
         return self._train(steps, repeat(self._kept))
 
     def train_from_files(self, steps: int) -> float:
-        """Seconds a step on batches of the data set, of which only the first was read before."""
+        """Seconds per step on batches of the data set, of which the first was read before."""
         if self._files is None:
             options = self._config.dataset
             self._files = pipeline.train_iterator(
@@ -140,7 +135,7 @@ class Trainer:
         return took
 
     def _train(self, steps: int, batches: Iterator[Any]) -> float:
-        """As train.py does: one step is on its way while the next is dispatched."""
+        """As in training, a step runs while the next one is dispatched."""
         in_flight = InFlight()
         start = time.perf_counter()
         for step in range(steps):
@@ -151,7 +146,7 @@ class Trainer:
         return (time.perf_counter() - start) / steps
 
     def predict(self, count: int) -> float:
-        """Median seconds from L of some images in the host's memory to a*b* there."""
+        """Median seconds from L of `count` images in the host's memory to their a*b* there."""
         predict = jax.jit(self._run.predict)
         variables = jax.device_put(self._state.ema, devices.one_device())
         l = random_images(count, self._config.image_size, self._config.image_size, 1) / 2.55
@@ -161,17 +156,13 @@ class Trainer:
         return statistics.median(times)
 
     def flops(self) -> int:
-        """Of a step."""
         return step_flops(self._config)
 
     def parameters(self) -> int:
-        """Of all networks."""
         nets = [self._state.generator, self._state.discriminator]
         return sum(leaf.size for net in nets if net for leaf in jax.tree.leaves(net.params))
 
     def peak_mib(self) -> float:
-        """The most that was in use on a device; on a CPU the most that the process had."""
-        statistics = devices.one_device().memory_stats()
-        if not statistics or "peak_bytes_in_use" not in statistics:
-            return resident_mib()
-        return statistics["peak_bytes_in_use"] / 2**20
+        """Peak memory of a device; on a CPU that of the process."""
+        memory = devices.one_device().memory_stats() or {}
+        return memory["peak_bytes_in_use"] / 2**20 if "peak_bytes_in_use" in memory else peak_mib()

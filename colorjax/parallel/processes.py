@@ -112,11 +112,12 @@ def _join(coordinator: str | None, num_processes: int | None, process_id: int | 
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise EndedError(f"cannot join the coordinator {coordinator} ({reason})") from error
+    jax.devices()  # waits for the other processes too
+    timer.cancel()
     # The first collectives connect the devices, for which Gloo has a timeout of its own: all
     # devices for the steps, and those of equal index for broadcasts.
     jax.pmap(lambda x: lax.psum(x, "all"), axis_name="all")(np.zeros(jax.local_device_count()))
     wait_for_all()
-    timer.cancel()
 
 
 def _end(line: str) -> None:
@@ -125,10 +126,10 @@ def _end(line: str) -> None:
     os._exit(1)
 
 
-# JAX aborts a process that waits in a collective when another one is lost. Python's own handlers
-# of signals run in the main thread, and so would not run.
+# JAX aborts a process that waits in a collective, or for the others' exit, when one is lost or has
+# failed. A handler of Python's `signal` would wait for the main thread, and so not run.
 ON_ABORT = ctypes.CFUNCTYPE(None, ctypes.c_int)(
-    lambda _: _end(f"this process lost another one (see above); {RESUME}")
+    lambda _: _end(f"a process was lost or failed (see above); {RESUME}")
 )
 
 

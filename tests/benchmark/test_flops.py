@@ -1,4 +1,4 @@
-"""Counted operations beside those that XLA counts in its own program, and by hand."""
+"""Operations counted by hand, and by XLA in its program."""
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +21,11 @@ def placeholders(size, *channels):
     [
         (Conv(5, 3), 2 * 2 * 8 * 8 * 9 * 3 * 5),
         (Conv(5, 4, 2), 2 * 2 * 4 * 4 * 16 * 3 * 5),
-        # Of the 16×16 pixels each gets four taps.
+        # Each of the 16×16 pixels sums over four elements of the kernel.
         (Deconv(5), 2 * 2 * 16 * 16 * 4 * 3 * 5),
     ],
 )
-def test_a_layer_needs_two_operations_for_each_tap_and_pixel(layer, expected):
+def test_a_layer_needs_two_operations_for_each_kernel_element_and_pixel(layer, expected):
     assert layer_flops(layer, *placeholders(8, 3)) == [expected]
 
 
@@ -34,7 +34,7 @@ def test_a_layer_needs_two_operations_for_each_tap_and_pixel(layer, expected):
     [(EncoderDecoder(), (1,)), (ResNetGenerator(), (1,)), (Discriminator(), (1, 2))],
 )
 def test_a_forward_pass_is_what_xla_counts(model, channels):
-    """Which adds normalisation, activations, and the border that a deconvolution cuts off."""
+    """XLA adds normalization, activations, and the border that a deconvolution crops."""
     inputs = placeholders(128, *channels)
     variables = jax.eval_shape(model.init, jax.random.key(0), *inputs)
     theirs = jax.jit(model.apply).lower(variables, *inputs).cost_analysis()["flops"]

@@ -1,4 +1,4 @@
-"""The benchmark's command: a table, the same as JSON, and what cannot be measured."""
+"""The benchmark's command: tables, JSON, and wrong input."""
 
 import importlib.util
 import json
@@ -41,14 +41,14 @@ def test_colouring_is_measured_part_by_part(capsys):
     options = ["--images", "2", "--side", "64", "--rounds", "1"]
     benchmark.run(["colorize", "--model", str(trained("cnn")), *options])
     out = capsys.readouterr().out
-    for part in ("Pillow: decode and encode", "find faces", "full size", "the whole folder"):
+    for part in ("Pillow: decode and encode", "find faces", "write", "the whole folder"):
         assert f"| {part} | " in out
     assert "photographs: 2 JPEGs of 64×64" in out
-    assert "one photograph from a fresh process, seconds: " in out
+    assert "one photograph in a new process, seconds: " in out
 
 
-def test_what_cannot_be_measured_is_refused(tmp_path):
-    with pytest.raises(InputError, match="--images must be at least 1, not 0"):
+def test_wrong_input_is_refused(tmp_path):
+    with pytest.raises(InputError, match="argument --images: 0 is less than 1"):
         benchmark.run(["data", "--images", "0"])
     with pytest.raises(InputError, match="WHAT"):
         benchmark.run([])
@@ -56,7 +56,7 @@ def test_what_cannot_be_measured_is_refused(tmp_path):
         benchmark.run(["data", "--path", str(tmp_path / "nowhere")])
 
 
-def test_a_table_has_numbers_that_can_be_read():
+def test_a_table_rounds_numbers():
     rows = [{"": "a", "x": 1234.5, "y": 0.12345}, {"": "b", "x": 7.0, "y": 3}]
     assert benchmark.table(rows).splitlines() == [
         "|  | x | y |",

@@ -1,4 +1,4 @@
-"""Our models and their training steps beside the same in PyTorch, with the same weights."""
+"""Models and training steps compared with those in PyTorch, from the same weights."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,12 +21,12 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 from colorjax.benchmark import torch_models, torch_steps  # noqa: E402
 
 SIZE = 64
-# What the discriminator sees is not augmented: the two draw other numbers.
+# The two draw different random numbers, so the discriminator sees images that are not augmented.
 NOT_AUGMENTED = {"gan__augment_shift": 0.0, "gan__augment_cut": 0.0}
 CASES = [
     pytest.param(partial(tiny_config, "cnn"), id="encoder_decoder"),
     pytest.param(partial(small_gan, **NOT_AUGMENTED), id="gan of encoder_decoder"),
-    # It takes most of a minute to compile.
+    # Takes most of a minute to compile.
     pytest.param(partial(tiny_config, "gan", **NOT_AUGMENTED), id="gan", marks=pytest.mark.slow),
 ]
 
@@ -37,7 +37,7 @@ def images(seed=0):
 
 
 def drawn(tree, seed=0):
-    """The tree with numbers drawn anew, so that no scale is one and no mean is zero."""
+    """The tree with other random numbers, so that no scale is one and no mean is zero."""
     rng = np.random.default_rng(seed)
 
     def draw(path, leaf):
@@ -52,10 +52,9 @@ def drawn(tree, seed=0):
 
 
 class Pair(NamedTuple):
-    """A step of ours and of PyTorch's, from the same state on the same images."""
+    """A step in JAX and in PyTorch, from the same state on the same images."""
 
     config: Any
-    # Ours after the step, and its metrics.
     state: TrainState
     metrics: dict
     trainer: torch_steps.TorchTrainer
@@ -63,7 +62,7 @@ class Pair(NamedTuple):
     flops: int
 
     def nets(self):
-        """Pairs of a network of ours, the same in PyTorch, and the latter's optimizer."""
+        """Yields each network in JAX, in PyTorch, and the latter's optimizer."""
         theirs = self.trainer
         yield self.state.generator, theirs.generator, theirs.optimizer
         if theirs.discriminator is not None:
@@ -94,7 +93,7 @@ def pair(request):
 
 
 def load(module, net):
-    """Every tensor of theirs is filled, but for counts of batches."""
+    """Sets every tensor except the counts of batches."""
     variables = {"params": net.params, "batch_stats": net.batch_stats}
     missing, unexpected = module.load_state_dict(torch_models.state_dict(variables), strict=False)
     assert not unexpected
@@ -102,7 +101,7 @@ def load(module, net):
 
 
 def relative_error(ours, theirs) -> float:
-    """The largest difference by the largest value."""
+    """The largest difference divided by the largest value."""
     ours, theirs = ours.detach(), theirs.detach()
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
@@ -112,14 +111,14 @@ def test_losses_are_equal(pair):
         assert float(value) == pytest.approx(float(pair.metrics[name]), rel=1e-5), name
 
 
-def test_parameters_are_as_many(pair):
+def test_numbers_of_parameters_are_equal(pair):
     for ours, theirs, _ in pair.nets():
         count = sum(leaf.size for leaf in jax.tree.leaves(ours.params))
         assert sum(parameter.numel() for parameter in theirs.parameters()) == count
 
 
 def test_gradients_are_equal(pair):
-    """As the first moments of Adam have them after the first step: clipped."""
+    """The clipped gradients are Adam's first moments after the first step."""
     for ours, theirs, optimizer in pair.nets():
         (adam,) = (state for state in ours.opt_state[1] if hasattr(state, "mu"))
         moments = torch_models.state_dict({"params": adam.mu})
@@ -129,7 +128,7 @@ def test_gradients_are_equal(pair):
 
 
 def test_updated_parameters_and_statistics_are_equal(pair):
-    """But for the running variance: PyTorch takes the batch's with n - 1, flax with n."""
+    """Except the running variance: PyTorch divides the batch's by n - 1, Flax by n."""
     for ours, theirs, _ in pair.nets():
         variables = {"params": ours.params, "batch_stats": ours.batch_stats}
         updated = theirs.state_dict()
@@ -138,17 +137,13 @@ def test_updated_parameters_and_statistics_are_equal(pair):
             assert relative_error(tensor, updated[name]) < tolerance, name
 
 
-def test_averages_are_those_of_all_parameters_and_statistics(pair):
-    theirs = pair.trainer
-    assert len(theirs.ema) == len(jax.tree.leaves(pair.state.ema))
-
-
-def test_operations_are_those_that_pytorch_counts(pair):
+def test_numbers_of_operations_and_averages_are_equal(pair):
     assert step_flops(pair.config) == pair.flops
+    assert len(pair.trainer.ema) == len(jax.tree.leaves(pair.state.ema))
 
 
 def test_what_the_discriminator_sees_is_shifted_and_cut():
-    """By whole pixels; what is left of a picture of numbers tells by how many."""
+    """By integers: the remaining values of an image of numbers show by how many pixels."""
     numbers = 1 + torch.arange(SIZE * SIZE).reshape(1, 1, SIZE, SIZE).repeat(16, 1, 1, 1)
     seen = torch_steps.translate_and_cut(numbers, max_shift=0.125, cut=0.25)
     shifts = set()
@@ -156,16 +151,7 @@ def test_what_the_discriminator_sees_is_shifted_and_cut():
         kept = image != 0
         (shift,) = set((numbers[:1] - image)[0][kept].tolist())
         shifts.add(shift)
-        # At most a border and a square are gone.
+        # At most a border and a square are blank.
         assert kept.float().mean() > (1 - 0.125) ** 2 - 0.25**2 - 0.01
         assert not kept.all()
     assert len(shifts) > 8
-
-
-def test_one_pass_leaves_spectral_normalisation_where_the_other_brought_it():
-    torch.manual_seed(0)
-    layer = torch_models.TorchSpectralConv(3, 5, 4)
-    x = torch.randn(2, 3, 8, 8)
-    first = layer(x, update_stats=True)
-    assert torch.equal(layer(x, update_stats=False), first)
-    assert not torch.equal(layer(x, update_stats=True), first)

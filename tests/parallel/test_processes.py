@@ -180,7 +180,7 @@ def test_two_processes_stop_together_resume_and_end_when_one_is_killed(tmp_path)
         assert time.monotonic() - killed < 120
         (line,) = said(processes.err(0))
     assert support.rows(own)[-1]["step"] > saved
-    assert "process 0 of 2 lost another process" in line or "this process lost another one" in line
+    assert "process 0 of 2 lost another process" in line or "a process was lost or failed" in line
     assert line.endswith("the same command resumes from the newest checkpoint")
 
 
