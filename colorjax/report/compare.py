@@ -292,4 +292,5 @@ def _own_data(run: TrainedModel) -> pipeline.Sources:
 
 
 def _has_color(image: np.ndarray) -> bool:
-    return int(np.ptp(image.astype(np.int16), axis=-1).max()) >= MIN_RANGE
+    levels = image.astype(np.int16)
+    return bool(np.any(levels.max(axis=-1) - levels.min(axis=-1) >= MIN_RANGE))
