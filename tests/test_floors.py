@@ -16,6 +16,7 @@ FLOORS = (
     {"training", "serve"},
     {"commands"},
     {"main", "cli", "benchmark"},
+    {"__init__"},
 )
 FORBIDDEN = {
     "data": {"models", "parallel"},
@@ -34,7 +35,7 @@ def _imported(path):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-        yield from (name.split(".")[1:] for name in names if name.startswith("colorjax."))
+        yield from (name.split(".")[1:] for name in names if name.split(".")[0] == "colorjax")
 
 
 def _module(parts):
@@ -50,8 +51,9 @@ def test_a_package_imports_only_from_floors_below_its_own():
     wrong = []
     for path in sorted(ROOT.rglob("*.py")):
         package = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        for other, *_ in _imported(path) if package != "__init__" else ():
-            allowed = other in (package, "__version__") or (
+        for names in _imported(path) if package not in ("__init__", "cli") else ():
+            other = names[0] if names else "__init__"
+            allowed = other == package or (
                 _floor(other) < _floor(package) and other not in FORBIDDEN.get(package, ())
             )
             if not allowed:

@@ -10,7 +10,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.flax import load_file, save
 
-import colorjax
 from colorjax.files import replaced
 from colorjax.models.variables import check_like, model_predictor
 from colorjax.parallel import devices
@@ -50,7 +49,6 @@ def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float
             raise InputError(f"{name} has values that {kind} cannot hold; try --dtype float32")
     metadata = {
         "format": "colorjax 1",
-        "version": colorjax.__version__,
         "config": json.dumps({**without_private(run.config), "image_size": run.image_size}),
         "step": str(run.step),
         "card": card,

@@ -13,7 +13,6 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, IncompleteRead, ProtocolError
 
-from colorjax import __version__
 from colorjax.images.folders import READ_ERRORS
 from colorjax.terminal.errors import InputError
 from colorjax.terminal.progress import Report
@@ -96,7 +95,7 @@ def _fetch(url: str, part: Path, report: Callable[..., None], pause: float) -> i
         while True:
             have = part.stat().st_size if part.exists() else 0
             known = _version(part).read_text() if have and _version(part).exists() else ""
-            headers = {"User-Agent": f"colorjax/{__version__}", "Accept-Encoding": "identity"}
+            headers = {"User-Agent": "colorjax", "Accept-Encoding": "identity"}
             headers |= {"Range": f"bytes={have}-"} if have else {}
             headers |= {"If-Range": known} if known else {}
             try:
