@@ -99,20 +99,3 @@ def test_each_setting_changes_the_result():
     default = trained(config(), 30, params, gradients)
     for changes in ({"b1": 0.5}, {"b2": 0.5}, {"weight_decay": 0.0}, {"clip_norm": 1e6}):
         assert np.abs(trained(config(**changes), 30, params, gradients) - default).max() > 1e-4
-
-
-def test_gradients_within_the_norm_are_not_clipped():
-    params, gradients = draws(10)
-    small = 0.5 * gradients / np.linalg.norm(gradients, axis=1, keepdims=True)
-    unclipped = trained(config(clip_norm=1e6), 30, params, small)
-    np.testing.assert_array_equal(trained(config(), 30, params, small), unclipped)
-
-
-def test_weight_decay_is_decoupled():
-    """Without gradients parameters shrink by rate times decay, whatever Adam's moments."""
-    params, _ = draws(1)
-    result = trained(config(), 50, params, np.zeros((5, 8), np.float32))
-    rates = list(closed_form(50, 20))[:5]
-    expected = params * np.prod([1 - 0.1 * rate for rate in rates])
-    np.testing.assert_allclose(result, expected, rtol=1e-6)
-    assert np.all(np.abs(result) < np.abs(params))

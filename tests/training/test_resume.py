@@ -165,12 +165,6 @@ def test_a_run_may_be_shortened_to_less_than_it_has_done(tmp_path, monkeypatch):
     assert results["encoder_decoder"]["mse"] != third["mse"]
 
 
-def test_a_run_may_be_shortened_before_its_first_evaluation(tmp_path):
-    workdir = support.copy_until(support.trained("cnn"), 2, tmp_path / "run")
-    results = support.train(_config("cnn", num_steps=2), workdir)
-    assert math.isfinite(results["encoder_decoder"]["mse"])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("step", "pretrain_steps", "begins"), [(2, 1, 2), (4, 1, 3)])
 def test_the_pretraining_of_a_gan_may_be_shortened_on_resume(
