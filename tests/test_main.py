@@ -189,7 +189,7 @@ def test_a_run_by_the_command_says_where_its_report_is(tmp_path):
     workdir = support.copy_until(support.trained("cnn"), 4, tmp_path / "run")
     status, out, err, _ = _main(tmp_path, "--workdir=run", *support.flags("cnn"))
     assert status == 0, err
-    assert "Going on from step 4" in out
+    assert "Resuming from step 4" in out
     assert "| mean colour for each lightness |" in out
     assert out.splitlines()[-1] == ("The report is in run/report, sample grids in run/samples.")
     assert "Traceback" not in err

@@ -13,7 +13,7 @@ from colorjax import cli
 from colorjax.colorize import files
 from colorjax.colorize.colorizer import Colorizer
 from colorjax.colorize.files import Job, plan
-from colorjax.images.photo import write_photo
+from colorjax.images.write_photo import write_photo
 
 
 def reddish(variables, l):

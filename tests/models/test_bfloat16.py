@@ -40,7 +40,7 @@ def test_state_and_losses_are_float32(small):
     step, state = small
     state, metrics = jax.eval_shape(step, state, batch(32))
     dtypes = {leaf.dtype for leaf in jax.tree.leaves((state, metrics))}
-    assert dtypes == {jnp.dtype(name) for name in ("float32", "int32", "uint32")}
+    assert dtypes == {jnp.dtype(name) for name in ("float32", "int32", "uint32", "bool")}
 
 
 def equations(jaxpr):

@@ -123,11 +123,12 @@ MAIN = ["-m", "colorjax.main"]
 # With a shorter timeout than users have.
 IMPATIENT = """
 import sys
-from colorjax.main import main
+from colorjax.main import train
 from colorjax.parallel import processes
+from colorjax.terminal.errors import exit_status
 
 processes.START_TIMEOUT = 6
-sys.exit(main())
+sys.exit(exit_status(train))
 """
 ENDLESS = {"num_steps": 100_000, "checkpoint_every": 1000, "eval_every": 1000, "log_every": 1}
 

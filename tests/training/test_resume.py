@@ -330,7 +330,7 @@ def test_a_run_killed_and_stopped_at_any_moment_ends_with_the_same_parameters(tm
         assert status() == 0, (tmp_path / "err").read_text()
     lines = (tmp_path / "err").read_text().splitlines()
     assert [line for line in lines if line.startswith("colorjax:")] == [
-        "colorjax: stopped by SIGTERM; the same command goes on from the newest checkpoint"
+        "colorjax: stopped by SIGTERM; the same command resumes from the newest checkpoint"
     ]
     _assert_same_end(config, workdir, straight)
 
