@@ -1,8 +1,7 @@
 """The `colorjax` command. `colorjax COMMAND --help` describes a subcommand, with an example."""
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import colorjax
 from colorjax.commands.colorize import add_colorize
@@ -14,28 +13,20 @@ from colorjax.terminal.arguments import Parser
 from colorjax.terminal.errors import exit_status
 
 # Each adds its parser, and sets `run` to the function that takes the parsed options.
-COMMANDS: tuple[Callable[[Any], None], ...] = (
-    add_colorize,
-    add_models,
-    add_prepare,
-    add_evaluate,
-    add_export,
-)
+COMMANDS = (add_colorize, add_models, add_prepare, add_evaluate, add_export)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, by default that of the process. Returns the exit status."""
-    return exit_status(lambda: run(arguments))
+    return exit_status(lambda: _run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
-def run(arguments: Sequence[str] | None = None) -> None:
-    """Parses and runs a command line. Raises InputError for wrong input."""
+def _run(arguments: list[str]) -> None:
     parser = Parser(prog="colorjax", description="Colours grey faces.")
     parser.add_argument("--version", action="version", version=f"colorjax {colorjax.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(arguments)
     options.arguments = arguments
     options.run(options)

@@ -10,7 +10,7 @@ from colorjax.lab import clip_chroma, lab_to_rgb, lightness, rgb_to_lab
 
 
 @jax.jit
-def paint(images: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
+def colorized(images: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Grey and coloured versions of images.
 
     Args:
@@ -24,11 +24,11 @@ def paint(images: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
     if ab.shape[1:3] != l.shape[1:3]:
         ab = jax.image.resize(ab, (*l.shape[:-1], 2), "linear")
     colored = lab_to_rgb(clip_chroma(jnp.concatenate([l, ab], axis=-1)))
-    return paint_grey(l), quantized(colored, jnp.uint8)
+    return as_grey(l), quantized(colored, jnp.uint8)
 
 
 @jax.jit
-def paint_grey(l: jax.Array) -> jax.Array:
+def as_grey(l: jax.Array) -> jax.Array:
     """L [..., 1] in [0, 100] as grey [..., 3] uint8 sRGB."""
     grey = lab_to_rgb(jnp.concatenate([l, jnp.zeros((*l.shape[:-1], 2))], axis=-1))
     # Green for all channels: the standard's rounded matrix makes some blues a level higher.

@@ -37,7 +37,7 @@ def locked(folder: Path) -> Iterator[None]:
     The kernel releases the lock when the process is killed. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
+    lock = FileLock(folder / "lock", fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:

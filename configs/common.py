@@ -27,60 +27,9 @@ def get(dataset: str) -> ConfigDict:
     # Side of the square images in pixels, a multiple of 32.
     config.image_size = 64 if short else 128
 
-    config.dataset = ConfigDict()
-    # procedural_faces, digiface1m or image_folder.
-    config.dataset.name = dataset
-    # Folders and zips of images, comma-separated.
-    config.dataset.path = ""
-    # Folders and zips of validation images; if empty, some people of `path` are held out.
-    config.dataset.validation_path = ""
-    # Folder for prepared data; the user's cache folder if empty.
-    config.dataset.cache_dir = ""
-    # The digiface1m variant, as named by `colorjax prepare`; needed if there are several.
-    config.dataset.variant = ""
-    # image_folder skips images with less than this chroma (Lab units) in 95 % of their pixels.
-    # 0 keeps all images.
-    config.dataset.min_chroma = 5.0
-    # Smallest area of a random crop, as a fraction of the image's area.
-    config.dataset.min_scale = 0.6
-    # Whether to mirror images at random.
-    config.dataset.flip = True
-    # Number of decoding processes; 0 uses threads, -1 chooses by the number of CPUs.
-    config.dataset.workers = 0 if short else -1
-
-    # Simulated ageing of photographs, applied to L in training only. Each key is the largest
-    # strength, in [0, 1]; 0 turns it off. A short run has no time to learn from it.
-    config.damage = ConfigDict()
-    # Probability of each kind for an image. The strength is uniform in [0, the largest].
-    config.damage.probability = 0.5 if short else 0.3
-    # Gaussian blur; at 1 its standard deviation is 2.5 % of the side.
-    config.damage.blur = 0.0 if short else 0.3
-    # Uneven exposure; at 1 up to 70 % darker towards one side and the corners.
-    config.damage.exposure = 0.0 if short else 0.4
-    # Contrast of hard paper; at 1 three times the contrast, with clipped blacks and whites.
-    config.damage.contrast = 0.0 if short else 0.3
-    # Film grain; at 1 noise with a standard deviation of 0.1 of the range.
-    config.damage.grain = 0.0 if short else 0.4
-    # Fading; at 1 the range of tones shrinks by 70 %.
-    config.damage.fade = 0.0 if short else 0.5
-    # Scratches and specks; at 1 six scratches and ten specks.
-    config.damage.scratches = 0.0 if short else 0.3
-    # Halftone dots of a print; at 1 nothing else is left.
-    config.damage.halftone = 0.0
-    # JPEG artefacts; quality 75 at a strength near 0, quality 4 at 1.
-    config.damage.jpeg = 0.0 if short else 0.4
-
-    config.model = ConfigDict()
-    # encoder_decoder or resnet.
-    config.model.name = "resnet"
-    # Multiplies every channel count.
-    config.model.width = 1.0
-    # Of the computation: float32 or bfloat16. Parameters and losses are float32.
-    config.model.dtype = "float32"
-    # Whether the decoder's layers also see the encoder's feature maps of their size.
-    config.model.skip_connections = True
-    # File with ImageNet weights of ResNet-50: torchvision's .pth or timm's .safetensors.
-    config.model.encoder_weights = ""
+    config.dataset = dataset_keys(dataset, short)
+    config.damage = damage_keys(short)
+    config.model = model_keys()
     # A run, RUN/checkpoints/STEP, RUN/checkpoints/best or exported weights: initialises the
     # generator. A GAN then skips its pretraining.
     config.init_from = ""
@@ -110,6 +59,75 @@ def get(dataset: str) -> ConfigDict:
     config.deterministic = False
     # Whether metrics are also written for TensorBoard (extra `tensorboard`).
     config.tensorboard = False
+    return config
+
+
+def dataset_keys(name: str, short: bool) -> ConfigDict:
+    """What is read, and how images are cropped."""
+    config = ConfigDict()
+    # procedural_faces, digiface1m or image_folder.
+    config.name = name
+    # Folders and zips of images, comma-separated.
+    config.path = ""
+    # Folders and zips of validation images; if empty, some people of `path` are held out.
+    config.validation_path = ""
+    # Folder for prepared data; the user's cache folder if empty.
+    config.cache_dir = ""
+    # The digiface1m variant, as named by `colorjax prepare`; needed if there are several.
+    config.variant = ""
+    # image_folder skips images with less than this chroma (Lab units) in 95 % of their pixels.
+    # 0 keeps all images.
+    config.min_chroma = 5.0
+    # Smallest area of a random crop, as a fraction of the image's area.
+    config.min_scale = 0.6
+    # Whether to mirror images at random.
+    config.flip = True
+    # Number of decoding processes; 0 uses threads, -1 chooses by the number of CPUs.
+    config.workers = 0 if short else -1
+    return config
+
+
+def damage_keys(short: bool) -> ConfigDict:
+    """Simulated ageing of photographs, applied to L in training only.
+
+    Each key is the largest strength, in [0, 1]; 0 turns it off. A short run has no time to learn
+    from it.
+    """
+    config = ConfigDict()
+    # Probability of each kind for an image. The strength is uniform in [0, the largest].
+    config.probability = 0.5 if short else 0.3
+    # Gaussian blur; at 1 its standard deviation is 2.5 % of the side.
+    config.blur = 0.0 if short else 0.3
+    # Uneven exposure; at 1 up to 70 % darker towards one side and the corners.
+    config.exposure = 0.0 if short else 0.4
+    # Contrast of hard paper; at 1 three times the contrast, with clipped blacks and whites.
+    config.contrast = 0.0 if short else 0.3
+    # Film grain; at 1 noise with a standard deviation of 0.1 of the range.
+    config.grain = 0.0 if short else 0.4
+    # Fading; at 1 the range of tones shrinks by 70 %.
+    config.fade = 0.0 if short else 0.5
+    # Scratches and specks; at 1 six scratches and ten specks.
+    config.scratches = 0.0 if short else 0.3
+    # Halftone dots of a print; at 1 nothing else is left.
+    config.halftone = 0.0
+    # JPEG artefacts; quality 75 at a strength near 0, quality 4 at 1.
+    config.jpeg = 0.0 if short else 0.4
+    return config
+
+
+def model_keys() -> ConfigDict:
+    """The generator."""
+    config = ConfigDict()
+    # encoder_decoder or resnet.
+    config.name = "resnet"
+    # Multiplies every channel count.
+    config.width = 1.0
+    # Of the computation: float32 or bfloat16. Parameters and losses are float32.
+    config.dtype = "float32"
+    # Whether the decoder's layers also see the encoder's feature maps of their size.
+    config.skip_connections = True
+    # File with ImageNet weights of ResNet-50: torchvision's .pth or timm's .safetensors.
+    config.encoder_weights = ""
     return config
 
 

@@ -52,8 +52,8 @@ def main() -> None:
                 with Checkpoints(Path(folder) / other) as checkpoints:
                     found = checkpoints.restore(like)
                 assert found is not None
-                at, state, position = found
-                assert (at, position) == (HALF, {"name": other})
+                at, state, resume_point = found
+                assert (at, resume_point) == (HALF, {"name": other})
                 results[f"from {other}"] = jax.device_get(trained(step, state, HALF, 2 * HALF))
         if processes.is_first():
             leaves = {

@@ -41,18 +41,6 @@ def lightness(images):
     return color.rgb2lab(images)[..., 0]
 
 
-def test_grey_has_equal_channels(images):
-    grey, _ = colorized(images)
-    np.testing.assert_array_equal(grey, np.broadcast_to(grey[..., :1], grey.shape))
-
-
-def test_grey_images_are_unchanged():
-    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), (1, 16, 16, 3))
-    grey, coloured = colorized(ramp, factor=0.0)
-    np.testing.assert_array_equal(grey, ramp)
-    np.testing.assert_array_equal(coloured, ramp)
-
-
 @pytest.mark.parametrize("factor", [0.0, 0.2, 1.0])
 def test_lightness_is_unchanged(images, factor):
     for result in colorized(images, factor):
@@ -85,12 +73,6 @@ def test_nothing_but_lightness_is_used(images):
         images,
     )
     assert shapes == [(2, 128, 128, 1)]
-
-
-def test_an_image_does_not_depend_on_the_batch(images):
-    _, together = colorized(images)
-    for i in range(2):
-        np.testing.assert_array_equal(colorized(images[i : i + 1])[1][0], together[i])
 
 
 SHAPE = (3, 8, 6)

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl.testing import parameterized
 from skimage import color
 
 from colorjax import lab
@@ -112,19 +111,6 @@ def test_gradients_equal_central_differences(direction):
         behind = function(points[:, None] - step * np.eye(3)[None])
         differences = np.swapaxes(np.asarray(ahead - behind), 1, 2) / (2 * step)
     np.testing.assert_allclose(jacobian, differences, rtol=1e-6, atol=1e-6)
-
-
-class VariantsTest(chex.TestCase):
-    @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
-    @parameterized.parameters(((3,),), ((5, 3),), ((2, 4, 4, 3),), ((0, 3),))
-    def test_any_batch_shape_converts_each_colour_alone(self, shape):
-        rgb = np.random.default_rng(2).uniform(size=shape).astype(np.float32)
-        flat = rgb.reshape(-1, 3)
-        expected = np.array([lab.rgb_to_lab(one) for one in flat]).reshape(shape)
-        converted = self.variant(lab.rgb_to_lab)(rgb)
-        chex.assert_shape(converted, shape)
-        np.testing.assert_allclose(converted, expected, rtol=0, atol=1e-4)
-        np.testing.assert_allclose(self.variant(lab.lab_to_rgb)(converted), rgb, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -237,8 +223,3 @@ def test_clip_chroma_equals_a_bisection_in_float64(vivid):
     chroma = np.linalg.norm(vivid[..., 1:], axis=-1)
     assert np.all(short >= -1e-2)
     assert np.all(short <= 2.0**-12 * chroma + 1e-2)
-
-
-def test_clip_chroma_leaves_colours_of_srgb_unchanged():
-    colours = lab.rgb_to_lab(rgb_grid(range(0, 256, 15)).astype(np.float32))
-    chex.assert_trees_all_equal(lab.clip_chroma(colours), colours)

@@ -12,7 +12,7 @@ import optax
 from colorjax.models.variables import init_variables
 from colorjax.parallel.devices import AXIS
 from colorjax.training import steps
-from colorjax.training.losses import adversarial_loss, regression_loss, weighted
+from colorjax.training.losses import ADVERSARIAL, regression_loss, weighted
 from colorjax.training.state import create_train_state, net_state
 
 IMAGE_SIZE = 32
@@ -84,7 +84,7 @@ def gan_step(**changes):
         "optimizer": SGD,
         "discriminator_optimizer": SGD,
         "loss": weighted(3.0, regression_loss("l1", 1.0)),
-        "adversarial": adversarial_loss("non_saturating"),
+        "adversarial": ADVERSARIAL["non_saturating"],
         "augment": lambda rng, images: images,
         "ema_decay": 0.9,
     }

@@ -79,8 +79,7 @@ def _data(commands: Any) -> argparse.ArgumentParser:
         "data",
         "images/s of the input pipeline",
         "Reads a data set through the pipeline to the device. Compares with plain OpenCV decoding\n"
-        "of the same files and, if it is installed, PyTorch's DataLoader with the same crops, in\n"
-        "turns and on as many cores.",
+        "of the same files, in turns and on as many cores.",
         "--path faces.zip --output data.json",
     )
     parser.add_argument("--path", default="", help="folders and zips (default: procedural_faces)")
@@ -97,9 +96,6 @@ def _data(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int, default=-1, help="as config.dataset.workers (default: -1)"
     )
-    parser.add_argument(
-        "--reads", type=int, default=0, help="then read this many images and watch the memory"
-    )
     return parser
 
 
@@ -108,7 +104,7 @@ def _colorize(commands: Any) -> argparse.ArgumentParser:
         commands,
         "colorize",
         "time to colour photographs, and its parts",
-        "Colours generated JPEGs: the parts alone, the whole folder, and one photograph in a new\n"
+        "Colours generated JPEGs: the parts alone, the entire folder, and one photograph in a new\n"
         "process. Compares with decoding and encoding by Pillow.",
         "--images 200",
     )
@@ -123,12 +119,11 @@ def _train(commands: Any) -> argparse.ArgumentParser:
     parser = _command(
         commands,
         "train",
-        "speed of training, inference and Lab",
+        "speed of training and inference",
         "Trains the models of the configs on one batch, in turns with PyTorch: images/s, ms per\n"
         "step (median, minimum and maximum of the rounds), FLOP/s and their share of those of a\n"
         "large matrix product, memory, and seconds to the first step of a new process (with an\n"
-        "empty and with a filled compilation cache). Then training from files, inference, and Lab\n"
-        "compared with scikit-image.",
+        "empty and with a filled compilation cache). Then training from files, and inference.",
         "--model gan --against pytorch --output train.json",
     )
     models = ("encoder_decoder", "resnet", "gan")

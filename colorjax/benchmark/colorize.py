@@ -26,7 +26,7 @@ from colorjax.runs.weights import DEFAULT_MODEL
 Row = Mapping[str, Any]
 
 PILLOW = "Pillow: decode and encode"
-FOLDER = "the whole folder"
+FOLDER = "the entire folder"
 
 
 def measure(*, model: str, images: int, side: int, rounds: int) -> tuple[list[Row], Row]:
@@ -78,7 +78,7 @@ def measure(*, model: str, images: int, side: int, rounds: int) -> tuple[list[Ro
     about = {
         "photographs": f"{images} JPEGs of {side}×{side}",
         "model": model,
-        "the whole folder, in units of Pillow": round(median[FOLDER] / median[PILLOW], 2),
+        "the entire folder, in units of Pillow": round(median[FOLDER] / median[PILLOW], 2),
         "one photograph in a new process, seconds": round(statistics.median(fresh), 2),
     }
     return rows, about

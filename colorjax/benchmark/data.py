@@ -1,12 +1,10 @@
-"""Images/s of the pipeline, compared with plain decoding and PyTorch's DataLoader; its memory."""
+"""Images/s of the input pipeline, compared with plain decoding."""
 
-import contextlib
-import importlib.util
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import truediv
 from pathlib import Path
@@ -14,13 +12,11 @@ from typing import Any
 
 import cv2
 import jax
-import numpy as np
 
-from colorjax.benchmark.measuring import family_cpu_seconds, family_mib
+from colorjax.benchmark.measuring import family_cpu_seconds
 from colorjax.data import pipeline
-from colorjax.data.batches import random_crop
 from colorjax.data.records import Source
-from colorjax.images.decode import num_cores, resize
+from colorjax.images.decode import num_cores
 from colorjax.parallel import devices
 
 Row = Mapping[str, Any]
@@ -44,24 +40,6 @@ class Repeated:
         return self._source[index % self._real]
 
 
-class TorchFaces:
-    """The same files for PyTorch's DataLoader: decoded, cropped, resized and mirrored."""
-
-    def __init__(self, files: Sequence[str], image_size: int):
-        self._files, self._image_size = files, image_size
-
-    def __len__(self) -> int:
-        return 2**30
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        rng = np.random.default_rng(index)
-        bgr = cv2.imread(self._files[index % len(self._files)], cv2.IMREAD_COLOR)
-        assert bgr is not None
-        rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-        rgb = resize(random_crop(rgb, MIN_SCALE, rng.random(4).tolist()), self._image_size)
-        return cv2.flip(rgb, 1) if rng.random() < 0.5 else rgb
-
-
 def measure(
     *,
     path: str,
@@ -71,7 +49,6 @@ def measure(
     image_size: int,
     size: int,
     workers: int,
-    reads: int,
 ) -> tuple[list[Row], Row]:
     """Measures in turns, so that other load of the machine affects all alike.
 
@@ -83,7 +60,6 @@ def measure(
       image_size: side in pixels.
       size: size of the data set as the pipeline sees it.
       workers: see `pipeline.train_iterator`.
-      reads: number of images over which the growth of memory is measured afterwards.
 
     Returns:
       A row for each way of reading, and the conditions.
@@ -105,32 +81,24 @@ def measure(
     )
     jax.block_until_ready(next(batches))
     start_up = time.perf_counter() - start
-    cores = num_cores()
 
     def plain(count: int) -> None:
+        cores = num_cores()
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(lambda first: _decode(files[first:count:cores]), range(cores)))
 
-    def through(iterator: Any, count: int) -> None:
+    def through(count: int) -> None:
         for _ in range(count // batch_size):
-            batch = next(iterator)
+            batch = next(batches)
         jax.block_until_ready(batch)
 
     count = -(-images // batch_size) * batch_size
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder:
         written = _write_files(sources.train, Path(folder))
         files = written * -(-count // len(written))
-        ways: dict[str, Callable[[int], None]] = {
-            PLAIN: plain,
-            "colorjax, to the device": lambda count: through(batches, count),
-        }
-        if importlib.util.find_spec("torch"):
-            loader = _torch_batches(written, image_size, batch_size, cores)
-            stack.callback(loader.close)
-            ways["PyTorch's DataLoader"] = lambda count: through(loader, count)
+        ways = {PLAIN: plain, "colorjax, to the device": through}
         rates, cpu = _take_turns(ways, rounds, count, 16 * batch_size)
         mean_bytes = round(statistics.mean(map(os.path.getsize, written)))
-    memory = memory_growth(batches, batch_size, reads) if reads else {}
     batches.close()
     rows: list[Row] = [
         {
@@ -145,11 +113,10 @@ def measure(
         "data": sources.key,
         "bytes per image": mean_bytes,
         "images in the data set": size,
-        "cores": cores,
+        "cores": num_cores(),
         "workers": workers if workers >= 0 else pipeline.default_workers(),
         "rounds of images": f"{rounds} × {images}, medians",
         "seconds from opening to the first batch": round(start_up, 2),
-        **memory,
     }
     return rows, about
 
@@ -165,20 +132,6 @@ def _decode(files: Sequence[str]) -> None:
     for file in files:
         if cv2.imread(file, cv2.IMREAD_COLOR) is None:
             raise ValueError(f"{file} cannot be decoded")
-
-
-def _torch_batches(
-    files: Sequence[str], image_size: int, batch_size: int, cores: int
-) -> Generator[Any, None, None]:
-    from torch.utils.data import DataLoader
-
-    dataset: Any = TorchFaces(files, image_size)
-    # JAX has threads, after which forking may hang.
-    context = "spawn"
-    for batch in DataLoader(
-        dataset, batch_size=batch_size, num_workers=cores, multiprocessing_context=context
-    ):
-        yield batch.numpy()
 
 
 def _take_turns(
@@ -200,13 +153,3 @@ def _take_turns(
             cpu[name].append(1000 * (family_cpu_seconds() - cpu_start) / images)
             time.sleep(SETTLE_SECONDS)
     return rates, cpu
-
-
-def memory_growth(batches: pipeline.BatchIterator, batch_size: int, reads: int) -> Row:
-    """Growth of memory over some reads, after the first tenth of them."""
-    before = 0.0
-    for number in range(-(-reads // batch_size)):
-        next(batches)
-        if number * batch_size >= reads // 10 and not before:
-            before = family_mib()
-    return {f"MiB more after {reads} images": round(family_mib() - before, 1)}

@@ -23,11 +23,6 @@ def peak_mib() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def family_mib() -> float:
-    """Memory of this process and its descendants."""
-    return sum(process.memory_info().rss for process in _family()) / 2**20
-
-
 def family_cpu_seconds() -> float:
     """User and system time of this process and its descendants."""
     return sum(sum(process.cpu_times()[:2]) for process in _family())

@@ -38,7 +38,7 @@ def measure(
       **wanted: values for the keys of CPU and ACCELERATOR, or None.
 
     Returns:
-      Rows of three tables (training; from files and inference; Lab), and the conditions.
+      Rows of two tables (training; from files and inference), and the conditions.
 
     Raises:
       InputError: PyTorch or the configs are not there, or numbers are not valid.
@@ -62,8 +62,7 @@ def measure(
             rows, other = _measure_model(name, config, bool(against), cache, device, chosen)
             training += rows
             others.append(other)
-        lab = device.call("lab", chosen["rounds"])
-    return [*training, *others, *lab], about | {**chosen, "width": width}
+    return [*training, *others], about | {**chosen, "width": width}
 
 
 def _config(model: str, width: float, path: str, chosen: Row) -> ConfigDict:

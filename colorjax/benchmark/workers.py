@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from colorjax import lab
 from colorjax.benchmark.flops import step_flops
 from colorjax.benchmark.measuring import peak_mib, random_images, seconds
 from colorjax.data import pipeline
@@ -24,7 +23,6 @@ from colorjax.training.check_config import check_config
 from colorjax.training.inflight import InFlight
 from colorjax.training.setup import build_plan
 
-LAB_SHAPE = (64, 128, 128, 3)
 PRODUCTS = 10
 PREDICTIONS = 10
 
@@ -52,41 +50,6 @@ class Device:
         took = seconds(lambda: [product(x, y) for _ in range(PRODUCTS)])
         return PRODUCTS * 2 * side**3 * jax.local_device_count() / took
 
-    def lab(self, rounds: int) -> list[dict[str, Any]]:
-        """Rows of megapixels/s, medians of turns. Our input is already on the device."""
-        from skimage import color
-
-        rgb = np.random.default_rng(0).random(LAB_SHAPE)
-        return [
-            *_conversions("sRGB to Lab", color.rgb2lab, lab.rgb_to_lab, rgb, rounds),
-            *_conversions("Lab to sRGB", color.lab2rgb, lab.lab_to_rgb, color.rgb2lab(rgb), rounds),
-        ]
-
-
-def _conversions(
-    name: str, theirs: Any, ours: Any, pixels: np.ndarray, rounds: int
-) -> list[dict[str, Any]]:
-    single = pixels.astype(np.float32)
-    placed, converted = jax.device_put(single), jax.jit(ours)
-    jax.block_until_ready(converted(placed))
-    double = "scikit-image, float64"
-    ways = {
-        double: lambda: theirs(pixels),
-        "scikit-image, float32": lambda: theirs(single),
-        "colorjax, float32": lambda: converted(placed),
-    }
-    turns = [{way: seconds(convert) for way, convert in ways.items()} for _ in range(rounds)]
-    medians = {way: statistics.median(turn[way] for turn in turns) for way in ways}
-    return [
-        {
-            "conversion": name,
-            "by": way,
-            "megapixels/s": pixels[..., 0].size / 1e6 / median,
-            "times": medians[double] / median,
-        }
-        for way, median in medians.items()
-    ]
-
 
 class Trainer:
     """Training by a config, of a GAN with the adversarial step. The first step is done.
@@ -104,8 +67,8 @@ class Trainer:
         jax.config.update("jax_compilation_cache_dir", cache)
         check_config(config)
         self._config = config
-        self._run, self._state = build_plan(config)
-        self._step = self._run.adversarial_step or self._run.pretrain_step
+        self._plan, self._state = build_plan(config)
+        self._step = self._plan.adversarial_step or self._plan.pretrain_step
         shape = config.batch_size, config.image_size, config.image_size, 3
         self._kept = devices.shard({"image": random_images(*shape)})
         self._files: Any = None
@@ -147,7 +110,7 @@ class Trainer:
 
     def predict(self, count: int) -> float:
         """Median seconds from L of `count` images in the host's memory to their a*b* there."""
-        predict = jax.jit(self._run.predict)
+        predict = jax.jit(self._plan.predict)
         variables = jax.device_put(self._state.ema, devices.one_device())
         l = random_images(count, self._config.image_size, self._config.image_size, 1) / 2.55
         l = l.astype(np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from colorjax.colorize.colorizer import Colorizer
-from colorjax.images.folders import Folder
+from colorjax.images.folders import Folder, printable
 from colorjax.images.photo import FORMATS, SUFFIXES, Photo, read_photo, to_bytes
 from colorjax.images.write_photo import write_photo
 from colorjax.terminal.errors import EndedError, InputError
@@ -185,8 +185,3 @@ def _write(job: Job, photo: Photo, rgb: np.ndarray, compare: bool) -> None:
     format = FORMATS.get(job.target.suffix.lower(), photo.format)
     # Written last: a file that exists is complete.
     write_photo(job.target, photo._replace(rgb=rgb, format=format))
-
-
-def printable(path: Path) -> str:
-    """A path as text, even if its name is not valid UTF-8."""
-    return os.fsencode(path).decode("utf-8", "replace")

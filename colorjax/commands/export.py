@@ -64,6 +64,11 @@ def _run_export(options: argparse.Namespace) -> None:
         run = interpolate(run, other, 0.5 if options.share is None else options.share)
     elif options.share is not None:
         raise InputError("--share needs --interpolate")
-    export_weights(run, options.output, model_card(run, options.card), options.dtype)
+    try:
+        export_weights(run, options.output, model_card(run, options.card), options.dtype)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {options.output} ({error}); choose another --output"
+        ) from error
     size = options.output.stat().st_size / 2**20
     print(f"{options.output}: {size:.1f} MiB, step {run.step} of {run.path}.")

@@ -135,7 +135,7 @@ def train_iterator(
 
     Args:
       source: what is read.
-      batch_size: over all processes.
+      batch_size: over all processes; a multiple of process_count.
       image_size: side of the square images, in pixels.
       seed: determines order and augmentation.
       process_index: index of this process.
@@ -151,13 +151,9 @@ def train_iterator(
       An iterator of {"image": [batch_size // process_count, image_size, image_size, 3] uint8}, or
       of what `place` returns. `get_state()` gives a dict for JSON; after `set_state()` with it the
       iterator resumes with the batch that would have come next.
-
-    Raises:
-      InputError: batch_size is not a multiple of process_count.
     """
-    _local_batch_size(batch_size, process_count)
     workers = default_workers() if workers < 0 else workers
-    threads = num_threads or max(1, _num_threads() // max(1, workers))
+    threads = num_threads or max(1, min(16, num_cores()) // max(1, workers))
     batches = TrainBatches(
         source, batch_size, image_size, seed, process_index, process_count, min_scale, flip
     )
@@ -172,31 +168,25 @@ def eval_batches(
     process_index: int = 0,
     process_count: int = 1,
     limit: int | None = None,
-    num_threads: int | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """The centre squares of all images, once and in order; each process gets as many batches.
 
     Args:
       source: what is read.
-      batch_size: over all processes.
+      batch_size: over all processes; a multiple of process_count.
       image_size: side of the square images, in pixels.
       process_index: index of this process, which gets the images process_index::process_count.
       process_count: number of processes.
       limit: reads only the first images (over all processes).
-      num_threads: threads that read and decode; by default one per core, 16 at most.
 
     Returns:
       An iterator of {"image": [b, image_size, image_size, 3] uint8, "mask": [b] bool, "index":
       [b] int32}, with b = batch_size // process_count. The mask is False where the last batch is
       padded with black images; the index is the image's index in the source.
-
-    Raises:
-      InputError: batch_size is not a multiple of process_count.
     """
-    local_batch_size = _local_batch_size(batch_size, process_count)
     count = len(source) if limit is None else min(limit, len(source))
     padded_count = -(-count // batch_size) * batch_size
-    threads = num_threads or _num_threads()
+    threads = min(16, num_cores())
 
     def load(index: int) -> dict[str, np.ndarray]:
         if index < count:
@@ -213,7 +203,7 @@ def eval_batches(
         grain.MapDataset.range(padded_count)
         .slice(slice(process_index, None, process_count))
         .map(load)
-        .batch(local_batch_size)
+        .batch(batch_size // process_count)
         .to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2))
     )
 
@@ -227,16 +217,3 @@ def sample_images(source: Source, count: int, image_size: int) -> np.ndarray:
     """Evenly spread images as in `eval_batches`: [count, image_size, image_size, 3] uint8."""
     indices = np.linspace(0, len(source) - 1, count, dtype=int)
     return np.stack([eval_image(source, int(index), image_size) for index in indices])
-
-
-def _local_batch_size(batch_size: int, process_count: int) -> int:
-    if batch_size < 1 or batch_size % process_count:
-        raise InputError(
-            f"a batch of {batch_size} cannot be divided among {process_count} process(es); "
-            "set config.batch_size to a multiple"
-        )
-    return batch_size // process_count
-
-
-def _num_threads() -> int:
-    return min(16, num_cores())

@@ -17,27 +17,15 @@ from colorjax.images.folders import name_bytes
 from colorjax.terminal.errors import InputError
 
 
-def held_out(people: Iterable[str], share: float = 0.1) -> set[str]:
-    """Chooses the people for validation: those whose names hash lowest.
-
-    The choice depends on the names only. At least one person is in each split.
-
-    Args:
-      people: names; at least two different ones.
-      share: the share of the people to hold out, in (0, 1).
-
-    Raises:
-      ValueError: fewer than two people.
-    """
+def held_out(people: Iterable[str]) -> set[str]:
+    """The tenth of at least two people for validation: those whose names hash lowest."""
     ranked = sorted(set(people), key=rank)
-    if len(ranked) < 2:
-        raise ValueError(f"{len(ranked)} people cannot be split in two")
-    return set(ranked[: num_held_out(len(ranked), share)])
+    return set(ranked[: num_held_out(len(ranked))])
 
 
-def num_held_out(count: int, share: float = 0.1) -> int:
+def num_held_out(count: int) -> int:
     """The number of people for validation, out of at least two."""
-    return min(max(1, round(share * count)), count - 1)
+    return max(1, round(0.1 * count))
 
 
 def rank(name: str) -> bytes:

@@ -15,6 +15,9 @@ from colorjax.display import displayed
 from colorjax.evaluation.metrics import colorfulness
 
 NUM_LEVELS = 101
+# Upper bound of the factor of a scaled model, and the images scaled at once to find it.
+MAX_FACTOR = 16.0
+CHUNK = 32
 # The names of the constant baselines in reports.
 BASELINES = ("grey", "mean colour", "mean colour for each lightness")
 
@@ -76,14 +79,7 @@ def by_lightness(table: jax.Array, l: jax.Array) -> jax.Array:
     return jnp.asarray(table, l.dtype)[_level(l)]
 
 
-def saturation_factor(
-    l: np.ndarray,
-    ab: np.ndarray,
-    target: float,
-    *,
-    maximum: float = 16.0,
-    chunk: int = 32,
-) -> float:
+def saturation_factor(l: np.ndarray, ab: np.ndarray, target: float) -> float:
     """Finds the factor s for which the mean colourfulness of displayed(l, s · ab) is the target.
 
     By bisection: colourfulness grows with s until sRGB clips it.
@@ -92,31 +88,24 @@ def saturation_factor(
       l: [N, H, W, 1] lightness in [0, 100].
       ab: [N, H, W, 2] predicted a*b*.
       target: mean colourfulness to reach.
-      maximum: upper bound of s.
-      chunk: images processed at once.
 
     Returns:
-      s in [0, maximum]. The relative error in colourfulness is at most 1e-3, or what rounding to 8
-      bits allows. 0 or maximum if the target is out of reach.
-
-    Raises:
-      ValueError: there are no images.
+      s in [0, MAX_FACTOR]. The relative error in colourfulness is at most 1e-3, or what rounding
+      to 8 bits allows. 0 or MAX_FACTOR if the target is out of reach.
     """
-    if not len(l):
-        raise ValueError("saturation_factor needs at least one image")
 
     def mean_colorfulness(scale: float) -> float:
-        starts = range(0, len(l), chunk)
-        parts = [_scaled_colorfulness(l[i : i + chunk], ab[i : i + chunk], scale) for i in starts]
+        starts = range(0, len(l), CHUNK)
+        parts = [_scaled_colorfulness(l[i : i + CHUNK], ab[i : i + CHUNK], scale) for i in starts]
         return float(np.mean(np.concatenate(parts), dtype=np.float64))
 
     if mean_colorfulness(0.0) >= target:
         return 0.0
     low, high = 0.0, 1.0
     while mean_colorfulness(high) < target:
-        if high >= maximum:
-            return maximum
-        low, high = high, min(2.0 * high, maximum)
+        if high >= MAX_FACTOR:
+            return MAX_FACTOR
+        low, high = high, min(2.0 * high, MAX_FACTOR)
     while high - low > 1e-6:
         middle = 0.5 * (low + high)
         reached = mean_colorfulness(middle)

@@ -197,6 +197,6 @@ def name_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def printable(name: str) -> str:
+def printable(name: str | Path) -> str:
     """A file name that need not be valid UTF-8, as text that can be printed and stored."""
-    return name_bytes(name).decode("utf-8", "backslashreplace")
+    return name_bytes(str(name)).decode("utf-8", "backslashreplace")

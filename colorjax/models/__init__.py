@@ -1,6 +1,6 @@
 """The models, built from their configs."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -27,28 +27,22 @@ def build_generator(config: Any, axis_name: str | None = None) -> nn.Module:
     Raises:
       InputError: an unknown name or dtype.
     """
-    if config.name not in GENERATORS:
-        raise InputError(_unknown("name", config.name, GENERATORS))
-    return GENERATORS[config.name](
+    return _chosen("name", config.name, GENERATORS)(
         width=config.width,
         skip_connections=config.skip_connections,
         axis_name=axis_name,
-        dtype=_dtype(config.dtype),
+        dtype=_chosen("dtype", config.dtype, DTYPES),
     )
 
 
 def build_discriminator(config: Any, dtype: str) -> Discriminator:
     """The discriminator of a GAN from `config.gan`: width, spectral_norm."""
-    return Discriminator(
-        width=config.width, spectral_norm=config.spectral_norm, dtype=_dtype(dtype)
-    )
+    return Discriminator(config.width, config.spectral_norm, _chosen("dtype", dtype, DTYPES))
 
 
-def _dtype(name: str) -> Any:
-    if name not in DTYPES:
-        raise InputError(_unknown("dtype", name, DTYPES))
-    return DTYPES[name]
-
-
-def _unknown(key: str, value: Any, known: Iterable[str]) -> str:
-    return f"config.model.{key}={value!r} is not valid; it must be one of {', '.join(known)}"
+def _chosen(key: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise InputError(
+            f"config.model.{key}={name!r} is not valid; it must be one of {', '.join(known)}"
+        )
+    return known[name]

@@ -14,11 +14,7 @@ DECODER = (256, 128, 64, 32, 16)
 class EncoderDecoder(nn.Module):
     """A CNN encoder-decoder; with skip connections a U-Net (Ronneberger et al. 2015).
 
-    Attributes:
-      width: multiplies every channel count.
-      skip_connections: whether the decoder's layers also see the encoder's maps of their size.
-      axis_name: device axis over which BatchNorm is synchronised in training.
-      dtype: of the computation; parameters and statistics are float32.
+    Its attributes are those of `ResNetGenerator`.
     """
 
     width: float = 1.0

@@ -22,7 +22,6 @@ _THEIR_NAMES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-_MODULES = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample.0", "downsample.1")
 _IGNORED = re.compile(r"fc\.|(.+\.)?num_batches_tracked$")
 
 
@@ -48,7 +47,7 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
     template = flax.traverse_util.flatten_dict(dict(variables))
     ours = {their_name(parameter): parameter for parameter in template}
     filled = {}
-    for name in sorted(ours, key=_position):
+    for name in ours:
         shape = template[ours[name]].shape
         if len(shape) == 4:  # HWIO to OIHW
             shape = tuple(shape[axis] for axis in (3, 2, 0, 1))
@@ -62,7 +61,7 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
         filled[ours[name]] = np.ascontiguousarray(
             tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor
         )
-    for name in sorted(tensors, key=_position):
+    for name in sorted(tensors):
         if name not in ours:
             raise InputError(
                 f"{path}: the model has no {name}, which is {tensors[name].shape};"
@@ -74,14 +73,6 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
 def their_name(parameter: tuple[str, ...]) -> str:
     """PyTorch's name of one of our parameters or statistics, such as `layer1.0.bn1.weight`."""
     return ".".join(_THEIR_NAMES.get(part, part.replace("_", ".")) for part in parameter[1:])
-
-
-def _position(name: str) -> tuple[str, int, str]:
-    """A sort key in the order of the network: the stem, the blocks, and the modules in each."""
-    block = "".join(re.findall(r"^layer\d+\.\d+\.", name))
-    rest = name.removeprefix(block)
-    module, _, _ = rest.rpartition(".")
-    return block, _MODULES.index(module) if module in _MODULES else len(_MODULES), rest
 
 
 def _read(path: str) -> dict[str, np.ndarray]:

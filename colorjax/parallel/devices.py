@@ -114,11 +114,7 @@ def positions(count: int) -> jax.Array:
 def check_batch_size(batch_size: int, accumulate_steps: int = 1) -> None:
     """Raises InputError if the batch cannot be split equally over the devices of all processes."""
     count = jax.device_count()
-    if accumulate_steps < 1:
-        raise InputError(
-            f"config.accumulate_steps={accumulate_steps} is not valid; it must be at least 1"
-        )
-    if batch_size < 1 or batch_size % (count * accumulate_steps):
+    if batch_size % (count * accumulate_steps):
         parts = f" in {accumulate_steps} parts each" if accumulate_steps > 1 else ""
         raise InputError(
             f"config.batch_size={batch_size} cannot be shared by {count} devices{parts}; "

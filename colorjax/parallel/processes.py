@@ -59,6 +59,7 @@ def started(
             "--coordinator, --num_processes and --process_id go together; "
             "--distributed takes them from Slurm, GKE or the TPU pod"
         )
+    ctypes.CDLL(None).signal(signal.SIGABRT, ON_ABORT)
     _join(coordinator, num_processes, process_id)
     who = f"process {jax.process_index()} of {jax.process_count()}"
     print(
@@ -66,7 +67,6 @@ def started(
         f"{jax.local_device_count()} of {jax.device_count()} devices ({jax.default_backend()})",
         flush=True,
     )
-    ctypes.CDLL(None).signal(signal.SIGABRT, ON_ABORT)
     try:
         yield
         wait_for_all()  # the first may still be writing the report
@@ -162,7 +162,7 @@ def from_first(function: Callable[[], T]) -> T:
             answer = json.dumps({"value": function()}).encode()
         except InputError as error:
             answer = json.dumps({"wrong": str(error)}).encode()
-    # In whole KiB, since the broadcast is compiled for each size.
+    # Padded to KiB, because the broadcast is compiled for each size.
     size = 1024 * int(broadcast(np.int64(-(-len(answer) // 1024))))
     answer = broadcast(np.frombuffer(answer.ljust(size), np.uint8)).tobytes()
     decoded = json.loads(answer)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from colorjax.display import displayed, paint, paint_grey, to_float
+from colorjax.display import as_grey, colorized, displayed, to_float
 from colorjax.evaluation.ciede2000 import ciede2000
 from colorjax.evaluation.evaluate import Candidate, predictions
 from colorjax.evaluation.scores import Scores
@@ -95,14 +95,16 @@ def _cut(text: str, fits: Callable[[str], bool]) -> str:
 
 
 def sample_grid(
-    predictors: Mapping[str, Predictor], variables: Variables, images: np.ndarray
+    name: str, predict: Predictor, variables: Variables, images: np.ndarray
 ) -> Image.Image:
-    """Columns of images [N, H, W, 3] uint8 sRGB: grey, each prediction, truth."""
-    columns: dict[str, Sequence[np.ndarray]] = {}
-    for name, predict in predictors.items():
-        grey, prediction = jax.device_get(colorize(predict, variables, images))
-        columns |= {"grey": grey, name: prediction}
-    return image_grid(columns | {"truth": list(images)})
+    """Columns of images [N, H, W, 3] uint8 sRGB: grey, the prediction of a model, truth."""
+    grey, prediction = jax.device_get(_colorize(predict, variables, images))
+    return image_grid({"grey": grey, name: prediction, "truth": list(images)})
+
+
+@partial(jax.jit, static_argnums=0)
+def _colorize(predict: Predictor, variables: Variables, images: jax.Array) -> Any:
+    return colorized(images, predict(variables, lightness(images)))
 
 
 def choose_rows(scores: Scores, names: Sequence[str], seed: int = 0) -> list[tuple[str, int]]:
@@ -154,13 +156,13 @@ def colored_rows(
     truth = np.stack([image(index, size) for index in indices])
     see = runs[0].see
     batch = {"image": truth, "index": np.array(indices, np.int32)}
-    seen = jax.jit(lambda batch: paint_grey(see(batch)))(batch)
+    seen = jax.jit(lambda batch: as_grey(see(batch)))(batch)
     columns = {"grey" if see is seen_step else "damaged": jax.device_get(seen)}
     maps = {}
     for run in runs:
         own = np.stack([image(index, run.image_size) for index in indices])
         ab = predictions(run, own, indices, batch_size)
-        columns[run.name] = jax.device_get(paint(truth, ab)[1])
+        columns[run.name] = jax.device_get(colorized(truth, ab)[1])
         maps[run.name] = jax.device_get(_error_maps(truth, ab))
     return Rows(list(captions), {**columns, "truth": truth}, maps)
 
@@ -198,22 +200,3 @@ def save_image(image: Image.Image, path: Path) -> None:
     """Writes a PNG atomically."""
     with replaced(path) as part:
         part.write_bytes(png(image))
-
-
-@partial(jax.jit, static_argnums=0)
-def colorize(
-    predict: Predictor, variables: Variables, images: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Images in grey, and coloured by a predictor.
-
-    Colours outside sRGB lose chroma until they fit, at constant lightness.
-
-    Args:
-      predict: (variables, L) -> a*b*.
-      variables: its first argument.
-      images: [N, H, W, 3] uint8 sRGB of the model's size; only their lightness is used.
-
-    Returns:
-      Two [N, H, W, 3] uint8 sRGB.
-    """
-    return paint(images, predict(variables, lightness(images)))

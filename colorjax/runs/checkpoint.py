@@ -47,7 +47,6 @@ class Checkpoints:
         self,
         directory: Path,
         max_to_keep: int | None = None,
-        best: Callable[[Sequence[int]], int | None] = lambda steps: None,
         note: Callable[[str], None] = print,
     ) -> None:
         """Opens the folder and creates it if necessary.
@@ -55,11 +54,12 @@ class Checkpoints:
         Args:
           directory: holds these checkpoints only; no other process may write to it.
           max_to_keep: number of newest checkpoints to keep; all by default.
-          best: chooses, from the saved steps, one that is kept as well.
           note: shows a message about a corrupt checkpoint or a failed save.
         """
         self._directory = directory.absolute()
-        self._max_to_keep, self._best, self._note = max_to_keep, best, note
+        self._max_to_keep, self._note = max_to_keep, note
+        # Chooses, from the saved steps, one that is kept as well.
+        self.best: Callable[[Sequence[int]], int | None] = lambda steps: None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._saving: Future[None] | None = None
         if processes.is_first():
@@ -125,7 +125,7 @@ class Checkpoints:
     def _prune(self) -> None:
         steps = saved_steps(self._directory)
         if self._max_to_keep is not None:
-            for step in set(steps[: -self._max_to_keep]) - {self._best(steps)}:
+            for step in set(steps[: -self._max_to_keep]) - {self.best(steps)}:
                 # Renamed first, so that a partly removed one is never taken for a checkpoint.
                 shutil.rmtree(
                     (self._directory / str(step)).rename(self._directory / f"{step}.part"),

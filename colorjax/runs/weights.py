@@ -19,7 +19,6 @@ from colorjax.terminal.errors import InputError
 
 SUFFIX = ".safetensors"
 DEFAULT_MODEL = "faces"
-DTYPES = ("float16", "float32")
 
 
 def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float16") -> None:
@@ -31,16 +30,14 @@ def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float
       run: the model.
       path: ends in .safetensors.
       card: Markdown.
-      dtype: of the parameters, one of DTYPES.
+      dtype: of the parameters, float16 or float32.
 
     Raises:
-      InputError: another suffix or dtype, a parameter too large for the dtype, or the file cannot
-        be written.
+      InputError: another suffix, or a parameter too large for the dtype.
+      OSError: the file cannot be written.
     """
     if path.suffix != SUFFIX:
         raise InputError(f"{path} must end in {SUFFIX}")
-    if dtype not in DTYPES:
-        raise InputError(f"{dtype!r} is not a dtype for weights; it must be {' or '.join(DTYPES)}")
     arrays = {}
     for name, value in flatten_dict(jax.device_get(run.variables), sep="/").items():
         kind = dtype if name.startswith("params/") else "float32"
@@ -53,12 +50,9 @@ def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float
         "step": str(run.step),
         "card": card,
     }
-    try:
-        with replaced(path) as part:
-            # Not `save_file`, whose files only their owner can read.
-            part.write_bytes(save(arrays, metadata))
-    except OSError as error:
-        raise InputError(f"cannot write {path} ({error}); choose another --output") from error
+    with replaced(path) as part:
+        # Not `save_file`, whose files only their owner can read.
+        part.write_bytes(save(arrays, metadata))
 
 
 def interpolate(run: TrainedModel, other: TrainedModel, share: float) -> TrainedModel:

@@ -1,6 +1,7 @@
 """The folder of a run: its config, its lock and its metrics."""
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -53,7 +54,8 @@ def claimed(workdir: Path, config: Mapping[str, Any], data_key: str) -> Iterator
 @contextlib.contextmanager
 def _locked(workdir: Path) -> Iterator[None]:
     """Holds the workdir's lock. The kernel releases it when the process is killed."""
-    lock, holder = FileLock(workdir / "lock"), workdir / "lock.holder"
+    lock = FileLock(workdir / "lock", fallback_to_soft=False)
+    holder = workdir / "lock.holder"
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -64,9 +66,10 @@ def _locked(workdir: Path) -> Iterator[None]:
         raise InputError(
             f"{name} is training in {workdir}; wait until it ends, or choose another --workdir"
         ) from None
-    except (OSError, NotImplementedError):
-        # Some network file systems have no locks. Whether the folder is writable shows later.
-        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        yield  # some network file systems have no locks
         return
     try:
         holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")

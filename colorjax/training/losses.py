@@ -8,8 +8,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from colorjax.terminal.errors import InputError
-
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
@@ -19,19 +17,12 @@ def regression_loss(name: str, huber_delta: float) -> Loss:
     Args:
       name: `l1`, `l2` or `huber`.
       huber_delta: where the Huber loss turns from quadratic to linear, in units of a*b* / 110.
-
-    Raises:
-      InputError: an unknown name.
     """
     pointwise = {
         "l1": lambda x, y: jnp.abs(x - y),
         "l2": optax.squared_error,
         "huber": partial(optax.huber_loss, delta=huber_delta),
     }
-    if name not in pointwise:
-        raise InputError(
-            f"config.loss={name!r} is not valid; it must be one of {', '.join(pointwise)}"
-        )
     return lambda ab, ab_true: jnp.mean(pointwise[name](ab, ab_true))
 
 
@@ -69,12 +60,3 @@ ADVERSARIAL = {
         lambda fake: jnp.mean((fake - 1) ** 2),
     ),
 }
-
-
-def adversarial_loss(name: str) -> AdversarialLoss:
-    """Raises InputError if the name is not in `ADVERSARIAL`."""
-    if name not in ADVERSARIAL:
-        raise InputError(
-            f"config.gan.loss={name!r} is not valid; it must be one of {', '.join(ADVERSARIAL)}"
-        )
-    return ADVERSARIAL[name]

@@ -134,7 +134,7 @@ def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan,
             **shared,
             discriminator=discriminator,
             discriminator_optimizer=d_optimizer,
-            adversarial=losses.adversarial_loss(config.gan.loss),
+            adversarial=losses.ADVERSARIAL[config.gan.loss],
             augment=augmentation,
         )
         judging = partial(
@@ -165,11 +165,15 @@ def _with_weights(config: ConfigDict, variables: Variables) -> Variables:
     """The variables with the weights that the config names: of a model, or of an encoder."""
     if config.init_from:
         path = Path(config.init_from).expanduser()
-        if path.is_file():
-            loaded = load_weights(path, path.stem).variables
-            for kind, tree in variables.items():
-                check_like(loaded[kind], tree, str(path))
-            return loaded
+        if processes.from_first(path.is_file):
+
+            def read() -> Variables:
+                loaded = load_weights(path, path.stem).variables
+                for kind, tree in variables.items():
+                    check_like(loaded[kind], tree, str(path))
+                return jax.device_get(loaded)
+
+            return processes.read_by_first(read, variables)
         step = processes.from_first(lambda: run_and_step(path)[1])
         return checkpoint.restore_generator(run_folder(path), variables, step)
     if not config.model.encoder_weights:

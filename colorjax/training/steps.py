@@ -101,19 +101,14 @@ def gan_step(
     The generator and the discriminator run forward once on the generated image. From the one VJP
     of the discriminator come its own gradient and, through the image, that of the generator.
 
-    Args:
+    Args (the others as of `regression_step`):
       state: with a discriminator.
-      batch: this device's part of the batch.
-      generator: predicts a*b* / 110 from L / 50 - 1.
       discriminator: (L / 50 - 1, a*b* / 110) -> logits.
-      optimizer: of the generator.
       discriminator_optimizer: of the discriminator.
-      loss: (predicted, true) a*b* / 110 -> scalar, weighted against the adversarial loss.
+      loss: weighted against the adversarial loss.
       adversarial: losses of the discriminator and the generator.
       augment: (N keys, [N, H, W, 3]) -> the same shape; applied to the discriminator's input.
-      ema_decay: decay of the exponential moving average of the generator, in [0, 1).
-      damage: (N keys, L [N, H, W, 1] in [0, 100]) -> the L that both networks see.
-      accumulate_steps: number of parts into which the batch is split, see `_accumulated`.
+      damage: applied to the L that both networks see.
 
     Returns:
       The updated state, and scalar metrics averaged over the devices.
@@ -215,13 +210,9 @@ def judge_step(
     generator is the trained one, not its average. Unlike there, BatchNorm uses running statistics
     and images are not cropped.
 
-    Args:
+    Args (the others as of `gan_step`):
       state: with a discriminator.
       batch: with "index": [N] int32 image indices, from which random numbers are derived.
-      generator: see `gan_step`.
-      discriminator: see `gan_step`.
-      augment: see `gan_step`.
-      damage: see `gan_step`.
 
     Returns:
       accuracy_real and accuracy_fake, [N] each.

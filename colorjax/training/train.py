@@ -14,7 +14,7 @@ from colorjax.parallel import devices, processes
 from colorjax.parallel.stopping import MESSAGE, Stopping, StopRequested
 from colorjax.runs import checkpoint
 from colorjax.runs.checkpoint import Checkpoints
-from colorjax.runs.workdir import MetricsWriter, best_step, claimed, read_rows
+from colorjax.runs.workdir import MetricsWriter, best_step, claimed
 from colorjax.terminal.errors import EndedError
 from colorjax.terminal.progress import TrainingProgress
 from colorjax.training.check_config import check_config
@@ -74,8 +74,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
             Checkpoints(
                 workdir / "checkpoints",
                 config.checkpoints_to_keep,
-                best=partial(_best_step, workdir, config.best_checkpoint),
-                note=progress.note,
+                progress.note,
             ) as checkpoints,
         ):
             stopping.at_once = False  # a checkpoint may be being renamed
@@ -88,6 +87,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
                 plan = plan.resumed(step, resume_point["adversarial_from"])
                 progress.note(f"Resuming from step {step} of {workdir}.")
             writer = MetricsWriter(workdir, step, config.tensorboard, progress.note)
+            checkpoints.best = partial(best_step, writer.rows, metric=config.best_checkpoint)
             validation = Validation(config, plan, sources, workdir, writer, progress, stopping)
             step, state = _train(
                 config, plan, step, state, batches, validation, checkpoints, stopping
@@ -118,11 +118,10 @@ def _train(
     in_flight = InFlight()
     progress.restart_clock(step)
     try:
+        validation.validate_if_due(step, state)  # a stopped run may not have done so
         while step < config.num_steps:
             if step == plan.adversarial_from:
                 validation.keep_regression(step, state)
-            if validation.is_due(step):
-                validation.validate(step, state)
             # Dispatched, not awaited: the next batch is read while the step runs.
             resume_point = _resume_point(plan, batches)
             batch = next(batches)
@@ -143,6 +142,7 @@ def _train(
                 writer.write(step, "train", means)
             if compiles:
                 progress.restart_clock(step)
+            validation.validate_if_due(step, state)
             if saves:
                 checkpoints.save(step, state, _resume_point(plan, batches))
             if stops:
@@ -164,8 +164,3 @@ def _train(
 def _resume_point(plan: TrainingPlan, batches: pipeline.BatchIterator) -> dict[str, Any]:
     """What a checkpoint holds besides the state; JSON."""
     return {"batches": batches.get_state(), "adversarial_from": plan.adversarial_from}
-
-
-def _best_step(workdir: Path, metric: str, steps: list[int]) -> int | None:
-    """The step with the lowest validation metric among saved steps."""
-    return best_step(read_rows(workdir / "metrics.jsonl"), steps, metric)

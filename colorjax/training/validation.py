@@ -47,15 +47,18 @@ class Validation(NamedTuple):
     stopping: Stopping
 
     def is_due(self, step: int) -> bool:
-        """Whether the state after `step` updates is validated, if training continues from it."""
+        """Whether the state after `step` updates is validated. `report` validates the last one."""
         at_cadence = step > 0 and step % self.config.eval_every == 0
-        return at_cadence or step == self.plan.adversarial_from
+        is_last = step >= self.config.num_steps
+        return not is_last and (at_cadence or step == self.plan.adversarial_from)
 
-    def validate(self, step: int, state: TrainState) -> None:
+    def validate_if_due(self, step: int, state: TrainState) -> None:
         """Writes the metrics of the state after `step` updates, and sample images.
 
-        Does nothing if they are written already. Raises StopRequested.
+        Does nothing if they are not due, or written already. Raises StopRequested.
         """
+        if not self.is_due(step):
+            return
         if not self.writer.has(step, "validation"):
             size, name = self.config.image_size, self.plan.name
             candidate = evaluate.Candidate(name, self.plan.predict, state.ema, size)
@@ -68,9 +71,10 @@ class Validation(NamedTuple):
         if processes.is_first():
             model = self._regression(step, state.ema)
             try:
+                model.path.unlink(missing_ok=True)
                 export_weights(model, model.path, model_card(model), "float32")
-            except InputError as error:
-                self.progress.note(f"{error}; training continues.")
+            except OSError as error:
+                self.progress.note(f"Cannot write {model.path} ({error}); training continues.")
         processes.wait_for_all()
 
     def report(self, step: int, state: TrainState, command: str) -> dict[str, Metrics]:
@@ -118,7 +122,7 @@ class Validation(NamedTuple):
             samples = pipeline.sample_images(
                 self.sources.validation, SAMPLES, self.config.image_size
             )
-            grid = grids.sample_grid({self.plan.name: self.plan.predict}, state.ema, samples)
+            grid = grids.sample_grid(self.plan.name, self.plan.predict, state.ema, samples)
             try:
                 grids.save_image(grid, self.workdir / "samples" / f"{step:07d}.png")
             except OSError as error:
@@ -162,7 +166,11 @@ class Validation(NamedTuple):
         path = self.workdir / REGRESSION_FILE
         if self.plan.adversarial_step is None or not processes.from_first(path.exists):
             return None
-        variables = processes.read_by_first(
-            lambda: jax.device_get(load_weights(path, path.stem).variables), like
-        )
+        try:
+            variables = processes.read_by_first(
+                lambda: jax.device_get(load_weights(path, path.stem).variables), like
+            )
+        except InputError as error:
+            self.progress.note(f"{error}; the report is without it.")
+            return None
         return self._regression(self.plan.adversarial_from, devices.replicate(variables))

@@ -1,6 +1,5 @@
 """The benchmark's command: tables, JSON, and wrong input."""
 
-import importlib.util
 import json
 
 import pytest
@@ -12,10 +11,9 @@ from colorjax.terminal.errors import InputError
 SMALL = ["--images", "8", "--rounds", "1", "--batch_size", "8", "--image_size", "16"]
 
 
-def test_data_are_measured_as_a_table_and_as_json(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # without PyTorch
+def test_data_are_measured_as_a_table_and_as_json(tmp_path, capsys):
     output = tmp_path / "data.json"
-    options = ["--path", str(faces()), "--output", str(output), "--reads", "40", "--size", "50"]
+    options = ["--path", str(faces()), "--output", str(output), "--size", "50"]
     benchmark.run(["data", *options, *SMALL])
     written = json.loads(output.read_text())
     plain, ours = written["results"]
@@ -23,17 +21,9 @@ def test_data_are_measured_as_a_table_and_as_json(tmp_path, monkeypatch, capsys)
     assert ours["images/s"] > 0
     assert ours["of plain decoding"] == pytest.approx(ours["images/s"] / plain["images/s"])
     assert written["about"]["images in the data set"] == 50
-    assert "MiB more after 40 images" in written["about"]
     out = capsys.readouterr().out
     assert "| colorjax, to the device | " in out
     assert "cores: " in out
-
-
-@pytest.mark.slow
-def test_pytorchs_data_loader_reads_the_same_files(capsys):
-    pytest.importorskip("torch")
-    benchmark.run(["data", "--path", str(faces()), *SMALL])
-    assert "| PyTorch's DataLoader | " in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -41,7 +31,7 @@ def test_colouring_is_measured_part_by_part(capsys):
     options = ["--images", "2", "--side", "64", "--rounds", "1"]
     benchmark.run(["colorize", "--model", str(trained("cnn")), *options])
     out = capsys.readouterr().out
-    for part in ("Pillow: decode and encode", "find faces", "write", "the whole folder"):
+    for part in ("Pillow: decode and encode", "find faces", "write", "the entire folder"):
         assert f"| {part} | " in out
     assert "photographs: 2 JPEGs of 64×64" in out
     assert "one photograph in a new process, seconds: " in out

@@ -49,12 +49,6 @@ def test_the_global_batch_is_the_same_for_any_number_of_processes(process_count)
         np.testing.assert_array_equal(part, [batch[index::process_count] for batch in expected])
 
 
-def test_the_number_of_threads_changes_nothing():
-    source = noisy_source(11)
-    one, four = (take(train(source, num_threads=threads), 5) for threads in (1, 4))
-    np.testing.assert_array_equal(one, four)
-
-
 def test_seeds_give_different_batches_and_the_same_seed_the_same():
     source = noisy_source(16)
     (a,), (b,), (c,) = (take(train(source, seed=seed), 1) for seed in (0, 0, 1))

@@ -59,13 +59,6 @@ def test_the_limit_counts_images(limit, count):
     assert sum(int(batch["mask"].sum()) for batch in batches) == count
 
 
-@pytest.mark.parametrize("call", [pipeline.train_iterator, pipeline.eval_batches])
-def test_a_batch_that_the_processes_do_not_divide_is_refused_with_both_numbers(call):
-    seed = {"seed": 0} if call is pipeline.train_iterator else {}
-    with pytest.raises(InputError, match=r"batch of 10 .* 4 process"):
-        call(flat_source(3), batch_size=10, image_size=4, process_count=4, **seed)
-
-
 def test_an_unknown_data_set_is_refused_with_the_names_of_those_known(tmp_path):
     with pytest.raises(InputError, match=r"'faces'.*digiface1m, image_folder, procedural_faces"):
         pipeline.load_sources("faces", cache_dir=tmp_path)

@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from skimage.color import rgb2lab
 
-from colorjax.data.procedural.palette import skin_albedo
 from colorjax.data.procedural.renderer import render_face
 from colorjax.evaluation import skin_tone
 
@@ -42,16 +40,6 @@ def test_the_share_refers_to_the_ellipse():
     assert np.mean(mask) == pytest.approx(area, rel=0.02)
 
 
-def test_means_are_over_the_mask_and_zero_if_it_is_empty():
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(2, 4, 4, 2)).astype(np.float32)
-    mask = rng.random((2, 4, 4)) < 0.5
-    mask[1] = False
-    mean = skin_tone.mean_over(mask, values)
-    np.testing.assert_allclose(mean[0], values[0][mask[0]].mean(0), rtol=1e-5)
-    np.testing.assert_array_equal(mean[1], 0)
-
-
 @pytest.mark.parametrize(
     ("angle", "tone"),
     [
@@ -73,13 +61,3 @@ def test_the_typology_angle_is_that_of_chardon():
     assert skin_tone.typology_angle(np.array([70.0]), np.array([20.0])) == pytest.approx([45])
     assert skin_tone.typology_angle(np.array([50.0]), np.array([15.0])) == pytest.approx([0])
     assert skin_tone.typology_angle(np.array([30.0]), np.array([20.0])) == pytest.approx([-45])
-
-
-def test_more_melanin_gives_a_darker_tone():
-    linear = np.stack([skin_albedo(melanin, 0.05) for melanin in (0.02, 0.05, 0.1, 0.2, 0.4)])
-    srgb = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
-    lab = rgb2lab(np.clip(srgb, 0, 1))
-    angle = skin_tone.typology_angle(lab[:, 0], lab[:, 2])
-    assert np.all(np.diff(angle) < 0)
-    tones = skin_tone.tone_of(angle, np.ones(len(angle)))
-    assert len(set(tones)) >= 3

@@ -7,15 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from ml_collections import ConfigDict
 
-from colorjax import models
 from colorjax.models import layers
 from colorjax.models.discriminator import Discriminator
 from colorjax.models.encoder_decoder import EncoderDecoder
 from colorjax.models.resnet import ResNet50, ResNetGenerator
-from colorjax.models.variables import check_like
-from colorjax.terminal.errors import InputError
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 WIDTH = 1 / 16
@@ -340,49 +336,3 @@ def test_the_power_iteration_is_updated_in_training_alone(train):
 
     same = jax.tree.map(np.array_equal, updated(variables)["batch_stats"], variables["batch_stats"])
     assert all(jax.tree.leaves(same)) is not train
-
-
-def model_config(**changes):
-    model = {"name": "resnet", "width": WIDTH, "dtype": "float32", "skip_connections": True}
-    return ConfigDict({**model, **changes})
-
-
-@pytest.mark.parametrize("name", sorted(models.GENERATORS))
-def test_networks_are_built_from_their_configs(name):
-    config = model_config(name=name, dtype="bfloat16", skip_connections=False)
-    model = models.build_generator(config, axis_name="batch")
-    assert model == models.GENERATORS[name](
-        width=WIDTH, skip_connections=False, axis_name="batch", dtype=jnp.bfloat16
-    )
-    config = ConfigDict({"width": 0.5, "spectral_norm": False})
-    model = models.build_discriminator(config, "bfloat16")
-    assert model == Discriminator(width=0.5, spectral_norm=False, dtype=jnp.bfloat16)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"name": "vgg"}, r"config\.model\.name='vgg' .* one of encoder_decoder, resnet$"),
-        ({"dtype": "float16"}, r"config\.model\.dtype='float16' .* one of float32, bfloat16$"),
-    ],
-)
-def test_an_unknown_name_or_dtype_is_refused(changes, message):
-    with pytest.raises(InputError, match=message):
-        models.build_generator(model_config(**changes))
-
-
-def test_the_first_parameter_that_differs_is_named():
-    tree = {"a": np.zeros(2), "b": {"c": np.zeros((3, 1)), "d": np.zeros(())}}
-    check_like(tree, tree, "here")
-    for other, message in [
-        ({**tree, "a": np.zeros(5)}, r"here: a has shape \(5,\), this model needs \(2,\)"),
-        ({**tree, "a": np.zeros(5), "b": {}}, r"here: a has shape \(5,\)"),
-        (
-            {**tree, "b": {**tree["b"], "c": np.zeros((1, 3))}},
-            r"b/c has shape \(1, 3\), this model needs \(3, 1\)",
-        ),
-        ({**tree, "b": {"c": tree["b"]["c"]}}, r"b/d has shape none \(it is missing\).*\(\)"),
-        ({**tree, "z": np.zeros(1)}, r"z has shape \(1,\), this model needs no such parameter"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            check_like(other, tree, "here")

@@ -13,7 +13,6 @@ from jax import lax
 
 from colorjax.parallel import devices
 from colorjax.parallel.devices import AXIS
-from colorjax.terminal.errors import InputError
 from colorjax.training import augment, steps
 
 STEPS = {"regression": tiny.regression_step, "gan": tiny.gan_step}
@@ -142,15 +141,6 @@ def test_a_step_is_traced_once_and_its_state_donated(kind):
     assert state.step == 3
 
 
-def test_replicate_places_the_tree_on_every_device():
-    tree = {"a": np.arange(6.0).reshape(2, 3), "b": np.int32(7)}
-    placed = devices.replicate(tree)
-    for name, leaf in placed.items():
-        assert {shard.device for shard in leaf.addressable_shards} == set(jax.local_devices())
-        for shard in leaf.addressable_shards:
-            np.testing.assert_array_equal(shard.data, tree[name])
-
-
 def test_shard_gives_each_device_the_next_images_and_gather_undoes_it():
     batch = {"image": tiny.images(24), "mask": np.arange(24) < 20}
     sharded = devices.shard(batch)
@@ -170,10 +160,3 @@ def test_an_eval_step_gives_each_image_s_value_in_order():
         step(devices.replicate({"scale": jnp.float32(2)}), devices.shard({"image": images}))
     )
     np.testing.assert_allclose(values, 2 * images.mean(axis=(1, 2, 3)), rtol=1e-5)
-
-
-@pytest.mark.parametrize("batch_size", [12, 1, 0, -8])
-def test_a_batch_size_must_be_a_multiple_of_the_number_of_devices(batch_size):
-    devices.check_batch_size(16)
-    with pytest.raises(InputError, match=rf"config\.batch_size={batch_size} .* 8 devices"):
-        devices.check_batch_size(batch_size)

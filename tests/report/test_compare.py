@@ -13,8 +13,6 @@ from colorjax import cli
 from colorjax.data import pipeline
 from colorjax.evaluation.baselines import BASELINES
 from colorjax.report import compare, report
-from colorjax.runs.trained_model import load_run
-from colorjax.runs.weights import export_weights
 from colorjax.terminal.errors import InputError
 
 
@@ -124,13 +122,6 @@ def test_prepared_data_are_found_without_their_source_and_other_data_are_refused
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="have changed since it was trained"):
         compare.evaluate_runs([run], tmp_path / "other")
-
-
-def test_a_weights_file_has_the_metrics_of_its_run(compared, tmp_path):
-    path = tmp_path / "cnn.safetensors"
-    export_weights(load_run(support.trained("cnn"), "cnn"), path, "", "float32")
-    ours = compare.evaluate_runs([path], tmp_path / "out")
-    assert _equal(ours["results"]["cnn.safetensors"], _results(compared)["results"]["cnn"])
 
 
 @pytest.mark.slow
@@ -271,10 +262,3 @@ def test_wrong_arguments_are_refused_in_one_line(tmp_path, capsys, arguments, me
     assert _evaluate(support.trained("cnn"), *output, *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
-
-
-def test_help_has_an_example(capsys):
-    with pytest.raises(SystemExit) as error:
-        cli.main(["evaluate", "--help"])
-    assert error.value.code == 0
-    assert "colorjax evaluate runs/" in capsys.readouterr().out

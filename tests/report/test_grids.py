@@ -99,12 +99,6 @@ def test_rows_are_the_best_median_worst_and_random_images_by_the_mean_of_the_run
     assert grids.choose_rows(scores, ["a", "b"]) == chosen
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 7])
-def test_few_images_are_shown_once_each(count):
-    chosen = grids.choose_rows(_scores(a=np.arange(count)), ["a"])
-    assert sorted(index for _, index in chosen) == list(range(count))
-
-
 def test_saving_an_image_replaces_the_file_and_leaves_no_other(tmp_path):
     for value in (1, 2):
         image = Image.fromarray(np.full((2, 2, 3), value, np.uint8))

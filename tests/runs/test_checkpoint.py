@@ -232,12 +232,3 @@ def test_a_generator_of_another_shape_is_refused_with_both_shapes(tmp_path):
     assert f"{tmp_path}, step 5: conv/kernel has shape (2, 3), this model needs (2, 4)" in str(
         error.value
     )
-
-
-def test_a_folder_without_a_checkpoint_is_refused_and_left_as_it_was(tmp_path):
-    with pytest.raises(InputError, match="is not a run"):
-        restore_generator(tmp_path, _variables(0))
-    (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(InputError, match="no checkpoint yet"):
-        restore_generator(tmp_path, _variables(0))
-    assert list(tmp_path.rglob("*")) == [tmp_path / "checkpoints"]

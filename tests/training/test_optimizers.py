@@ -91,11 +91,3 @@ def test_the_optimizer_equals_adamw_on_clipped_gradients_in_numpy(changes):
     expected = numpy_adamw(settings, num_steps, params.astype(np.float64), gradients)
     result = trained(settings, num_steps, params, gradients)
     np.testing.assert_allclose(result - params, expected - params, rtol=1e-3, atol=1e-7)
-
-
-def test_each_setting_changes_the_result():
-    """So that the comparison above would notice one that is not passed on."""
-    params, gradients = draws(10)
-    default = trained(config(), 30, params, gradients)
-    for changes in ({"b1": 0.5}, {"b2": 0.5}, {"weight_decay": 0.0}, {"clip_norm": 1e6}):
-        assert np.abs(trained(config(**changes), 30, params, gradients) - default).max() > 1e-4

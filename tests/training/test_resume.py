@@ -35,12 +35,12 @@ def _config(name, **overrides):
 
 
 def _assert_same_run(config, workdir, straight):
-    state, position = support.restored(config, workdir)
-    expected, expected_position = support.restored(config, straight)
+    state, resume_point = support.restored(config, workdir)
+    expected, expected_point = support.restored(config, straight)
     assert int(state.step) == support.NUM_STEPS
     assert state.generator.opt_state is not None
     chex.assert_trees_all_equal(jax.device_get(state), jax.device_get(expected))
-    assert position == expected_position
+    assert resume_point == expected_point
     assert support.rows_but_rate(workdir) == support.rows_but_rate(straight)
     results, expected_results = (
         json.loads((folder / "report" / "results.json").read_text())
@@ -106,15 +106,6 @@ def test_an_interrupted_run_resumes_from_its_newest_checkpoint(
     _assert_same_run(config, workdir, support.trained(name))
 
 
-def test_a_run_interrupted_before_its_first_checkpoint_starts_again(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        _count_steps(patch, stop_at=1)
-        with pytest.raises(KeyboardInterrupt):
-            support.train(_config("cnn"), tmp_path / "run")
-    support.train(_config("cnn"), tmp_path / "run")
-    _assert_same_run(_config("cnn"), tmp_path / "run", support.trained("cnn"))
-
-
 @pytest.mark.parametrize("name", ["cnn", "small_gan"])
 def test_a_finished_run_is_not_trained_again_but_its_report_is_written(tmp_path, monkeypatch, name):
     straight = support.trained(name)
@@ -125,19 +116,6 @@ def test_a_finished_run_is_not_trained_again_but_its_report_is_written(tmp_path,
     assert taken == []
     assert support.rows(workdir) == support.rows(straight)
     _assert_same_run(_config(name), workdir, straight)
-
-
-def test_lines_past_the_checkpoint_are_dropped_and_written_again(tmp_path):
-    workdir = support.copy_until(support.trained("cnn"), 2, tmp_path / "run")
-    lines = [json.dumps(row | {"loss": -1.0}) for row in support.rows(workdir) if row["step"] > 2]
-    kept = [row for row in support.rows(workdir) if row["step"] <= 2]
-    text = "".join(f"{line}\n" for line in [*map(json.dumps, kept), *lines]) + '{"step": 6, "spl'
-    (workdir / "metrics.jsonl").write_text(text)
-    support.train(_config("cnn"), workdir)
-    rows = support.rows(workdir)
-    assert rows[: len(kept)] == kept
-    assert all(row.get("loss", 0) >= 0 for row in rows)
-    assert support.rows_but_rate(workdir) == support.rows_but_rate(support.trained("cnn"))
 
 
 @pytest.mark.slow
@@ -181,15 +159,6 @@ def test_the_pretraining_of_a_gan_may_be_shortened_on_resume(
     assert adversarial == list(range(begins + 1, support.NUM_STEPS + 1))
 
 
-def test_a_gan_may_be_shortened_to_less_than_its_pretraining(tmp_path, monkeypatch):
-    workdir = support.copy_until(support.trained("small_gan"), 2, tmp_path / "run")
-    taken = _count_steps(monkeypatch)
-    results = support.train(_config("small_gan", num_steps=2), workdir)
-    assert taken == []
-    assert math.isfinite(results["gan"]["mse"])
-    assert (workdir / "report" / "results.md").exists()
-
-
 def test_a_gan_interrupted_before_its_first_checkpoint_starts_from_the_regression_again(
     tmp_path, monkeypatch
 ):
@@ -215,22 +184,6 @@ def test_a_gan_interrupted_before_its_first_checkpoint_starts_from_the_regressio
     monkeypatch.undo()
     regression, _ = support.restored(_config("cnn"), support.trained("cnn"))
     chex.assert_trees_all_equal(states[0].generator.params, regression.ema["params"])
-
-
-@pytest.mark.parametrize(
-    ("overrides", "named"),
-    [
-        ({"seed": 3}, r"seed \(0 there, 3 now\)"),
-        ({"model__width": 1 / 8}, r"model\.width \(0\.0625 there, 0\.125 now\)"),
-        ({"loss": "l2", "batch_size": 16}, r"batch_size \(8 there, 16 now\), loss \(l1"),
-    ],
-)
-def test_a_workdir_of_another_run_is_refused_and_not_changed(tmp_path, overrides, named):
-    shutil.copytree(support.trained("cnn"), workdir := tmp_path / "run")
-    before = support.files(workdir), (workdir / "config.json").read_bytes()
-    with pytest.raises(InputError, match=f"holds another run: {named}"):
-        support.train(_config("cnn", **overrides), workdir)
-    assert (support.files(workdir), (workdir / "config.json").read_bytes()) == before
 
 
 def test_a_workdir_trained_on_other_images_is_refused_and_images_may_move(tmp_path):

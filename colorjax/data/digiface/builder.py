@@ -25,20 +25,9 @@ BLOCK = 20
 MIN_SUBJECTS = BLOCK
 
 _DESCRIPTION = """\
-Aligned faces of subjects who do not exist, rendered with ray tracing: 10,000 subjects with 72
-images each (accessories and clothes change) and 100,000 with 5 images each; 112×112 pixels. Split
-by subject 90/5/5: of each 20 consecutive subjects, the one whose number hashes lowest is for
+Rendered faces: 10,000 subjects with 72 images each and 100,000 with 5; 112×112 pixels. Split by
+subject 90/5/5: of each 20 consecutive subjects, the one whose number hashes lowest is for
 validation and the next for test, so that a subject is in the same split whatever is prepared.
-"""
-
-_CITATION = """\
-@inproceedings{bae2023digiface1m,
-  title={{DigiFace-1M}: 1 Million Digital Face Images for Face Recognition},
-  author={Bae, Gwangbin and de La Gorce, Martin and Baltru{\\v{s}}aitis, Tadas and
-    Hewitt, Charlie and Chen, Dong and Valentin, Julien and Cipolla, Roberto and Shen, Jingjing},
-  booktitle={IEEE/CVF Winter Conference on Applications of Computer Vision (WACV)},
-  year={2023}
-}
 """
 
 
@@ -104,7 +93,6 @@ class Digiface1m(tfds.core.GeneratorBasedBuilder):
     """DigiFace-1M, from zips in the manual directory."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "Initial release."}
     BUILDER_CONFIGS: ClassVar = [make_config(name) for name in PARTS]
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     The zips of {URL}, named as there (subjects_0-1999_72_imgs.zip, …), which
@@ -160,7 +148,7 @@ class Digiface1m(tfds.core.GeneratorBasedBuilder):
             description=_DESCRIPTION,
             features=tfds.features.FeaturesDict(features),
             homepage=HOMEPAGE,
-            citation=_CITATION,
+            citation="Bae et al., DigiFace-1M: 1 Million Digital Face Images, WACV 2023",
             license=LICENSE,
         )
 

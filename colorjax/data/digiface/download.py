@@ -157,10 +157,10 @@ def _receive(
             f"{part.parent} has {free >> 20} MiB left, but {needed >> 20} MiB are needed; free "
             "some space, and run the same command to resume"
         )
-    _version(part).write_text(validator)
     with part.open("r+b" if done else "wb") as file:
         file.seek(done)
         file.truncate()
+        _version(part).write_text(validator)  # of the bytes that are left
         report(done, total)
         try:
             while chunk := response.raw.read1(CHUNK):

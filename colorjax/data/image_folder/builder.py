@@ -50,11 +50,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     """Images as upright sRGB JPEGs and PNGs; nobody is in both splits."""
 
     VERSION = tfds.core.Version("3.0.0")
-    RELEASE_NOTES: ClassVar = {
-        "3.0.0": "16 bits rounded to 8; profiles and CMYK converted by libvips.",
-        "2.0.0": "More formats, depths and profiles; no grey pictures, no duplicates.",
-        "1.0.0": "JPEG and PNG files as they are.",
-    }
+    RELEASE_NOTES: ClassVar = {"3.0.0": "libvips rounds 16 bits, converts profiles and CMYK."}
     # TFDS downloads nothing; to look for checksums it would import a package it does not install.
     url_infos = None
 

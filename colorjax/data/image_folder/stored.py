@@ -1,5 +1,6 @@
 """How the image files of people are stored: as OpenCV decodes them to what people see."""
 
+import contextlib
 from typing import NamedTuple
 
 import cv2
@@ -34,10 +35,11 @@ def as_stored(data: bytes) -> Stored:
     rgb = to_bytes(on_white(photo.rgb, photo.alpha))
     is_jpeg = photo.format == "jpeg"
     if is_jpeg or photo.format == "png":
-        found = decode(data)
         tolerance = JPEG_TOLERANCE if is_jpeg else 0
-        if found.shape == rgb.shape and cv2.absdiff(found, rgb).mean() <= tolerance:
-            return Stored(data, rgb)
+        with contextlib.suppress(ValueError, cv2.error):  # OpenCV reads fewer files
+            found = decode(data)
+            if found.shape == rgb.shape and cv2.absdiff(found, rgb).mean() <= tolerance:
+                return Stored(data, rgb)
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)

@@ -5,18 +5,13 @@ import itertools
 import os
 import stat
 import struct
-import subprocess
-import sys
-import time
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from image_files import zipped
 from loopback import serving
-from support import ROOT
 
 from colorjax import cli
 from colorjax.data import pipeline
@@ -131,17 +126,6 @@ def test_nothing_is_downloaded_without_the_licence_or_a_writable_folder(server, 
     assert not server.requests
 
 
-def test_after_a_fault_of_the_server_the_same_command_completes(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(time, "sleep", lambda _: None)
-    server.faults[PART] = [("cut", 20_000), 404]
-    with pytest.raises(InputError, match="404 Not Found"):
-        prepare_part(tmp_path, server.url)
-    assert not prepared(tmp_path)
-    assert not list((tmp_path / "data").rglob("*.zip"))
-    prepare_part(tmp_path, server.url)
-    assert len(load(tmp_path).train) == 108
-
-
 def test_a_corrupt_zip_is_never_accepted_and_its_member_is_named(server, tmp_path):
     data = bytearray(ZIPS[PART])
     data[data.rindex(b"IDAT") + 6] ^= 1
@@ -152,23 +136,6 @@ def test_a_corrupt_zip_is_never_accepted_and_its_member_is_named(server, tmp_pat
         prepare_own(tmp_path, data)
     assert not prepared(tmp_path)
     prepare_own(tmp_path, ZIPS[PART])
-    assert len(load(tmp_path).train) == 108
-
-
-def test_a_killed_download_is_resumed(server, tmp_path):
-    server.faults[PART] = [("cut", 20_000), *[503] * 100]
-    data = tmp_path / "data"
-    command = [sys.executable, "-m", "colorjax.cli", "prepare", "digiface1m", "--parts", "0-1999"]
-    command += ["--data_dir", str(data), "--mirror", server.url, "--accept_license"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
-        while len(server.requests) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        process.kill()
-    server.faults.clear()
-    assert (data / "downloads" / f"{PART}.part").stat().st_size == 20_000
-    prepare_part(tmp_path, server.url)
-    assert server.requests[-1] == (PART, "bytes=20000-", 206)
     assert len(load(tmp_path).train) == 108
 
 
@@ -282,22 +249,3 @@ def test_the_zips_are_those_of_the_release():
         "subjects_166666-199998_5_imgs.zip",
     ]
     assert sum(part.subjects * part.images for part in parts) == 720_000 + 499_995
-
-
-def test_the_builder_works_as_tfds_documents_it(tmp_path):
-    assert list(builder.Digiface1m.builder_configs) == ["72", "5", "all"]
-    digiface = builder.Digiface1m(data_dir=tmp_path / "data", config="72")
-    assert digiface.info.features["image"].shape == (112, 112, 3)
-    assert "Bae, Gwangbin" in digiface.info.citation
-    assert "non-commercial" in digiface.info.redistribution_info.license
-    (tmp_path / PART).write_bytes(ZIPS[PART])
-    config = tfds.download.DownloadConfig(manual_dir=tmp_path)
-    with pytest.raises(InputError, match=r"subjects_2000-3999_72_imgs\.zip does not exist"):
-        digiface.download_and_prepare(download_config=config, file_format="array_record")
-    config_72 = builder.make_config("72", ["0-1999"])
-    digiface = builder.Digiface1m(data_dir=tmp_path / "data", config=config_72)
-    digiface.download_and_prepare(download_config=config, file_format="array_record")
-    counts = {name: split.num_examples for name, split in digiface.info.splits.items()}
-    assert counts == {"train": 108, "validation": 6, "test": 6}
-    decoders = {"image": tfds.decode.SkipDecoding()}
-    assert len(digiface.as_data_source("test", decoders=decoders)) == 6
