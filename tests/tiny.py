@@ -21,7 +21,7 @@ FROZEN = optax.set_to_zero()
 
 
 class Generator(nn.Module):
-    """With BatchNorm: what it paints depends on the whole batch."""
+    """With BatchNorm: the output depends on the entire batch."""
 
     axis_name: str | None = AXIS
 

@@ -64,7 +64,7 @@ def numpy_adamw(settings, num_steps, params, gradients):
 
 
 def trained(settings, num_steps, params, gradients):
-    """The same with ours; the parameters are two leaves, so that the norm has to be the whole's."""
+    """The same with ours; the parameters are two leaves, so that the norm must be global."""
     optimizer = build_optimizer(settings, num_steps)
     tree = {"a": jnp.asarray(params[:3]), "b": jnp.asarray(params[3:])}
     opt_state = optimizer.init(tree)
