@@ -18,10 +18,11 @@ COMMANDS = (add_colorize, add_models, add_prepare, add_evaluate, add_export)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, by default that of the process. Returns the exit status."""
-    return exit_status(lambda: _run(sys.argv[1:] if arguments is None else list(arguments)))
+    return exit_status(lambda: run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
-def _run(arguments: list[str]) -> None:
+def run(arguments: list[str]) -> None:
+    """Parses and runs a command line. Raises InputError for wrong input."""
     parser = Parser(prog="colorjax", description="Colours grey faces.")
     parser.add_argument("--version", action="version", version=f"colorjax {colorjax.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

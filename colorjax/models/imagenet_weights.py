@@ -39,15 +39,15 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
       The same tree of float32 NumPy arrays, with convolution kernels in HWIO.
 
     Raises:
-      InputError: the file cannot be read, a package is missing, or a tensor does not fit the model;
-        the first one, in the order of the network, is named.
+      InputError: the file cannot be read, a package is missing, or a tensor, which is named, does
+        not fit the model.
     """
     path = os.fspath(path)
     tensors = _read(path)
     template = flax.traverse_util.flatten_dict(dict(variables))
     ours = {their_name(parameter): parameter for parameter in template}
     filled = {}
-    for name in ours:
+    for name in sorted(ours, key=lambda name: name not in tensors):  # wrong shapes come first
         shape = template[ours[name]].shape
         if len(shape) == 4:  # HWIO to OIHW
             shape = tuple(shape[axis] for axis in (3, 2, 0, 1))

@@ -197,7 +197,8 @@ def test_the_best_checkpoint_is_kept_as_well_as_the_newest(tmp_path):
         return min((step for step in steps if step in metrics), key=metrics.get, default=None)
 
     left = []
-    with Checkpoints(tmp_path, max_to_keep=1, best=best) as checkpoints:
+    with Checkpoints(tmp_path, max_to_keep=1) as checkpoints:
+        checkpoints.best = best
         for step in range(1, 6):
             checkpoints.save(step, _state(step), {"step": step})
             checkpoints.wait()

@@ -191,13 +191,9 @@ def test_a_file_that_export_did_not_write_is_refused(tmp_path, exported, kind, w
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype", "words"),
-    [("a.pth", "float16", ".safetensors"), ("a.safetensors", "int8", "float16 or float32")],
-)
-def test_another_ending_or_type_is_refused(run, tmp_path, name, dtype, words):
-    with pytest.raises(InputError, match=words):
-        export_weights(run, tmp_path / name, "", dtype)
+def test_another_ending_is_refused(run, tmp_path):
+    with pytest.raises(InputError, match=r"must end in \.safetensors"):
+        export_weights(run, tmp_path / "a.pth", "")
     assert not list(tmp_path.iterdir())
 
 

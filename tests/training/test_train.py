@@ -251,7 +251,7 @@ def test_encoder_weights_are_for_a_resnet_of_full_width(tmp_path):
     }
     safetensors.save_file({k: v.astype(np.float32) for k, v in weights.items()}, path)
     with support.quick_compilation():
-        with pytest.raises(InputError, match=r"conv1\.weight is \(64, 3, 7, 7\).*width"):
+        with pytest.raises(InputError, match=r"1\.\w+ is \(64,.*width"):
             build_plan(support.tiny_config("resnet", model__encoder_weights=str(path)))
         with pytest.raises(InputError, match=r"model\.name='resnet', not 'encoder_decoder'"):
             build_plan(support.tiny_config("cnn", model__encoder_weights=str(path)))
