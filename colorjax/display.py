@@ -15,7 +15,7 @@ def colorized(images: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     Args:
       images: [N, H, W, 1 or 3] uint8 or uint16 sRGB, of which only the lightness is used.
-      ab: [N, h, w, 2] a*b*, resized to the images; chroma outside sRGB is clipped.
+      ab: [N, h, w, 2] a*b*, resized to the images; colours outside sRGB lose chroma.
 
     Returns:
       Two arrays [N, H, W, 3] uint8.

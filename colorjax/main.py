@@ -17,10 +17,12 @@ from colorjax.training.train import train_and_evaluate
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Such as configs/gan.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder; runs/<config>-<data set> by default.")
-COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, if several train.")
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of the first of several processes."
+)
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes.")
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "Index of this process, from 0.")
-DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Take these three from Slurm, GKE or a TPU.")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Take these from Slurm, GKE or a TPU.")
 STOPPED_STATUS = flags.DEFINE_integer("stopped_status", 0, "Exit status after SIGTERM.")
 
 

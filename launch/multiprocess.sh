@@ -5,8 +5,8 @@
 #   ./launch/multiprocess.sh 4 --config=configs/cnn.py --config.num_steps=50
 #   DEVICES=4 ./launch/multiprocess.sh 2 --config=configs/cnn.py            # 4 virtual CPU devices each
 #
-# The arguments after the number go to every process, and each gets as many GPUs. Ctrl-C and SIGTERM
-# are passed on to all. The exit status is that of the first process that failed.
+# The arguments after the number go to every process; GPUs are divided equally. Ctrl-C and SIGTERM are
+# passed on to all. The exit status is that of the first process that failed.
 set -euo pipefail
 
 PORT=${PORT:-}       # of the coordinator; by default a free one

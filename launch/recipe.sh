@@ -32,7 +32,7 @@ if [[ ${VENV-} != no ]]; then
     python=.venv/bin/python
 fi
 
-# Runs a module with its arguments, unless the file `progress` begins with it and all before it.
+# Runs `python -m` with the arguments, unless the file `progress` has this part and all before it.
 wanted=''
 part() {
     local status progress=$output/progress

@@ -2,7 +2,7 @@
 # Checks style, types and behaviour. The first call makes `.venv` and installs into it.
 #
 #   ./launch/test.sh                # all but the slow tests, in two processes
-#   ./launch/test.sh --slow         # all tests; needs PyTorch and a browser
+#   ./launch/test.sh --slow         # all tests; installs PyTorch and, if possible, a browser
 #   ./launch/test.sh -k lab -x      # arguments go to pytest, which then runs in one process
 #
 # Relative paths in the arguments are relative to the repository's root.

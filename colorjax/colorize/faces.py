@@ -70,7 +70,7 @@ def _cascade() -> Cascade:
 
 
 def zoom(crops: Sequence[Crop], shape: tuple[int, int]) -> float:
-    """Returns how much larger the model should see a picture (height, width) with these faces.
+    """Returns by how much to enlarge a picture (height, width) so that faces have training size.
 
     That is the shorter side divided by the median side of the crops, and at least 1.
     """

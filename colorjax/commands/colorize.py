@@ -15,8 +15,8 @@ def add_colorize(commands: Any) -> None:
         "colorize",
         help="colour photographs",
         description="Colours photographs: JPEG, PNG, WebP, TIFF and BMP of any size. Lightness, "
-        "EXIF, profile, resolution, transparency and 16 bits are kept. Files that are already in "
-        "the output folder are skipped, so an interrupted command can be run again to resume.",
+        "EXIF, profile, resolution, transparency and 16 bits are kept where the format has them. "
+        "Files in the output folder are skipped, so an interrupted command resumes.",
         epilog="example:\n  colorjax colorize album/ portrait.jpg --output coloured\n"
         "  colorjax colorize 'scans/*.tif' --output coloured --model runs/gan-image_folder "
         "--saturation 1.2",
@@ -28,20 +28,20 @@ def add_colorize(commands: Any) -> None:
     add(
         "--model",
         metavar="RUN|FILE|NAME",
-        help="a run's folder, RUN/checkpoints/STEP, a file written by `colorjax export`, or a name "
+        help="a run's folder, RUN/checkpoints/STEP or /best, an exported file, or a name "
         "listed by `colorjax models`, which takes precedence over a folder of that name "
         "(default: the model that comes with colorjax)",
     )
     bolder = "factor for the colours: 1.2 is bolder, 0 is grey (default: 1)"
     add("--saturation", type=saturation, default=1.0, metavar="X", help=bolder)
-    pair = "also write NAME_compare.jpg: grey and coloured side by side"
+    pair = "also write grey and coloured side by side: a_png_compare.jpg for a.png"
     add("--compare", action="store_true", help=pair)
     add("--suffix", default="", help="appended to each name, such as _coloured")
     formats = ["jpeg", "png", "webp", "tiff", "bmp"]
-    add("--format", default="", choices=formats, help="of all files (default: that of the input)")
+    add("--format", default="", choices=formats, help="of all outputs (default: of each input)")
     add("--overwrite", action="store_true", help="replace files that exist")
-    add("--device", choices=["cpu", "gpu", "tpu"], help="default: JAX's first")
-    add("--batch_size", type=positive, default=8, metavar="N", help="photographs at once")
+    add("--device", choices=["cpu", "gpu", "tpu"], help="default: JAX's default device")
+    add("--batch_size", type=positive, default=8, metavar="N", help="photographs per batch")
     parser.set_defaults(run=_run_colorize)
 
 

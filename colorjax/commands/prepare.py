@@ -9,7 +9,7 @@ def add_prepare(commands: Any) -> None:
     """Adds the subcommand to `commands`."""
     parser = commands.add_parser(
         "prepare",
-        help="download or render a data set and pack it for training",
+        help="prepare a data set for training",
         description="Prepares a data set once, for all trainings that read it.",
         epilog="examples:\n"
         "  colorjax prepare digiface1m --config 72 --parts 0-1999 --data_dir data "
@@ -55,7 +55,8 @@ def add_prepare(commands: Any) -> None:
         "--min_chroma",
         type=float,
         default=5.0,
-        help="skip pictures with less chroma, in Lab units; 0 keeps all (default: 5.0)",
+        help="skip images with less chroma (Lab units) in 95%% of their pixels; 0 keeps all "
+        "(default: 5.0)",
     )
     parser.set_defaults(run=_run_prepare)
 

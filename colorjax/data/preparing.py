@@ -80,8 +80,8 @@ def prepare(
                 builder.download_and_prepare(download_config=config, file_format="array_record")
     except OSError as error:
         raise InputError(
-            f"cannot write prepared data to {folder} ({error}); free some space there, or set "
-            "XDG_CACHE_HOME to another folder"
+            f"cannot write prepared data to {folder} ({error}); free some space there, or "
+            "choose another config.dataset.cache_dir (--data_dir)"
         ) from error
     return builder
 

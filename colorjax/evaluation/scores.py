@@ -151,7 +151,7 @@ def statistics(scores: Scores, weights: np.ndarray) -> Statistics:
         skin_delta_e: ΔE00 on skin.
         skin_variety: how far predicted skin follows the person: the slope of the regression of
           predicted on true mean a*b* of skin over the images; 0 if every prediction is the same.
-          The last four are over images with skin, and NaN without such images.
+        skin_*: over images with skin; NaN without any.
         curve_bias_cf, curve_loss: bias_cf and threshold_loss_10 at each of K saturations, [B, K];
           only for models with a saturation curve.
       For TRUTH, colorfulness, skin_a and skin_b.

@@ -139,9 +139,9 @@ def batch_norm(train: bool, axis_name: str | None, dtype: Dtype) -> ModuleDef:
 class Decoder(nn.Module):
     """Deconvolutions from the encoder's last feature maps to a*b* at the size of the image.
 
-    Each layer doubles the size. With skip connections, a 1×1 convolution reduces the encoder's
-    feature maps of that size to as many channels as the deconvolution gives, and both are
-    concatenated. The last layer starts at zero, so that training starts from grey.
+    Each layer doubles the size. With skip connections its output is concatenated with the encoder's
+    feature maps of that size; a 1×1 convolution first reduces them to as many channels, if they
+    have more. The last layer starts at zero, so that training starts from grey.
     """
 
     features: Sequence[int]

@@ -92,7 +92,7 @@ def gather(tree: Any) -> Any:
     return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), tree)
 
 
-def positions(count: int) -> jax.Array:
+def image_indices(count: int) -> jax.Array:
     """Returns the indices of this device's images in the global batch; called within a step.
 
     Random numbers for an image are drawn by its index, so they depend neither on the number of

@@ -19,9 +19,8 @@ from colorjax.terminal.errors import EndedError, InputError
 
 T = TypeVar("T")
 
-# Seconds. A process gives up when the others have not joined after the first, and counts as lost
-# when nothing was heard from it for the second. A process that fails waits for the others to end
-# for the third.
+# Timeouts in seconds: for all processes to join; without a heartbeat, before a process counts as
+# lost; for the other processes to shut down.
 START_TIMEOUT = 45
 HEARTBEAT_TIMEOUT = 60
 SHUTDOWN_TIMEOUT = 10
@@ -56,8 +55,8 @@ def started(
         return
     if not detect and None in given:
         raise InputError(
-            "--coordinator, --num_processes and --process_id go together; "
-            "--distributed takes them from Slurm, GKE or the TPU pod"
+            "--coordinator, --num_processes and --process_id must be given together; or use "
+            "--distributed under Slurm, GKE or on a TPU pod"
         )
     ctypes.CDLL(None).signal(signal.SIGABRT, ON_ABORT)
     _join(coordinator, num_processes, process_id)

@@ -42,7 +42,7 @@ def find(
       runs: the names of the models as they were trained.
       pairs: names to compare.
       about: what was evaluated, on which data.
-      undamaged: if inputs were damaged: for each name the name of the same without damage.
+      undamaged: maps each name to that of its evaluation on undamaged inputs; may be empty.
 
     Returns:
       A tree for JSON: about; truth; results, metrics by name; intervals; comparisons of pairs;

@@ -116,7 +116,7 @@ class Checkpoints:
             self._remove_leftovers()
             kept = max(saved_steps(self._directory), default=None)
             self._note(
-                f"Saving step {step} failed ({_reason(error)}); training continues, "
+                f"Saving step {step} failed ({_reason(error)}). Training continues; "
                 + ("there is no checkpoint yet." if kept is None else f"step {kept} is kept.")
             )
         else:

@@ -101,7 +101,7 @@ def model_card(run: TrainedModel, addition: Path | None = None) -> str:
     ]
     if "interpolated" in config:
         share, other = config["interpolated"]["share"], config["interpolated"]["with"]
-        lines.append(f"- interpolated: {share:g} of that network, {1 - share:g} of `{other}`")
+        lines.append(f"- interpolated: {share:g} × this network + {1 - share:g} × `{other}`")
     try:
         texts = [] if addition is None else [addition.read_text()]
         report = table.read_text() if table.exists() else ""
@@ -144,7 +144,7 @@ def load_weights(path: Path, name: str) -> TrainedModel:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a weights file: config, step, card, version.
+    """The metadata of a weights file: format, config, step and card.
 
     Raises:
       InputError: it does not exist, or `export_weights` did not write it.
@@ -181,7 +181,7 @@ def open_model(model: str) -> TrainedModel:
     path = Path(model).expanduser()
     if not run_folder(path).exists() and path.suffix != SUFFIX:
         raise InputError(
-            f"{model!r} is neither a run nor a file of weights nor a packaged model "
+            f"{model!r} is neither a run nor a weights file nor a packaged model "
             f"({', '.join(packaged())}); give one with --model"
         )
     return open_path(path, path.resolve().stem)

@@ -19,7 +19,7 @@ def strength(text: str) -> float:
         return share(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a strength in [0, 1]; for the default put the option after the runs"
+            f"{text!r} is not a strength in [0, 1]; for the default, write --damage after the runs"
         ) from error
 
 

@@ -27,9 +27,9 @@ class NonFiniteError(EndedError):
         name = next(name for name, value in scalars.items() if not math.isfinite(value))
         listed = ", ".join(f"{key} {value:.6g}" for key, value in scalars.items())
         super().__init__(
-            f"training stopped at step {step}: {name} is {scalars[name]} ({listed}). The state "
-            f"before it is saved as step {step - 1}, its batch in the workdir's nonfinite/; try a "
-            "smaller config.optimizer.learning_rate in another --workdir"
+            f"training stopped at step {step}: {name} is {scalars[name]} ({listed}). The workdir "
+            f"keeps the state of step {step - 1}, and the batch in nonfinite/; use a smaller "
+            "config.optimizer.learning_rate in another --workdir"
         )
         self.step, self.batch, self.resume_point = step, batch, resume_point
 

@@ -18,7 +18,7 @@ from jax import lax
 
 from colorjax.display import to_float
 from colorjax.lab import normalize, rgb_to_lab
-from colorjax.parallel.devices import AXIS, positions
+from colorjax.parallel.devices import AXIS, image_indices
 from colorjax.training.losses import AdversarialLoss, Loss
 from colorjax.training.state import NetState, TrainState
 
@@ -68,7 +68,7 @@ def regression_step(
     values, batch_stats = _accumulated(
         gradients,
         state.generator.batch_stats,
-        {**batch, "rngs": _image_rngs(state, positions(len(batch["image"])), 1)},
+        {**batch, "rngs": _image_rngs(state, image_indices(len(batch["image"])), 1)},
         accumulate_steps,
     )
     grads, value = lax.pmean(values, AXIS)
@@ -128,7 +128,7 @@ def gan_step(
     values, (g_batch_stats, d_batch_stats) = _accumulated(
         gradients,
         (state.generator.batch_stats, state.discriminator.batch_stats),
-        {**batch, "rngs": _image_rngs(state, positions(len(batch["image"])), 3)},
+        {**batch, "rngs": _image_rngs(state, image_indices(len(batch["image"])), 3)},
         accumulate_steps,
     )
     g_grads, d_grads, scalars = lax.pmean(values, AXIS)

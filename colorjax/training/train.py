@@ -27,8 +27,9 @@ from colorjax.training.validation import Validation
 def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> dict[str, Metrics]:
     """Trains a model, from the newest checkpoint of the workdir if there is one.
 
-    Writes config.json, metrics.jsonl, checkpoints/, samples/ and report/ to the workdir. All
-    processes call this function; only the first one reads and writes the workdir.
+    Writes config.json, metrics.jsonl, checkpoints/, samples/ and report/ to the workdir, of a GAN
+    also regression.safetensors. All processes call this function; only the first one reads and
+    writes the workdir.
 
     Args:
       config: see configs/common.py.
@@ -39,9 +40,9 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
       Metrics on the validation split, by model and baseline.
 
     Raises:
-      InputError: a value of the config is not valid, or the workdir belongs to another run.
+      InputError: the config, the data or weights are not valid, or the workdir is of another run.
       NonFiniteError: a loss or gradient is not finite. The state before that step is saved.
-      StopRequested: SIGTERM was received. The state is saved.
+      StopRequested: SIGTERM was received. The state is saved if a step was done.
       EndedError: the last checkpoint or the report could not be written.
     """
     check_config(config)
@@ -72,9 +73,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
             claimed(workdir, {**config.to_dict(), "command": command}, sources.key),
             TrainingProgress(config.num_steps, config.batch_size) as progress,
             Checkpoints(
-                workdir / "checkpoints",
-                config.checkpoints_to_keep,
-                progress.note,
+                workdir / "checkpoints", config.checkpoints_to_keep, progress.note
             ) as checkpoints,
         ):
             stopping.at_once = False  # a checkpoint may be being renamed

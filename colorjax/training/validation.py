@@ -67,7 +67,7 @@ class Validation(NamedTuple):
         self.progress.restart_clock(step)
 
     def keep_regression(self, step: int, state: TrainState) -> None:
-        """Writes the generator as it is before the adversarial phase to a file of weights."""
+        """Exports the averaged generator before the adversarial phase to a weights file."""
         if processes.is_first():
             model = self._regression(step, state.ema)
             try:

@@ -182,7 +182,7 @@ def test_a_full_disk_is_noted_and_the_checkpoint_before_stays(tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         (note,) = notes
         assert note.startswith("Saving step 6 failed (")
-        assert note.endswith("training continues, step 3 is kept.")
+        assert note.endswith("Training continues; step 3 is kept.")
         assert checkpoints.latest_step == 3
         # With room again, saving works.
         checkpoints.save(9, _state(9), {"step": 9})

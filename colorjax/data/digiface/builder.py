@@ -67,7 +67,7 @@ def make_config(
         )
     if max_subjects < 0 or 0 < max_subjects < MIN_SUBJECTS:
         raise InputError(
-            f"max_subjects={max_subjects} is too few for three splits; take {MIN_SUBJECTS} or more"
+            f"max_subjects must be 0 (all) or at least {MIN_SUBJECTS}, not {max_subjects}"
         )
     chosen = tuple(part for part in PARTS[name] if not parts or part.name in parts)
     if max_subjects:

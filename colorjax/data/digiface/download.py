@@ -105,7 +105,7 @@ def _fetch(url: str, part: Path, report: Callable[..., None], pause: float) -> i
                     return _receive(response, part, have, known, report)
             except (requests.RequestException, HTTPError) as error:
                 if isinstance(error, ValueError):
-                    raise InputError(f"{url} is not the address of a server ({error})") from error
+                    raise InputError(f"{url} is not a valid address ({error}); check it") from error
                 gained = part.exists() and part.stat().st_size > have
                 failures = 0 if gained else failures + 1
                 # Requests are repeated by urllib3, and what fails while a body is read here.

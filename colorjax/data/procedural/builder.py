@@ -1,6 +1,7 @@
 """Rendered faces as a TFDS data set: built on first use, no download, no TensorFlow."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import cv2
@@ -27,7 +28,7 @@ class ProceduralFaces(tfds.core.GeneratorBasedBuilder):
     url_infos = None
 
     @classmethod
-    def from_paths(cls, path: str, validation_path: str, data_dir: str) -> Self:
+    def from_paths(cls, path: str, validation_path: str, data_dir: Path) -> Self:
         """The builder that prepares its data in `data_dir`; raises InputError if given a path."""
         if path or validation_path:
             raise InputError(
