@@ -1,6 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the other scripts (under `set -euo pipefail`), which then run in the repository's root.
-# `prepare_environment` makes the virtual environment `.venv`, once.
+# Sourced by the other scripts, which then run in the repository's root.
 
 # shellcheck disable=SC2164
 CDPATH='' cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -9,10 +8,7 @@ STAMP=.venv/installed
 
 say() { echo "colorjax: $*" >&2; }
 
-fail() {
-    say "$*"
-    exit 2
-}
+fail() { say "$*" && exit 2; }
 
 # Prints "cuda", "tpu" or "cpu". Looks for devices under $1, by default under /.
 find_accelerator() {

@@ -1,13 +1,10 @@
 #!/usr/bin/env bash
 # Trains the three models on your own faces, compares and exports them: see README.md here.
 #
-#   ./launch/recipe.sh train-0.zip,train-1.zip validation.zip runs/faces 100000
-#   STAGE_SECONDS=480 ./launch/recipe.sh train.zip validation.zip runs/faces 2500 \
+#   STAGE_SECONDS=480 ./launch/recipe.sh train-0.zip,train-1.zip validation.zip runs/faces 2500 \
 #       --config.batch_size=16 --config.gan.optimizer.learning_rate=4e-4
 #
-# The arguments are images for training and for validation (folders and zips, comma-separated), the
-# output folder, and the updates of each model; then flags for all runs, config.gan's for the GAN.
-# With VENV=no it installs nothing and uses PYTHON.
+# Flags go to all runs, those of config.gan to the GAN. VENV=no installs nothing and uses PYTHON.
 set -euo pipefail
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
@@ -18,22 +15,18 @@ if [[ -n ${STAGE_SECONDS-} ]]; then
     exec timeout --foreground --preserve-status "$STAGE_SECONDS" \
         env -u STAGE_SECONDS bash launch/recipe.sh "$@"
 fi
-stopped='' child=''
+stopped='' child='' wanted=''
 trap 'stopped=yes; kill -TERM "$child" 2>/dev/null || true' TERM INT
 data=(--config.dataset.path="$1" --config.dataset.validation_path="$2")
 output=$3 steps=$4 shared=$(($4 * 8 / 10)) flags=() gan_flags=()
 for flag in "${@:5}"; do
     if [[ $flag == --config.gan.* ]]; then gan_flags+=("$flag"); else flags+=("$flag"); fi
 done
-python=${PYTHON:-python3}
-if [[ ${VENV-} != no ]]; then
-    # shellcheck disable=SC2119
-    prepare_environment
-    python=.venv/bin/python
-fi
+python=.venv/bin/python
+# shellcheck disable=SC2119
+if [[ ${VENV-} == no ]]; then python=${PYTHON:-python3}; else prepare_environment; fi
 
 # Runs `python -m` with the arguments, unless the file `progress` has this part and all before it.
-wanted=''
 part() {
     local status progress=$output/progress
     wanted+="$(printf '%q ' "$@")"$'\n'

@@ -105,7 +105,7 @@ def test_interpolation_averages_parameters_and_statistics(run, tmp_path):
         chex.assert_trees_all_equal(jax.device_get(found), jax.device_get(end.variables))
     # The metrics of either network are not those of the interpolated one.
     card = read_metadata(output)["card"]
-    assert "0.25 of that network, 0.75 of `cnn`" in card
+    assert "0.25 × this network + 0.75 × `cnn`" in card
     assert "MSE" not in card
 
 
@@ -139,7 +139,7 @@ def test_a_model_is_opened_by_folder_or_file(exported):
     assert open_model(str(exported)).name == "cnn"
     with pytest.raises(InputError, match="has no checkpoint of step 7; it has"):
         open_model(str(support.trained("cnn") / "checkpoints" / "7"))
-    with pytest.raises(InputError, match="'nothing' is neither a run nor a file of weights"):
+    with pytest.raises(InputError, match="'nothing' is neither a run nor a weights file"):
         open_model("nothing")
 
 
@@ -185,7 +185,7 @@ def test_a_file_that_export_did_not_write_is_refused(tmp_path, exported, kind, w
     path = tmp_path / f"a{suffix}"
     _write(kind, path, exported)
     if kind == "not there" and suffix == ".pth":
-        words = "neither a run nor a file"
+        words = "neither a run nor a weights file"
     with pytest.raises(InputError, match=words) as caught:
         open_model(str(path))
     assert "\n" not in str(caught.value)

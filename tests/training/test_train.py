@@ -142,7 +142,7 @@ def test_a_non_finite_step_stops_the_run_and_the_state_before_it_is_saved(tmp_pa
         rf"training stopped at step {bad}: \w+ is (nan|inf) \(grad_norm \S+, loss \S+\)\. ",
         str(error.value),
     )
-    assert f"saved as step {bad - 1}" in str(error.value)
+    assert f"the state of step {bad - 1}" in str(error.value)
     state, resume_point = support.restored(config, tmp_path / "run")
     assert int(state.step) == bad - 1 == resume_point["batches"]["next_index"] > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
