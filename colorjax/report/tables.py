@@ -145,7 +145,7 @@ def sentences(findings: Findings, runs: Sequence[str]) -> list[str]:
         )
     for run in runs:
         if results[run]["threshold_loss_10"] >= results[RIVAL]["threshold_loss_10"]:
-            meaning = " on these inputs" if "undamaged" in findings else ": it knows lightness only"
+            meaning = " on these inputs" if "undamaged" in findings else ": it is not trained"
             said.append(f"{run} does not beat the {RIVAL}{meaning}.")
     for verdict in findings["verdicts"]:
         side = "below" if verdict["margin"] > 0 else "above"
