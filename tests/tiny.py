@@ -18,6 +18,8 @@ from colorjax.training.state import create_train_state, net_state
 IMAGE_SIZE = 32
 SGD = optax.sgd(0.5)
 FROZEN = optax.set_to_zero()
+# With this the difference of the parameters is the gradient.
+UNIT_SGD = optax.sgd(1.0)
 
 
 class Generator(nn.Module):
@@ -89,3 +91,17 @@ def gan_step(**changes):
         "ema_decay": 0.9,
     }
     return partial(steps.gan_step, **arguments | changes)
+
+
+def compiled(step):
+    """Compiles a step for a batch [devices, N, ...], with vmap in place of devices."""
+    return jax.jit(jax.vmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None)))
+
+
+def batch(images, devices=1):
+    return {"image": jnp.asarray(images).reshape(devices, -1, *images.shape[1:])}
+
+
+def taken(before, after):
+    """The gradient that SGD with a learning rate of 1 has subtracted."""
+    return jax.tree.map(jnp.subtract, before.params, after.params)
