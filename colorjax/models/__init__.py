@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from colorjax.models.discriminator import Discriminator
@@ -17,12 +18,15 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 SIZE_MULTIPLE = 32
 
 
-def build_generator(config: Any, axis_name: str | None = None) -> nn.Module:
+def build_generator(
+    config: Any, axis_name: str | None = None, kernels: str | None = None
+) -> nn.Module:
     """The model that predicts a*b* from L.
 
     Args:
       config: `config.model` of a run: name, width, dtype, skip_connections.
       axis_name: device axis over which BatchNorm is synchronised in training.
+      kernels: see `layers.Conv`; by default those of the backend. Exports take "plain".
 
     Raises:
       InputError: an unknown name or dtype.
@@ -32,12 +36,20 @@ def build_generator(config: Any, axis_name: str | None = None) -> nn.Module:
         skip_connections=config.skip_connections,
         axis_name=axis_name,
         dtype=_chosen("dtype", config.dtype, DTYPES),
+        kernels=kernels or backend_kernels(),
     )
 
 
 def build_discriminator(config: Any, dtype: str) -> Discriminator:
     """The discriminator of a GAN from `config.gan`: width, spectral_norm."""
-    return Discriminator(config.width, config.spectral_norm, _chosen("dtype", dtype, DTYPES))
+    return Discriminator(
+        config.width, config.spectral_norm, _chosen("dtype", dtype, DTYPES), backend_kernels()
+    )
+
+
+def backend_kernels() -> str:
+    """The form of the layers that is fastest on JAX's default backend, see `layers.Conv`."""
+    return "cpu" if jax.default_backend() == "cpu" else "plain"
 
 
 def _chosen(key: str, name: str, known: Mapping[str, Any]) -> Any:

@@ -20,11 +20,13 @@ class Discriminator(nn.Module):
       spectral_norm: divides every kernel by its largest singular value (Miyato et al. 2018); the
         power iteration's vectors are in the collection `batch_stats`.
       dtype: of the computation; parameters are float32.
+      kernels: see `layers.Conv`.
     """
 
     width: float = 1.0
     spectral_norm: bool = True
     dtype: Dtype = jnp.float32
+    kernels: str = "plain"
 
     @nn.compact
     def __call__(self, l: jax.Array, ab: jax.Array, train: bool = False) -> jax.Array:
@@ -48,7 +50,7 @@ class Discriminator(nn.Module):
         x = jnp.concatenate([l, ab], axis=-1)
         for i, features in enumerate(FEATURES):
             features = scale_width(features, self.width)
-            conv = Conv(features, 4, 2, self.dtype, use_bias=True, name=f"conv{i}")
+            conv = Conv(features, 4, 2, self.dtype, self.kernels, use_bias=True, name=f"conv{i}")
             x = nn.leaky_relu(layer(conv, x), 0.2)
         logits = nn.Conv(1, (3, 3), padding=1, dtype=self.dtype, name="logits")
         return layer(logits, x).astype(jnp.float32)

@@ -1,5 +1,7 @@
 """The CNN: strided convolutions extract features from L, deconvolutions build a*b*."""
 
+import functools
+
 import chex
 import flax.linen as nn
 import jax
@@ -21,21 +23,23 @@ class EncoderDecoder(nn.Module):
     skip_connections: bool = True
     axis_name: str | None = None
     dtype: Dtype = jnp.float32
+    kernels: str = "plain"
 
     @nn.compact
     def __call__(self, l: jax.Array, train: bool = False) -> jax.Array:
         """Args: l: [N, H, W, 1], L / 50 - 1. Returns [N, H, W, 2], a*b* / 110."""
         chex.assert_shape(l, (None, None, None, 1))
+        conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
         norm = batch_norm(train, self.axis_name, self.dtype)
-        x = Conv(scale_width(32, self.width), dtype=self.dtype, name="conv0")(l)
+        x = conv(scale_width(32, self.width), name="conv0")(l)
         x = nn.relu(norm(name="bn0")(x))
         maps = [x]
         for i, features in enumerate(ENCODER, 1):
-            x = Conv(scale_width(features, self.width), 3, 2, self.dtype, name=f"conv{i}")(x)
+            x = conv(scale_width(features, self.width), strides=2, name=f"conv{i}")(x)
             x = nn.relu(norm(name=f"bn{i}")(x))
             maps.append(x)
         *skips, x = maps
         widths = [scale_width(features, self.width) for features in DECODER]
-        return Decoder(widths, norm, self.dtype, name="decoder")(
+        return Decoder(widths, norm, self.dtype, self.kernels, name="decoder")(
             x, skips[::-1] if self.skip_connections else None
         )

@@ -1,5 +1,6 @@
 """A generator with ResNet-50 as the encoder of L and a deconvolution decoder to a*b*."""
 
+import functools
 from collections.abc import Sequence
 
 import chex
@@ -30,22 +31,22 @@ class Bottleneck(nn.Module):
 
     features: int
     strides: int
+    conv: ModuleDef
     norm: ModuleDef
-    dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Args: x: [N, H, W, C]. Returns [N, H / strides, W / strides, 4 * features]."""
         out = 4 * self.features
-        y = Conv(self.features, 1, dtype=self.dtype, name="conv1")(x)
+        y = self.conv(self.features, 1, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
-        y = Conv(self.features, 3, self.strides, self.dtype, name="conv2")(y)
+        y = self.conv(self.features, 3, self.strides, name="conv2")(y)
         y = nn.relu(self.norm(name="bn2")(y))
-        y = Conv(out, 1, dtype=self.dtype, name="conv3")(y)
+        y = self.conv(out, 1, name="conv3")(y)
         # With a scale of zero, every block starts as the identity (Goyal et al. 2017).
         y = self.norm(name="bn3", scale_init=nn.initializers.zeros)(y)
-        if x.shape != y.shape:
-            x = Conv(out, 1, self.strides, self.dtype, name="downsample_conv")(x)
+        if self.strides != 1 or x.shape[-1] != out:
+            x = self.conv(out, 1, self.strides, name="downsample_conv")(x)
             x = self.norm(name="downsample_bn")(x)
         return nn.relu(x + y)
 
@@ -59,6 +60,7 @@ class ResNet50(nn.Module):
     width: float = 1.0
     axis_name: str | None = None
     dtype: Dtype = jnp.float32
+    kernels: str = "plain"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> Sequence[jax.Array]:
@@ -71,17 +73,18 @@ class ResNet50(nn.Module):
         Returns:
           Feature maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size, the last [N, H/32, W/32, 2048].
         """
+        conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
         norm = batch_norm(train, self.axis_name, self.dtype)
-        x = Conv(scale_width(64, self.width), 7, 2, self.dtype, name="conv1")(x)
+        x = conv(scale_width(64, self.width), 7, 2, name="conv1")(x)
         x = nn.relu(norm(name="bn1")(x))
         maps = [x]
-        x = max_pool(x)
+        x = max_pool(x, self.kernels)
         for stage, blocks in enumerate(STAGES):
             features = scale_width(64 * 2**stage, self.width)
             for block in range(blocks):
                 strides = 2 if stage > 0 and block == 0 else 1
                 name = f"layer{stage + 1}_{block}"
-                x = Bottleneck(features, strides, norm, self.dtype, name=name)(x)
+                x = Bottleneck(features, strides, conv, norm, name=name)(x)
             maps.append(x)
         return maps
 
@@ -94,12 +97,14 @@ class ResNetGenerator(nn.Module):
       skip_connections: whether the decoder's layers also see the encoder's maps of their size.
       axis_name: device axis over which BatchNorm is synchronised in training.
       dtype: of the computation; parameters and statistics are float32.
+      kernels: see `layers.Conv`.
     """
 
     width: float = 1.0
     skip_connections: bool = True
     axis_name: str | None = None
     dtype: Dtype = jnp.float32
+    kernels: str = "plain"
 
     @nn.compact
     def __call__(self, l: jax.Array, train: bool = False) -> jax.Array:
@@ -108,11 +113,13 @@ class ResNetGenerator(nn.Module):
         mean = jnp.asarray(IMAGENET_MEAN).reshape(1, 1, 1, 3)
         stddev = jnp.asarray(IMAGENET_STDDEV).reshape(1, 1, 1, 3)
         rgb = ((l + 1) / 2 - mean) / stddev
-        *skips, x = ResNet50(self.width, self.axis_name, self.dtype, name="encoder")(rgb, train)
+        encoder = ResNet50(self.width, self.axis_name, self.dtype, self.kernels, name="encoder")
+        *skips, x = encoder(rgb, train)
         # Reducing 2048 channels to 512 before the first deconvolution halves the generator's cost.
-        x = Conv(scale_width(BOTTLENECK, self.width), 1, dtype=self.dtype, name="bottleneck")(x)
+        channels = scale_width(BOTTLENECK, self.width)
+        x = Conv(channels, 1, 1, self.dtype, self.kernels, name="bottleneck")(x)
         norm = batch_norm(train, self.axis_name, self.dtype)
         x = nn.relu(norm(name="bn")(x))
         features = [scale_width(features, self.width) for features in DECODER]
         maps = [*skips[::-1], l] if self.skip_connections else None
-        return Decoder(features, norm, self.dtype, name="decoder")(x, maps)
+        return Decoder(features, norm, self.dtype, self.kernels, name="decoder")(x, maps)

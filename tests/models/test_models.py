@@ -1,19 +1,18 @@
-"""The models: their shapes, and their layers compared with `lax`, NumPy and linear algebra."""
+"""The models: their shapes, their statistics, and spectral normalisation."""
 
 import chex
 import flax
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 
 from colorjax.models import layers
 from colorjax.models.discriminator import Discriminator
 from colorjax.models.encoder_decoder import EncoderDecoder
 from colorjax.models.resnet import ResNet50, ResNetGenerator
 
-NHWC = ("NHWC", "HWIO", "NHWC")
 WIDTH = 1 / 16
 GENERATORS = pytest.mark.parametrize("generator", [EncoderDecoder, ResNetGenerator])
 
@@ -46,84 +45,6 @@ def drawn(model, *inputs):
         return (rng.normal(size=leaf.shape) * np.sqrt(2 / fan_in)).astype(leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(draw, shapes(model, *inputs))
-
-
-def assert_close(result, expected, tolerance=1e-5):
-    """The tolerance is relative to the largest value."""
-    chex.assert_equal_shape([result, expected])
-    largest = float(np.abs(expected).max())
-    np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance * largest)
-
-
-def assert_same_function_and_gradients(ours, reference, x, kernel):
-    """Compares values, and gradients by input and kernel for the same cotangent."""
-
-    def values_and_gradients(function):
-        y, vjp = jax.vjp(function, x, kernel)
-        return y, *vjp(jnp.asarray(normal(y.shape, seed=7)))
-
-    results, expected = (
-        jax.jit(values_and_gradients, static_argnums=0)(f) for f in (ours, reference)
-    )
-    for a, b in zip(results, expected, strict=True):
-        assert_close(a, b)
-
-
-def conv_transpose(x, kernel):
-    return lax.conv_transpose(x, kernel, (2, 2), "SAME", dimension_numbers=NHWC)
-
-
-def lax_conv(strides, pad):
-    def conv(x, kernel):
-        return lax.conv_general_dilated(
-            x, kernel, (strides, strides), ((pad, pad), (pad, pad)), dimension_numbers=NHWC
-        )
-
-    return conv
-
-
-def conv_of(module):
-    return lambda x, kernel: module.apply({"params": {"kernel": kernel}}, x)
-
-
-DECONVOLUTIONS = (((2, 4, 4, 8), 16), ((1, 1, 1, 3), 2), ((3, 5, 7, 4), 6), ((2, 9, 2, 5), 1))
-
-
-@pytest.mark.parametrize(("shape", "features"), DECONVOLUTIONS)
-def test_deconvolve_and_its_gradients_equal_conv_transpose(shape, features):
-    x, kernel = normal(shape), normal((4, 4, shape[-1], features), seed=1)
-    assert_same_function_and_gradients(layers.deconvolve, conv_transpose, x, kernel)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 3)])
-def test_conv_on_a_tiny_map_is_a_matrix_product_and_equals_lax(size):
-    conv = conv_of(layers.Conv(6, 3))
-    x, kernel = normal((3, *size, 5)), normal((3, 3, 5, 6), seed=1)
-    assert "conv_general_dilated" not in str(jax.make_jaxpr(conv)(x, kernel))
-    assert_same_function_and_gradients(conv, lax_conv(1, 1), x, kernel)
-
-
-@pytest.mark.parametrize("size", [(8, 12), (2, 2)])
-@pytest.mark.parametrize(
-    ("kernel_size", "strides", "pad"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (4, 2, 1), (7, 2, 3)]
-)
-def test_conv_pads_symmetrically(size, kernel_size, strides, pad):
-    conv = conv_of(layers.Conv(6, kernel_size, strides))
-    x, kernel = normal((2, *size, 5)), normal((kernel_size, kernel_size, 5, 6), seed=1)
-    assert jax.eval_shape(conv, x, kernel).shape == (2, size[0] // strides, size[1] // strides, 6)
-    assert_same_function_and_gradients(conv, lax_conv(strides, pad), x, kernel)
-
-
-@pytest.mark.parametrize("shape", [(2, 8, 12, 3), (1, 7, 2, 1), (2, 1, 1, 2)])
-def test_max_pool_equals_flax(shape):
-    def flax_max_pool(x):
-        return flax.linen.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-
-    x = normal(shape)
-    y, pullback = jax.vjp(layers.max_pool, x)
-    expected, expected_pullback = jax.vjp(flax_max_pool, x)
-    np.testing.assert_array_equal(y, expected)
-    np.testing.assert_allclose(pullback(y)[0], expected_pullback(y)[0], rtol=1e-6)
 
 
 def test_resnet50_is_the_published_one():
@@ -179,6 +100,22 @@ def test_generators_keep_the_size_at_full_width(generator, skip_connections, siz
     ab, updated = jax.eval_shape(apply, variables)
     chex.assert_shape(ab, (2, size, size, 2))
     chex.assert_trees_all_equal_shapes_and_dtypes(updated["batch_stats"], variables["batch_stats"])
+
+
+@GENERATORS
+@pytest.mark.parametrize("skip_connections", [True, False])
+def test_generators_export_with_symbolic_shapes(generator, skip_connections):
+    """In the plain form, which equals the CPU's."""
+    model = generator(WIDTH, skip_connections)
+    l = normal((2, 64, 96, 1))
+    variables = drawn(model, l)
+    shape = jax.export.symbolic_shape("n, 32 * h, 32 * w, 1")
+    symbolic = jax.ShapeDtypeStruct(shape, jnp.float32)
+    exported = jax.export.export(jax.jit(lambda l: model.apply(variables, l)))(symbolic)
+    expected = jax.jit(model.clone(kernels="cpu").apply)(variables, l)
+    np.testing.assert_allclose(
+        exported.call(l), expected, rtol=0, atol=1e-4 * np.abs(expected).max()
+    )
 
 
 @GENERATORS

@@ -21,8 +21,8 @@ nn = torch.nn
 
 from colorjax.benchmark.torch_models import TorchResNet50  # noqa: E402
 
-# Height and width differ, except for the second, which ends in 2×2 maps: `Conv` computes these in
-# another way.
+# Height and width differ, except for the second, which ends in 2×2 maps: kernels.py computes these
+# in another way.
 EVALUATION_SIZE, SMALL_SIZE, TRAINING_SIZE = (96, 128), (64, 64), (96, 64)
 TOLERANCE = 1e-4
 
@@ -95,7 +95,7 @@ def _full_precision():
 
 @jax.jit
 def features(variables, x):
-    return ResNet50().apply(variables, x)
+    return ResNet50(kernels="cpu").apply(variables, x)
 
 
 def images(size, seed=0):
@@ -151,7 +151,7 @@ def our_training_step(variables, x, cotangents):
     """Gradients of the mean of the maps times the cotangents, the maps, the new statistics."""
 
     def loss(params):
-        maps, updated = ResNet50(dtype=jnp.float64).apply(
+        maps, updated = ResNet50(dtype=jnp.float64, kernels="cpu").apply(
             {"params": params, "batch_stats": variables["batch_stats"]},
             x,
             train=True,
