@@ -126,6 +126,8 @@ def model_keys() -> ConfigDict:
     config.dtype = "float32"
     # Whether the decoder's layers also see the encoder's feature maps of their size.
     config.skip_connections = True
+    # 1, or 4: the decoder stops at a quarter of the size, and a*b* are enlarged bilinearly.
+    config.output_stride = 1
     # File with ImageNet weights of ResNet-50: torchvision's .pth or timm's .safetensors.
     config.encoder_weights = ""
     return config

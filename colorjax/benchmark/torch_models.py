@@ -75,8 +75,12 @@ class TorchResNet50(nn.Module):
 class TorchDecoder(nn.Module):
     """`layers.Decoder`; `skips` are the channels of the maps of its skip connections, if any."""
 
-    def __init__(self, channels: int, features: list[int], skips: list[int] | None):
+    def __init__(
+        self, channels: int, features: list[int], skips: list[int] | None, output_stride: int
+    ):
         super().__init__()
+        self.output_stride = output_stride
+        features = features[:-2] if output_stride == 4 else features
         for i, out in enumerate(features):
             self.add_module(f"deconv{i}", nn.ConvTranspose2d(channels, out, 4, 2, 1, bias=False))
             self.add_module(f"bn{i}", nn.BatchNorm2d(out))
@@ -96,13 +100,16 @@ class TorchDecoder(nn.Module):
                 if hasattr(self, f"skip{i}"):
                     skip = getattr(self, f"skip{i}")(skip)
                 x = torch.cat([x, skip.to(x.dtype)], 1)
-        return self.ab(x).float()
+        ab = self.ab(x).float()
+        if self.output_stride == 1:
+            return ab
+        return F.interpolate(ab, scale_factor=self.output_stride, mode="bilinear")
 
 
 class TorchEncoderDecoder(nn.Module):
     """`EncoderDecoder`: [N, 1, H, W] to [N, 2, H, W]."""
 
-    def __init__(self, width: float = 1.0, skip_connections: bool = True):
+    def __init__(self, width: float = 1.0, skip_connections: bool = True, output_stride: int = 1):
         super().__init__()
         channels = [scale_width(c, width) for c in (32, *encoder_decoder.ENCODER)]
         for i, (before, after) in enumerate(zip([1, *channels], channels, strict=False)):
@@ -113,7 +120,9 @@ class TorchEncoderDecoder(nn.Module):
         *skips, last = channels
         features = [scale_width(c, width) for c in encoder_decoder.DECODER]
         self.skip_connections = skip_connections
-        self.decoder = TorchDecoder(last, features, skips[::-1] if skip_connections else None)
+        self.decoder = TorchDecoder(
+            last, features, skips[::-1] if skip_connections else None, output_stride
+        )
 
     def forward(self, l: Tensor) -> Tensor:
         maps = [l]
@@ -129,7 +138,7 @@ class TorchResNetGenerator(nn.Module):
     mean: Tensor
     stddev: Tensor
 
-    def __init__(self, width: float = 1.0, skip_connections: bool = True):
+    def __init__(self, width: float = 1.0, skip_connections: bool = True, output_stride: int = 1):
         super().__init__()
         self.encoder = TorchResNet50(width)
         *skips, last = self.encoder.channels
@@ -139,7 +148,7 @@ class TorchResNetGenerator(nn.Module):
         features = [scale_width(c, width) for c in resnet.DECODER]
         self.skip_connections = skip_connections
         self.decoder = TorchDecoder(
-            channels, features, [*skips[::-1], 1] if skip_connections else None
+            channels, features, [*skips[::-1], 1] if skip_connections else None, output_stride
         )
         for name in ("mean", "stddev"):
             value = torch.tensor(getattr(resnet, f"IMAGENET_{name.upper()}")).reshape(1, 3, 1, 1)

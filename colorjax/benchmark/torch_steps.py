@@ -66,7 +66,9 @@ class TorchTrainer:
         self.config = config
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.generator = self._placed(
-            GENERATORS[config.model.name](config.model.width, config.model.skip_connections)
+            GENERATORS[config.model.name](
+                config.model.width, config.model.skip_connections, config.model.output_stride
+            )
         )
         self.optimizer = self._adamw(self.generator, config.optimizer)
         tensors = self.generator.state_dict().values()

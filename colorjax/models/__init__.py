@@ -24,7 +24,7 @@ def build_generator(
     """The model that predicts a*b* from L.
 
     Args:
-      config: `config.model` of a run: name, width, dtype, skip_connections.
+      config: `config.model` of a run: name, width, dtype, skip_connections, output_stride.
       axis_name: device axis over which BatchNorm is synchronised in training.
       kernels: see `layers.Conv`; by default those of the backend. Exports take "plain".
 
@@ -37,6 +37,7 @@ def build_generator(
         axis_name=axis_name,
         dtype=_chosen("dtype", config.dtype, DTYPES),
         kernels=kernels or backend_kernels(),
+        output_stride=config.get("output_stride", 1),  # older weights have no such key
     )
 
 

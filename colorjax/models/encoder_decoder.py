@@ -24,6 +24,7 @@ class EncoderDecoder(nn.Module):
     axis_name: str | None = None
     dtype: Dtype = jnp.float32
     kernels: str = "plain"
+    output_stride: int = 1
 
     @nn.compact
     def __call__(self, l: jax.Array, train: bool = False) -> jax.Array:
@@ -40,6 +41,7 @@ class EncoderDecoder(nn.Module):
             maps.append(x)
         *skips, x = maps
         widths = [scale_width(features, self.width) for features in DECODER]
-        return Decoder(widths, norm, self.dtype, self.kernels, name="decoder")(
-            x, skips[::-1] if self.skip_connections else None
+        decoder = Decoder(
+            widths, norm, self.dtype, self.kernels, self.output_stride, name="decoder"
         )
+        return decoder(x, skips[::-1] if self.skip_connections else None)

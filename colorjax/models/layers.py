@@ -93,6 +93,13 @@ class Deconv(nn.Module):
         return function(x.astype(self.dtype), kernel.astype(self.dtype))
 
 
+def enlarge(x: jax.Array, factor: int) -> jax.Array:
+    """Bilinear enlargement of [N, H, W, C], as PyTorch's with align_corners=False."""
+    batch, height, width, channels = x.shape
+    shape = batch, factor * height, factor * width, channels
+    return x if factor == 1 else jax.image.resize(x, shape, "bilinear")
+
+
 def batch_norm(train: bool, axis_name: str | None, dtype: Dtype) -> ModuleDef:
     """BatchNorm with torchvision's constants, synchronised over the devices of `axis_name`."""
     return functools.partial(
@@ -106,17 +113,27 @@ def batch_norm(train: bool, axis_name: str | None, dtype: Dtype) -> ModuleDef:
 
 
 class Decoder(nn.Module):
-    """Deconvolutions from the encoder's last feature maps to a*b* at the size of the image.
+    """Deconvolutions from the encoder's last feature maps to a*b*.
 
     Each layer doubles the size. With skip connections its output is concatenated with the encoder's
     feature maps of that size; a 1×1 convolution first reduces them to as many channels, if they
     have more. The last layer starts at zero, so that training starts from grey.
+
+    Attributes:
+      features: channel counts of the deconvolutions, of which an `output_stride` of 4 takes all but
+        the last two.
+      norm: see `batch_norm`.
+      dtype: of the computation.
+      kernels: see `Conv`.
+      output_stride: 1, or 4 to predict at a quarter of the size and enlarge bilinearly, as Zhang et
+        al. 2016 do.
     """
 
     features: Sequence[int]
     norm: ModuleDef
     dtype: Dtype = jnp.float32
     kernels: str = "plain"
+    output_stride: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, skips: Sequence[jax.Array] | None) -> jax.Array:
@@ -129,7 +146,7 @@ class Decoder(nn.Module):
         Returns:
           [N, h * 2**len(features), w * 2**len(features), 2], float32: a*b* / 110.
         """
-        for i, features in enumerate(self.features):
+        for i, features in enumerate(self.features[: -2 if self.output_stride == 4 else None]):
             x = Deconv(features, self.dtype, self.kernels, name=f"deconv{i}")(x)
             x = nn.relu(self.norm(name=f"bn{i}")(x))
             if skips is not None:
@@ -140,4 +157,4 @@ class Decoder(nn.Module):
         ab = nn.Conv(
             2, (3, 3), padding=1, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="ab"
         )(x)
-        return ab.astype(jnp.float32)
+        return enlarge(ab.astype(jnp.float32), self.output_stride)

@@ -98,6 +98,7 @@ class ResNetGenerator(nn.Module):
       axis_name: device axis over which BatchNorm is synchronised in training.
       dtype: of the computation; parameters and statistics are float32.
       kernels: see `layers.Conv`.
+      output_stride: see `layers.Decoder`.
     """
 
     width: float = 1.0
@@ -105,6 +106,7 @@ class ResNetGenerator(nn.Module):
     axis_name: str | None = None
     dtype: Dtype = jnp.float32
     kernels: str = "plain"
+    output_stride: int = 1
 
     @nn.compact
     def __call__(self, l: jax.Array, train: bool = False) -> jax.Array:
@@ -122,4 +124,7 @@ class ResNetGenerator(nn.Module):
         x = nn.relu(norm(name="bn")(x))
         features = [scale_width(features, self.width) for features in DECODER]
         maps = [*skips[::-1], l] if self.skip_connections else None
-        return Decoder(features, norm, self.dtype, self.kernels, name="decoder")(x, maps)
+        decoder = Decoder(
+            features, norm, self.dtype, self.kernels, self.output_stride, name="decoder"
+        )
+        return decoder(x, maps)

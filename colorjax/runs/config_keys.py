@@ -20,12 +20,14 @@ class Key(NamedTuple):
       valid: whether a value is one of them. Floats must be finite as well.
       may_change: whether a run may be resumed with another value.
       private: whether the key stays out of exported files, as it names paths or commands.
+      absent: the value of runs that are older than the key.
     """
 
     rule: str = ""
     valid: Callable[[Any], bool] = lambda value: True
     may_change: bool = False
     private: bool = False
+    absent: Any = None
 
 
 def _one_of(*names: str) -> Key:
@@ -75,6 +77,7 @@ KEYS: dict[str, Key] = {
     "model.width": POSITIVE,
     "model.dtype": _one_of(*DTYPES),
     "model.skip_connections": ANY,
+    "model.output_stride": Key("1 or 4", lambda value: value in (1, 4), absent=1),
     "model.encoder_weights": PATH,
     "init_from": PATH,
     "loss": _one_of("l1", "l2", "huber"),

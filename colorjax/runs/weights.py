@@ -91,10 +91,12 @@ def model_card(run: TrainedModel, addition: Path | None = None) -> str:
     config = run.config
     model, size = config["model"], run.image_size
     table = run.path / "report" / "results.md"
+    quarter = model.get("output_stride", 1) == 4
     lines = [
         f"# {model['name']}, width {model['width']:g}: colours grey faces",
         "",
-        f"- input: lightness L of {size}×{size} pixels; output: a*b*",
+        f"- input: lightness L of {size}×{size} pixels; output: a*b*"
+        + (", predicted at a quarter of the size and enlarged bilinearly" if quarter else ""),
         f"- trained by colorjax on `{config.get('data')}`: {run.step} of {config.get('num_steps')} "
         f"steps of {config.get('batch_size')} images, loss {config.get('loss')}"
         + (f", adversarial loss {config['gan']['loss']}" if "gan" in config else ""),

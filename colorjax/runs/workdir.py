@@ -88,6 +88,7 @@ def _check_same_run(workdir: Path, config: Mapping[str, Any], data_key: str) -> 
     except (ValueError, AttributeError) as error:  # not JSON, or not an object
         raise InputError(f"{path} is corrupt ({error}); choose another --workdir") from error
     mine = flatten({**config, "data": data_key})
+    theirs = {key: KEYS.get(key, ANY).absent for key in mine} | theirs
     differ = [
         f"{key} ({theirs.get(key)} there, {mine.get(key)} now)"
         for key in sorted(theirs.keys() | mine.keys())

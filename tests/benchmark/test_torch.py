@@ -25,6 +25,7 @@ SIZE = 64
 NOT_AUGMENTED = {"gan__augment_shift": 0.0, "gan__augment_cut": 0.0}
 CASES = [
     pytest.param(partial(tiny_config, "cnn"), id="encoder_decoder"),
+    pytest.param(partial(tiny_config, "cnn", model__output_stride=4), id="quarter of the size"),
     pytest.param(partial(small_gan, **NOT_AUGMENTED), id="gan of encoder_decoder"),
     # Takes most of a minute to compile.
     pytest.param(partial(tiny_config, "gan", **NOT_AUGMENTED), id="gan", marks=pytest.mark.slow),

@@ -87,10 +87,13 @@ def test_generators_start_from_grey(generator, skip_connections):
 
 
 @GENERATORS
+@pytest.mark.parametrize("output_stride", [1, 4])
 @pytest.mark.parametrize("skip_connections", [True, False])
 @pytest.mark.parametrize(("size", "train"), [(32, True), (96, False), (128, True)])
-def test_generators_keep_the_size_at_full_width(generator, skip_connections, size, train):
-    model = generator(skip_connections=skip_connections)
+def test_generators_keep_the_size_at_full_width(
+    generator, skip_connections, output_stride, size, train
+):
+    model = generator(skip_connections=skip_connections, output_stride=output_stride)
     l = jnp.zeros((2, size, size, 1))
 
     def apply(variables):
@@ -103,10 +106,10 @@ def test_generators_keep_the_size_at_full_width(generator, skip_connections, siz
 
 
 @GENERATORS
-@pytest.mark.parametrize("skip_connections", [True, False])
-def test_generators_export_with_symbolic_shapes(generator, skip_connections):
+@pytest.mark.parametrize(("skip_connections", "output_stride"), [(True, 1), (False, 4)])
+def test_generators_export_with_symbolic_shapes(generator, skip_connections, output_stride):
     """In the plain form, which equals the CPU's."""
-    model = generator(WIDTH, skip_connections)
+    model = generator(WIDTH, skip_connections, output_stride=output_stride)
     l = normal((2, 64, 96, 1))
     variables = drawn(model, l)
     shape = jax.export.symbolic_shape("n, 32 * h, 32 * w, 1")
@@ -131,6 +134,15 @@ def test_width_multiplies_every_channel_count(generator):
     for name, (*size, channels, features) in full.items():
         halved = [n if n in (1, 2, 3) else n // 2 for n in (channels, features)]
         assert half[name] == (*size, *halved), name
+
+
+def test_enlargement_equals_pytorch():
+    torch = pytest.importorskip("torch", reason="the extra `parity` (PyTorch) is not installed")
+    x = normal((2, 3, 5, 2))
+    theirs = torch.nn.functional.interpolate(
+        torch.from_numpy(x).permute(0, 3, 1, 2), scale_factor=4, mode="bilinear"
+    )
+    np.testing.assert_allclose(layers.enlarge(x, 4), theirs.permute(0, 2, 3, 1), atol=1e-6)
 
 
 def test_statistics_synchronised_over_an_axis_are_those_of_the_global_batch():

@@ -51,6 +51,13 @@ def test_a_key_that_may_change_is_written_again(tmp_path, key, value):
     assert _config(tmp_path) == {**_changed(key, value), "data": "faces/1"}
 
 
+def test_a_run_older_than_a_key_may_be_resumed_with_what_it_did(tmp_path):
+    _claim(tmp_path)
+    _claim(tmp_path, {**CONFIG, "model": {**CONFIG.get("model", {}), "output_stride": 1}})
+    with pytest.raises(InputError, match=r"model\.output_stride \(1 there, 4 now\)"):
+        _claim(tmp_path, {**CONFIG, "model": {**CONFIG.get("model", {}), "output_stride": 4}})
+
+
 def test_another_run_is_refused_with_every_key_that_differs(tmp_path):
     _claim(tmp_path)
     before = (tmp_path / "config.json").read_bytes()

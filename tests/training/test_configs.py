@@ -136,6 +136,7 @@ NOT_FINITE = (float("nan"), float("inf"), -float("inf"))
         ("gan.loss", ("wasserstein",)),
         ("model.name", ("vgg",)),
         ("model.dtype", ("float8",)),
+        ("model.output_stride", (0, 2, 8)),
         ("best_checkpoint", ("loss",)),
         ("dataset.workers", (-2,)),
         ("dataset.min_scale", (0.0, 1.5, *NOT_FINITE)),
