@@ -122,7 +122,8 @@ def model_keys() -> ConfigDict:
     config.name = "resnet"
     # Multiplies every channel count.
     config.width = 1.0
-    # Of the computation: float32 or bfloat16. Parameters and losses are float32.
+    # Of the computation in training: float32, bfloat16, or auto for the faster one on this machine,
+    # chosen when the run starts. Parameters and losses are float32.
     config.dtype = "float32"
     # Whether the decoder's layers also see the encoder's feature maps of their size.
     config.skip_connections = True

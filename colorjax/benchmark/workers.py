@@ -18,6 +18,8 @@ from ml_collections import ConfigDict
 from colorjax.benchmark.flops import step_flops
 from colorjax.benchmark.measuring import peak_mib, random_images, seconds
 from colorjax.data import pipeline
+from colorjax.models import build_generator
+from colorjax.models.variables import model_predictor
 from colorjax.parallel import devices
 from colorjax.training.check_config import check_config
 from colorjax.training.inflight import InFlight
@@ -110,7 +112,7 @@ class Trainer:
 
     def predict(self, count: int) -> float:
         """Median seconds from L of `count` images in the host's memory to their a*b* there."""
-        predict = jax.jit(self._plan.predict)
+        predict = jax.jit(model_predictor(build_generator(self._config.model)))
         variables = jax.device_put(self._state.ema, devices.one_device())
         l = random_images(count, self._config.image_size, self._config.image_size, 1) / 2.55
         l = l.astype(np.float32)

@@ -75,7 +75,7 @@ KEYS: dict[str, Key] = {
     **{f"damage.{name}": SHARE for name in ("probability", *DAMAGES)},
     "model.name": _one_of(*GENERATORS),
     "model.width": POSITIVE,
-    "model.dtype": _one_of(*DTYPES),
+    "model.dtype": _one_of("auto", *DTYPES),
     "model.skip_connections": ANY,
     "model.output_stride": Key("1 or 4", lambda value: value in (1, 4), absent=1),
     "model.encoder_weights": PATH,

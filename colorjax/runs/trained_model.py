@@ -89,8 +89,9 @@ def load_run(path: Path, name: str) -> TrainedModel:
 
 
 def describe_model(config: Mapping[str, Any]) -> tuple[nn.Module, int, Variables]:
-    """The generator of a run's config, its image size and the shapes of its variables."""
-    generator, size = build_generator(ConfigDict(config["model"])), int(config["image_size"])
+    """The generator of a run's config in float32, its image size, its variables' shapes."""
+    generator = build_generator(ConfigDict(config["model"]), dtype="float32")
+    size = int(config["image_size"])
     shapes = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, size, size, 1)))
     return generator, size, {"batch_stats": {}, **shapes}
 

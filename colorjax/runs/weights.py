@@ -44,9 +44,11 @@ def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float
         arrays[name] = jnp.asarray(value).astype(kind)
         if not jnp.isfinite(arrays[name]).all():
             raise InputError(f"{name} has values that {kind} cannot hold; try --dtype float32")
+    # Weights are used in float32, whatever they were trained in.
+    changes = {"image_size": run.image_size, "model": {**run.config["model"], "dtype": "float32"}}
     metadata = {
         "format": "colorjax 1",
-        "config": json.dumps({**without_private(run.config), "image_size": run.image_size}),
+        "config": json.dumps(without_private({**run.config, **changes})),
         "step": str(run.step),
         "card": card,
     }

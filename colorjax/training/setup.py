@@ -39,7 +39,7 @@ class TrainingPlan(NamedTuple):
 
     Attributes:
       name: name of the model in tables and images.
-      predict: the generator in inference mode, see `models.variables.Predictor`.
+      predict: the generator in inference mode and float32, see `models.variables.Predictor`.
       adversarial_from: index of the first step with a discriminator; num_steps for a regression.
       pretrain_step: (state, batch) -> (state, metrics), before that step.
       adversarial_step: the same, from that step on; None for a regression.
@@ -110,7 +110,7 @@ def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan,
     }
     plan = TrainingPlan(
         name="gan" if "gan" in config else config.model.name,
-        predict=model_predictor(build_generator(config.model)),
+        predict=model_predictor(build_generator(config.model, dtype="float32")),
         adversarial_from=config.num_steps,
         pretrain_step=devices.compile_train_step(partial(regression_step, **shared)),
         adversarial_step=None,

@@ -17,7 +17,7 @@ from colorjax.runs.checkpoint import Checkpoints
 from colorjax.runs.workdir import MetricsWriter, best_step, claimed
 from colorjax.terminal.errors import EndedError
 from colorjax.terminal.progress import TrainingProgress
-from colorjax.training.check_config import check_config
+from colorjax.training.check_config import check_config, with_dtype
 from colorjax.training.inflight import InFlight, NonFiniteError
 from colorjax.training.setup import TrainingPlan, build_plan
 from colorjax.training.state import TrainState
@@ -46,6 +46,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
       EndedError: the last checkpoint or the report could not be written.
     """
     check_config(config)
+    config = with_dtype(config, workdir)
     with Stopping() as stopping:
         sources = pipeline.load_sources(
             config.dataset.name,
