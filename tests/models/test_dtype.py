@@ -27,15 +27,13 @@ def machine(monkeypatch, backend, cpuinfo):
     ("backend", "flags", "expected"),
     [
         ("cpu", "fpu avx2 avx512f", "float32"),
-        ("cpu", "fpu avx512_bf16", "bfloat16"),
+        ("cpu", "fpu avx512_bf16", "float32"),
         ("cpu", "fpu amx_bf16 amx_tile", "bfloat16"),
         ("gpu", "fpu", "bfloat16"),
         ("tpu", "fpu", "bfloat16"),
     ],
 )
-def test_bfloat16_where_there_are_instructions_for_it(
-    monkeypatch, tmp_path, backend, flags, expected
-):
+def test_bfloat16_where_there_are_matrix_units(monkeypatch, tmp_path, backend, flags, expected):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\nbugs : amx_bf16\n")
     machine(monkeypatch, backend, cpuinfo)
