@@ -133,9 +133,22 @@ def _train(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--width", type=float, default=1.0, help="of all layers (default: 1)")
     default = "(default: {}; on a CPU {})".format
     dtypes = ("float32", "bfloat16")
-    parser.add_argument("--dtype", choices=dtypes, help=default("bfloat16", "float32"))
+    both = "; with --against both"
+    parser.add_argument(
+        "--dtype", choices=dtypes, nargs="+", help=default("bfloat16", "float32") + both
+    )
     parser.add_argument("--batch_size", type=int, help=default(256, 16))
-    parser.add_argument("--image_size", type=int, help="pixels " + default(128, 64))
+    parser.add_argument(
+        "--image_size", type=int, nargs="+", help="pixels " + default(128, 64) + both
+    )
+    parser.add_argument(
+        "--output_stride",
+        type=int,
+        choices=(1, 4),
+        nargs="+",
+        default=[1],
+        help="config.model.output_stride (default: 1)",
+    )
     parser.add_argument("--steps", type=positive, help="steps in each round " + default(30, 4))
     parser.add_argument("--rounds", type=positive, help="(default: 5)")
     return parser

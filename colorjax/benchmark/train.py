@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,22 +21,38 @@ Row = Mapping[str, Any]
 # The configs that train the models.
 CONFIGS = {"encoder_decoder": "cnn", "resnet": "resnet", "gan": "gan"}
 # Defaults; on a CPU the size and batch of the short recipe.
-CPU = {"dtype": "float32", "batch_size": 16, "image_size": 64, "steps": 4, "rounds": 5}
-ACCELERATOR = {"dtype": "bfloat16", "batch_size": 256, "image_size": 128, "steps": 30, "rounds": 5}
+CPU: Row = {"dtype": ["float32"], "batch_size": 16, "image_size": [64], "steps": 4, "rounds": 5}
+ACCELERATOR: Row = {
+    "dtype": ["bfloat16"],
+    "batch_size": 256,
+    "image_size": [128],
+    "steps": 30,
+    "rounds": 5,
+}
+COMPARED: Row = {"dtype": ["float32", "bfloat16"], "image_size": [64, 128]}
 OURS = "colorjax"
 
 
 def measure(
-    *, model: str | None, against: str | None, path: str, width: float, **wanted: Any
+    *,
+    model: str | None,
+    against: str | None,
+    path: str,
+    width: float,
+    output_stride: Sequence[int],
+    **wanted: Any,
 ) -> tuple[list[Row], Row]:
     """Measures one model after the other.
 
     Args:
       model: a key of CONFIGS; by default all.
-      against: "pytorch" to measure PyTorch in turns with colorjax, eager and compiled.
+      against: "pytorch" to measure PyTorch in turns with colorjax, eager and compiled; then by
+        default in float32 and bfloat16, and at 64×64 and 128×128.
       path: images to train on, see config.dataset.path; empty for procedural_faces.
       width: of all networks, see config.model.width.
-      **wanted: values for the keys of CPU and ACCELERATOR, or None.
+      output_stride: see config.model.output_stride; all of them are measured in turns.
+      **wanted: values for the keys of CPU and ACCELERATOR, or None. `dtype` and `image_size` are
+        lists: the dtypes are measured in turns, the sizes one after the other.
 
     Returns:
       Rows of two tables (training; from files and inference), and the conditions.
@@ -51,29 +68,70 @@ def measure(
     with Remote(Device) as device, tempfile.TemporaryDirectory() as folder:
         about = device.call("about")
         defaults = CPU if about["backend"] == "cpu" else ACCELERATOR
-        chosen = {
+        if against:
+            defaults = {**defaults, **COMPARED}
+        chosen: dict[str, Any] = {
             key: default if wanted[key] is None else wanted[key]
             for key, default in defaults.items()
         }
+        if against and not _can_compile():
+            about["torch.compile"] = "not measured: there is no C++ compiler (g++ or clang++)"
         training, others = [], []
         for name in [model] if model else CONFIGS:
-            config = _config(name, width, path, chosen)
-            cache = f"{folder}/{name}"
-            rows, other = _measure_model(name, config, bool(against), cache, device, chosen)
-            training += rows
-            others.append(other)
-    return [*training, *others], about | {**chosen, "width": width}
+            for size in chosen["image_size"]:
+                configs = [
+                    _config(name, width, path, chosen["batch_size"], size, dtype, stride)
+                    for dtype in chosen["dtype"]
+                    for stride in output_stride
+                ]
+                makers = _makers(configs, bool(against))
+                cache = f"{folder}/{name}{size}"
+                rows, other = _measure_model(name, makers, cache, device, chosen)
+                training += rows
+                others += other
+    about |= {**chosen, "width": width, "output_stride": list(output_stride)}
+    return [*training, *others], about
 
 
-def _config(model: str, width: float, path: str, chosen: Row) -> ConfigDict:
+def _can_compile() -> bool:
+    """Whether torch.compile finds what it needs: a GPU's Triton, or a C++ compiler."""
+    compilers = os.environ.get("CXX"), "g++", "clang++"
+    return any(shutil.which(name) for name in compilers if name)
+
+
+def _makers(configs: Sequence[ConfigDict], pytorch: bool) -> dict[str, tuple[Any, ...]]:
+    """What is measured in turns, by its name in the table: (function, config, arguments)."""
+    makers: dict[str, tuple[Any, ...]] = {}
+    for config in configs:
+        suffix = f", {config.model.dtype}"
+        if config.model.output_stride != 1:
+            suffix += f", output_stride {config.model.output_stride}"
+        makers[f"{OURS}{suffix}"] = Trainer, config
+        if pytorch:
+            makers[f"PyTorch{suffix}"] = torch_trainer, config, False
+            if _can_compile():
+                makers[f"PyTorch, torch.compile{suffix}"] = torch_trainer, config, True
+    return makers
+
+
+def _config(
+    model: str,
+    width: float,
+    path: str,
+    batch_size: int,
+    image_size: int,
+    dtype: str,
+    output_stride: int,
+) -> ConfigDict:
     """The full-length recipe with the values chosen."""
     try:
         module = importlib.import_module(f"configs.{CONFIGS[model]}")
     except ModuleNotFoundError as error:
         raise InputError("there are no configs here; run this in colorjax's folder") from error
     config = module.get_config("image_folder")
-    config.batch_size, config.image_size = chosen["batch_size"], chosen["image_size"]
-    config.model.dtype, config.model.width = chosen["dtype"], width
+    config.batch_size, config.image_size = batch_size, image_size
+    config.model.dtype, config.model.width = dtype, width
+    config.model.output_stride = output_stride
     config.dataset.path = path
     config.dataset.name = "image_folder" if path else "procedural_faces"
     if "gan" in config:
@@ -82,12 +140,9 @@ def _config(model: str, width: float, path: str, chosen: Row) -> ConfigDict:
 
 
 def _measure_model(
-    model: str, config: ConfigDict, pytorch: bool, cache: str, device: Remote, chosen: Row
-) -> tuple[list[Row], Row]:
-    makers: dict[str, tuple[Any, ...]] = {OURS: (Trainer, config)}
-    if pytorch:
-        makers["PyTorch"] = torch_trainer, config, False
-        makers["PyTorch, torch.compile"] = torch_trainer, config, True
+    model: str, makers: Mapping[str, tuple[Any, ...]], cache: str, device: Remote, chosen: Row
+) -> tuple[list[Row], list[Row]]:
+    """Rows of the two tables for one model at one size."""
     trainers, failures, cold = {}, {}, {}
     with contextlib.ExitStack() as stack:
         for number, (name, (make, *arguments)) in enumerate(makers.items()):
@@ -97,23 +152,33 @@ def _measure_model(
                     cold[name] = first.seconds
                 trainers[name] = stack.enter_context(Remote(make, own, *arguments))
             except EndedError as error:
-                if name == OURS:
+                if make is Trainer:
                     raise
                 failures[name] = error
-        ours, steps = trainers[OURS], chosen["steps"]
-        seconds: dict[str, list[float]] = {name: [] for name in trainers}
-        files, peaks = [], []
+        steps, configs = chosen["steps"], {name: maker[1] for name, maker in makers.items()}
+        ours = [name for name in trainers if makers[name][0] is Trainer]
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in trainers}
+        files: dict[str, list[float]] = {name: [] for name in ours}
+        peaks: dict[str, list[float]] = {dtype: [] for dtype in chosen["dtype"]}
         for _ in range(chosen["rounds"]):
             for name, trainer in trainers.items():
-                seconds[name].append(trainer.call("train", steps))
-            files.append(ours.call("train_from_files", steps))
-            peaks.append(device.call("peak", config.model.dtype))
-        flops = ours.call("flops")
+                times[name].append(trainer.call("train", steps))
+            for name in ours:
+                files[name].append(trainers[name].call("train_from_files", steps))
+            for dtype, found in peaks.items():
+                found.append(device.call("peak", dtype))
+        flops = {configs[name].model.output_stride: trainers[name].call("flops") for name in ours}
         rows: list[Row] = [
             {
                 "model": model,
                 "by": name,
-                **_speed(seconds[name], config.batch_size, flops, max(peaks)),
+                "size": configs[name].image_size,
+                **_speed(
+                    times[name],
+                    configs[name].batch_size,
+                    flops[configs[name].model.output_stride],
+                    max(peaks[configs[name].model.dtype]),
+                ),
                 "MiB": trainer.call("peak_mib"),
                 "first step, s": cold[name],
                 "again": trainer.seconds,
@@ -125,26 +190,45 @@ def _measure_model(
             {**dict.fromkeys(rows[0], ""), "model": model, "by": f"{name}: {error}"}
             for name, error in failures.items()
         ]
-        latency, throughput = (ours.call("predict", count) for count in (1, 64))
-    kept, read = statistics.median(seconds[OURS]), statistics.median(files)
-    other = {
+        others = [
+            _other(model, name, trainers[name], configs[name], times[name], files[name])
+            for name in ours
+        ]
+    return rows, others
+
+
+def _other(
+    model: str,
+    name: str,
+    trainer: Remote,
+    config: ConfigDict,
+    times: Sequence[tuple[float, float]],
+    files: Sequence[float],
+) -> Row:
+    """A row of the second table: training from files, and inference."""
+    latency, throughput = (trainer.call("predict", count) for count in (1, 64))
+    kept, read = statistics.median(wall for wall, _ in times), statistics.median(files)
+    return {
         "model": model,
+        "by": name,
+        "size": config.image_size,
         "images/s, one batch kept": config.batch_size / kept,
         "from files": config.batch_size / read,
         "share": kept / read,
         "inference of 1: ms": 1e3 * latency,
         "of 64: images/s": 64 / throughput,
     }
-    return rows, other
 
 
-def _speed(seconds: Sequence[float], batch_size: int, flops: int, peak: float) -> Row:
-    median = statistics.median(seconds)
+def _speed(times: Sequence[tuple[float, float]], batch_size: int, flops: int, peak: float) -> Row:
+    seconds, cpu_seconds = zip(*times, strict=True)
+    median, cpu = statistics.median(seconds), statistics.median(cpu_seconds)
     return {
         "images/s": batch_size / median,
         "ms per step": 1e3 * median,
         "least": 1e3 * min(seconds),
         "most": 1e3 * max(seconds),
+        "CPU ms": 1e3 * cpu,
         "GFLOP per step": flops / 1e9,
         "GFLOP/s": flops / median / 1e9,
         "of peak": flops / median / peak,

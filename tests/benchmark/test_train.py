@@ -31,6 +31,7 @@ def test_training_is_measured_as_tables_and_as_json(tmp_path, quick_processes, c
     training, other = written["results"]
     assert training["images/s"] == pytest.approx(8e3 / training["ms per step"])
     assert training["least"] <= training["ms per step"] <= training["most"]
+    assert training["CPU ms"] > 0
     rate = training["GFLOP per step"] * 1e3 / training["ms per step"]
     assert training["GFLOP/s"] == pytest.approx(rate)
     assert 0 < training["of peak"] < 1
@@ -39,8 +40,8 @@ def test_training_is_measured_as_tables_and_as_json(tmp_path, quick_processes, c
     assert training["MiB"] > 50
     assert other["share"] == pytest.approx(other["from files"] / training["images/s"])
     out = capsys.readouterr().out
-    assert "| encoder_decoder | colorjax | " in out
-    assert "image_size: 32" in out
+    assert "| encoder_decoder | colorjax, float32 | " in out
+    assert "image_size: [32]" in out
 
 
 @pytest.mark.slow
@@ -53,9 +54,31 @@ def test_pytorch_is_measured_in_turns_with_as_many_parameters(tmp_path, quick_pr
         ["train", *options, "--output", str(output), *SMALL, *ONCE, "--path", str(faces())]
     )
     ours, theirs, compiled, *_ = json.loads(output.read_text())["results"]
-    assert theirs["by"] == "PyTorch"
+    assert theirs["by"] == "PyTorch, bfloat16"
     assert ours["parameters"] == theirs["parameters"] > 0
     assert compiled["by"].startswith("PyTorch, torch.compile")
+
+
+@pytest.mark.slow
+def test_dtypes_and_strides_are_measured_in_turns_without_a_compiler(
+    tmp_path, quick_processes, monkeypatch
+):
+    pytest.importorskip("torch")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    output = tmp_path / "train.json"
+    options = ["--model", "encoder_decoder", "--against", "pytorch", "--output_stride", "1", "4"]
+    benchmark.run(
+        ["train", *options, "--output", str(output), *SMALL, *ONCE, "--path", str(faces())]
+    )
+    written = json.loads(output.read_text())
+    assert written["about"]["torch.compile"].startswith("not measured: there is no C++ compiler")
+    names = [row["by"] for row in written["results"] if "CPU ms" in row]
+    assert names == [
+        f"{by}, {dtype}{stride}"
+        for dtype in ("float32", "bfloat16")
+        for stride in ("", ", output_stride 4")
+        for by in ("colorjax", "PyTorch")
+    ]
 
 
 def test_wrong_input_is_refused(monkeypatch, quick_processes):
