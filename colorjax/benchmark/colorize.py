@@ -16,7 +16,8 @@ from PIL import Image
 
 from colorjax.colorize import faces
 from colorjax.colorize.colorizer import Colorizer
-from colorjax.colorize.files import colorize_files, plan
+from colorjax.colorize.files import colorize_files
+from colorjax.colorize.plan import plan
 from colorjax.data.procedural.renderer import render_face
 from colorjax.images.photo import read_photo
 from colorjax.images.write_photo import write_photo

@@ -48,7 +48,8 @@ def add_colorize(commands: Any) -> None:
 def _run_colorize(options: argparse.Namespace) -> None:
     """Colours files. Raises EndedError (status 1) if some could not be coloured."""
     from colorjax.colorize.colorizer import Colorizer
-    from colorjax.colorize.files import colorize_files, plan
+    from colorjax.colorize.files import colorize_files
+    from colorjax.colorize.plan import plan
     from colorjax.images.folders import printable
     from colorjax.parallel import devices
     from colorjax.runs.weights import DEFAULT_MODEL

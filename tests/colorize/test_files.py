@@ -12,7 +12,7 @@ from skimage import color, data
 from colorjax import cli
 from colorjax.colorize import files
 from colorjax.colorize.colorizer import Colorizer
-from colorjax.colorize.files import Job, plan
+from colorjax.colorize.plan import plan
 from colorjax.images.write_photo import write_photo
 
 
@@ -72,15 +72,6 @@ def test_command_and_python_give_the_same_with_the_default_model(tmp_path):
         np.testing.assert_array_equal(coloured, Colorizer.load()(grey.convert("RGB"), 0.9))
     # 5.8 for grey.
     assert abs(color.rgb2lab(portrait) - color.rgb2lab(coloured)).mean() < 4
-
-
-def test_files_folders_and_globs_are_found(album, tmp_path):
-    output = tmp_path / "out"
-    jobs = plan([str(album / "a.jpg"), str(album / "1950")], output)
-    expected = ["a.jpg", "a.JPG", "c.tif", "summer/d.webp"]
-    assert [str(job.target.relative_to(output)) for job in jobs] == expected
-    jobs = plan([str(album / "**" / "*.jpg")], output)
-    assert jobs == [Job(album / "a.jpg", output / "a.jpg")]
 
 
 def test_an_interrupted_command_resumes(command, album, tmp_path, monkeypatch, capsys):
