@@ -22,7 +22,7 @@ from colorjax.data.procedural.renderer import render_face
 from colorjax.images.photo import read_photo
 from colorjax.images.write_photo import write_photo
 from colorjax.parallel import devices
-from colorjax.runs.weights import DEFAULT_MODEL
+from colorjax.runs.model_paths import DEFAULT_MODEL
 
 Row = Mapping[str, Any]
 

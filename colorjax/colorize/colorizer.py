@@ -20,7 +20,8 @@ from colorjax.lab import rgb_to_lab
 from colorjax.models import SIZE_MULTIPLE
 from colorjax.models.variables import Predictor, Variables
 from colorjax.parallel import devices
-from colorjax.runs.weights import DEFAULT_MODEL, open_model
+from colorjax.runs.model_paths import DEFAULT_MODEL
+from colorjax.runs.weights import open_model
 
 # Longest side of a view given to the model, in pixels.
 MAX_SIDE = 1024

@@ -19,7 +19,7 @@ def add_models(commands: Any) -> None:
 
 
 def _run_models(options: argparse.Namespace) -> None:
-    from colorjax.runs.weights import DEFAULT_MODEL, packaged, read_metadata
+    from colorjax.runs.model_paths import DEFAULT_MODEL, packaged, read_metadata
 
     if options.model:
         path = packaged().get(options.model, Path(options.model))
