@@ -86,8 +86,8 @@ def _data(commands: Any) -> argparse.ArgumentParser:
     for name, default, help in (
         ("images", 2000, "images in each round"),
         ("rounds", 5, "rounds"),
-        ("batch_size", 64, "images in a batch"),
-        ("image_size", 128, "side in pixels"),
+        ("batch-size", 64, "images in a batch"),
+        ("image-size", 128, "side in pixels"),
         ("size", 1_200_000, "size of the data set, whose images are repeated by index"),
     ):
         parser.add_argument(
@@ -134,8 +134,8 @@ def _train(commands: Any) -> argparse.ArgumentParser:
     default = "(default: {}; on a CPU {})".format
     dtypes = ("float32", "bfloat16")
     parser.add_argument("--dtype", choices=dtypes, help=default("bfloat16", "float32"))
-    parser.add_argument("--batch_size", type=int, help=default(256, 16))
-    parser.add_argument("--image_size", type=int, help="pixels " + default(128, 64))
+    parser.add_argument("--batch-size", type=int, help=default(256, 16))
+    parser.add_argument("--image-size", type=int, help="pixels " + default(128, 64))
     parser.add_argument("--steps", type=positive, help="steps in each round " + default(30, 4))
     parser.add_argument("--rounds", type=positive, help="(default: 5)")
     return parser

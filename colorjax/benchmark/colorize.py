@@ -53,7 +53,7 @@ def measure(*, model: str, images: int, side: int, rounds: int) -> tuple[list[Ro
         files = sorted(source.iterdir())
         photos = [read_photo(file) for file in files]
         colorizer = Colorizer.load(model)
-        jobs = plan([str(source)], Path(folder) / "coloured")
+        jobs = plan([str(source)], Path(folder) / "coloured").jobs
         colorize_files(jobs[:8], colorizer)  # compiles
         # Each colours all photographs. The first four use one core, the last two use all.
         parts: dict[str, Callable[[], Any]] = {

@@ -5,13 +5,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from colorjax.colorize.colorizer import Colorizer
-from colorjax.colorize.plan import COMPARED, Job
+from colorjax.colorize.plan import Job, compared
 from colorjax.images.folders import printable
 from colorjax.images.photo import FORMATS, Photo, read_photo, to_bytes
 from colorjax.images.write_photo import write_photo
@@ -21,6 +21,14 @@ from colorjax.terminal.errors import EndedError
 BATCH_PIXELS = 1 << 24
 
 
+class Results(NamedTuple):
+    """Of a batch: the number of coloured files; failed files and why; files and notes on them."""
+
+    coloured: int
+    failures: list[tuple[Path, str]]
+    notes: list[tuple[Path, str]]
+
+
 def colorize_files(
     jobs: Sequence[Job],
     colorizer: Colorizer,
@@ -28,8 +36,10 @@ def colorize_files(
     saturation: float = 1.0,
     compare: bool = False,
     batch_size: int = 8,
+    mark: str | None = None,
     advance: Callable[[], None] = lambda: None,
-) -> list[tuple[Path, str]]:
+    written: Callable[[Job], None] = lambda job: None,
+) -> Results:
     """Colours files. A file that fails does not stop the others.
 
     While a batch is coloured, the next one is read and the previous one is written.
@@ -38,12 +48,14 @@ def colorize_files(
       jobs: see `plan`.
       colorizer: colours the pictures.
       saturation: factor applied to a*b*.
-      compare: also writes grey and coloured side by side, a_png_compare.jpg for a.png.
+      compare: also writes grey and coloured side by side, see `plan.compared`.
       batch_size: maximum number of files per batch.
+      mark: name of the model that the files name in their XMP; None for no mark.
       advance: called once for each file that is written or has failed.
+      written: called after a job's files are complete.
 
     Returns:
-      The files that failed, and the reasons.
+      The number of coloured files, those that failed, and notes on files.
 
     Raises:
       EndedError: the disk is full. No file is left half written.
@@ -64,6 +76,13 @@ def colorize_files(
                 failures.append((job.source, reason))
                 advance()
 
+    def finish() -> None:
+        for job, _ in results(writing):
+            written(job)
+            done.append(job)
+            advance()
+
+    done: list[Job] = []
     writing: list[tuple[Job, Future]] = []
     reading: list[tuple[Job, Future]] = []
     with ThreadPoolExecutor() as pool:
@@ -71,15 +90,13 @@ def colorize_files(
             photos = list(results(reading))
             reading = [(job, pool.submit(read_photo, job.source)) for job in batch]
             coloured = colorizer([photo.rgb for _, photo in photos], saturation)
-            for _ in results(writing):
-                advance()
+            finish()
             writing = [
                 (job, pool.submit(_write, job, photo, rgb, compare))
                 for (job, photo), rgb in zip(photos, coloured, strict=True)
             ]
-        for _ in results(writing):
-            advance()
-    return failures
+        finish()
+    return Results(len(done), failures, [])
 
 
 def _batches(jobs: Sequence[Job], batch_size: int) -> Iterator[list[Job]]:
@@ -110,9 +127,7 @@ def _write(job: Job, photo: Photo, rgb: np.ndarray, compare: bool) -> None:
     if compare:
         grey = Image.fromarray(to_bytes(photo.rgb)).convert("L").convert("RGB")
         both = np.concatenate([np.asarray(grey), to_bytes(rgb)], axis=1)
-        # The extension is part of the name, because a.jpg and a.png may be in one folder.
-        name = job.target.name.replace(".", "_") + COMPARED
-        write_photo(job.target.with_name(name), Photo(both, format="jpeg"))
+        write_photo(compared(job.target), Photo(both, format="jpeg"))
     format = FORMATS.get(job.target.suffix.lower(), photo.format)
     # Written last: a file that exists is complete.
     write_photo(job.target, photo._replace(rgb=rgb, format=format))

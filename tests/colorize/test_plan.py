@@ -19,8 +19,8 @@ def album(tmp_path):
 
 def test_files_folders_and_globs_are_found(album, tmp_path):
     output = tmp_path / "out"
-    jobs = plan([str(album / "a.jpg"), str(album / "1950")], output)
+    jobs = plan([str(album / "a.jpg"), str(album / "1950")], output).jobs
     expected = ["a.jpg", "a.JPG", "c.tif", "summer/d.webp"]
     assert [str(job.target.relative_to(output)) for job in jobs] == expected
-    jobs = plan([str(album / "**" / "*.jpg")], output)
+    jobs = plan([str(album / "**" / "*.jpg")], output).jobs
     assert jobs == [Job(album / "a.jpg", output / "a.jpg")]
