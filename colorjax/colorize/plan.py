@@ -94,7 +94,10 @@ def plan(
     failures: list[tuple[Path, str]] = []
     own: list[Path] = []
     jobs: dict[Path, Job] = {}  # by target; several inputs may contain the same file
-    for source, name in (found for given in inputs for found in _sources(given, place, failures)):
+    found = [one for given in inputs for one in _sources(given, place, failures)]
+    if place.file is not None and (len(found) != 1 or os.path.isdir(os.path.expanduser(inputs[0]))):
+        raise InputError(f"{printable(place.file)} is one file; give a folder for several results")
+    for source, name in found:
         if not os.path.exists(source):
             failures.append((source, "is a link to a file that does not exist"))
         elif record.wrote(Path(os.path.realpath(source))):
@@ -103,9 +106,6 @@ def plan(
             job = Job(source, place.target(source, name))
             if jobs.setdefault(job.target, job) != job:
                 _refuse_same_target(jobs[job.target].source, job)
-    one_file = len(inputs) == 1 and not os.path.isdir(os.path.expanduser(inputs[0]))
-    if place.file is not None and (not one_file or len(jobs) + len(failures) + len(own) > 1):
-        raise InputError(f"{printable(place.file)} is one file; give a folder for several results")
     if own and not jobs and not failures:
         named = printable(own[0]) if len(own) == 1 else f"all {len(own)} images"
         raise InputError(f"{named}: written by colorjax; give the photograph that it was made from")

@@ -97,6 +97,10 @@ def _run_colorize(options: argparse.Namespace) -> None:
             compare=options.compare,
             overwrite=options.overwrite,
         )
+        if piped and len(planned.jobs) + len(planned.failures) > 1:
+            raise InputError("- is for one picture; give one input file, or a folder as --output")
+        if not piped and any(job.target.name.startswith(STANDARD_INPUT) for job in planned.jobs):
+            raise InputError("standard input has no name; give a FILE as --output, or -")
         coloured, notes, failures = 0, [], planned.failures
         if planned.jobs:
             results = _colour(planned.jobs, model, record, output, options)
