@@ -132,7 +132,9 @@ def compared(target: Path) -> Path:
 
 
 def output_suffix(path: Path) -> str:
-    return path.suffix
+    """The suffix of a coloured copy: its own, or .jpg for formats that are read alone (HEIC)."""
+    format = FORMATS.get(path.suffix.lower())
+    return path.suffix if format is None or format in SUFFIXES else ".jpg"
 
 
 def _output(output: str | Path | None, suffix: str | None, format: str) -> _Output:

@@ -13,7 +13,7 @@ from colorjax.files import replaced
 from colorjax.models.variables import check_like, model_predictor
 from colorjax.parallel import devices
 from colorjax.runs.config_keys import without_private
-from colorjax.runs.model_paths import SUFFIX, find_model, is_weights, read_metadata
+from colorjax.runs.model_paths import SUFFIX, find_model, is_weights, read_metadata, run_folder
 from colorjax.runs.trained_model import TrainedModel, describe_model, load_run
 from colorjax.terminal.errors import InputError
 
@@ -147,7 +147,9 @@ def open_model(model: str) -> TrainedModel:
       InputError: there is no such model, or it cannot be read.
     """
     path = find_model(model)
-    return open_path(path, path.resolve().stem)
+    if is_weights(path):
+        return load_weights(path, path.resolve().stem)
+    return load_run(path, run_folder(path).resolve().name)
 
 
 def open_path(path: Path, name: str) -> TrainedModel:
