@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from colorjax.colorize import faces
-from colorjax.colorize.full_size import apply_coefficients, fit_coefficients
+from colorjax.colorize.full_size import apply_coefficients, area_mean, fit_coefficients
 from colorjax.images.decode import num_cores
 from colorjax.images.photo import to_bytes
 from colorjax.lab import rgb_to_lab
@@ -25,6 +25,9 @@ from colorjax.runs.weights import open_model
 
 # Longest side of a view given to the model, in pixels.
 MAX_SIDE = 1024
+# Views of larger pictures are made from one whose longest side is REDUCED_SIDE.
+LARGE_PIXELS = 1 << 25
+REDUCED_SIDE = 4 * MAX_SIDE
 
 Pictures = TypeVar("Pictures", Image.Image, np.ndarray, list)
 
@@ -125,6 +128,7 @@ class Colorizer:
           For each picture [h, w, 4] float32, as `full_size.fit_coefficients` returns them, of the
           size at which the model saw the picture.
         """
+        pictures = in_threads(_reduced, pictures)
         crops = in_threads(lambda picture: faces.face_crops(_to_rgb8(picture)), pictures)
         labs = self._predict([_resized(picture, self._image_size) for picture in pictures])
         zoomed = {
@@ -136,17 +140,20 @@ class Colorizer:
             labs[i] = _blended(labs[i], lab, crops[i], lab.shape[0] / pictures[i].shape[0])
         return [fit_coefficients(lab) for lab in labs]
 
-    def full_size(self, picture: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    def full_size(
+        self, picture: np.ndarray, coefficients: np.ndarray, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Colours every pixel of a picture.
 
         Args:
           picture: [H, W, 1 or 3] uint8 or uint16, sRGB, of which only the lightness is used.
           coefficients: [h, w, 4], one element of what `Colorizer.coefficients` returns.
+          out: array for the result; may be `picture` if it has three channels.
 
         Returns:
-          [H, W, 3] of the type of `picture`.
+          [H, W, 3] of the type of `picture`: `out`, or a new array.
         """
-        return apply_coefficients(picture, coefficients, self._device)
+        return apply_coefficients(picture, coefficients, self._device, out)
 
     def _predict(self, views: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Predicts L, a*, b* [h, w, 3] of views [h, w, 3], in batches of one padded size each."""
@@ -181,6 +188,15 @@ def _blended(
     near = faces.nearness(scaled, zoomed.shape[:2])[..., None]
     far = cv2.resize(lab[..., 1:], zoomed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return np.concatenate([zoomed[..., :1], far + near * (zoomed[..., 1:] - far)], axis=-1)
+
+
+def _reduced(picture: np.ndarray) -> np.ndarray:
+    """A picture of few enough pixels to be in memory several times: shrunk if it is large."""
+    height, width = picture.shape[:2]
+    if height * width <= LARGE_PIXELS:
+        return picture
+    scale = REDUCED_SIDE / max(height, width)
+    return area_mean(picture, (max(1, round(scale * width)), max(1, round(scale * height))))
 
 
 def _resized(rgb: np.ndarray, side: float) -> np.ndarray:

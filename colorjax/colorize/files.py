@@ -1,28 +1,45 @@
-"""Colouring files: read, coloured and written in batches."""
+"""Colouring files: read by worker processes, coloured in batches, written in threads."""
 
+import contextlib
 import errno
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import importlib
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from colorjax.colorize.colorizer import Colorizer
+from colorjax import __version__
+from colorjax.colorize.colorizer import Colorizer, in_threads
+from colorjax.colorize.full_size import area_mean
 from colorjax.colorize.plan import Job, compared
 from colorjax.images.folders import printable
-from colorjax.images.photo import FORMATS, Photo, read_photo, to_bytes
+from colorjax.images.photo import FORMATS, Photo, to_bytes
+from colorjax.images.workers import PhotoReader
 from colorjax.images.write_photo import write_photo
 from colorjax.terminal.errors import EndedError
 
 # Maximum number of pixels per batch, unless it is a single picture.
 BATCH_PIXELS = 1 << 24
+# Files are read ahead until they have this many bytes together.
+AHEAD_BYTES = 1 << 27
+# Longest side of a grey and a coloured picture side by side, in pixels.
+COMPARED_SIDE = 16_384
 
 
 class Results(NamedTuple):
-    """Of a batch: the number of coloured files; failed files and why; files and notes on them."""
+    """What became of the files.
+
+    Attributes:
+      coloured: number of files written.
+      failures: the files that failed, and the reasons: the source, or the target if that could
+        not be written.
+      notes: sources, and what their coloured files do not keep.
+    """
 
     coloured: int
     failures: list[tuple[Path, str]]
@@ -39,95 +56,178 @@ def colorize_files(
     mark: str | None = None,
     advance: Callable[[], None] = lambda: None,
     written: Callable[[Job], None] = lambda job: None,
+    reader: PhotoReader | None = None,
 ) -> Results:
     """Colours files. A file that fails does not stop the others.
 
-    While a batch is coloured, the next one is read and the previous one is written.
+    While a batch is coloured, the next one is read and the previous one is written. Large pictures
+    are coloured in temporary files: memory is needed for some of their rows only.
 
     Args:
       jobs: see `plan`.
       colorizer: colours the pictures.
       saturation: factor applied to a*b*.
-      compare: also writes grey and coloured side by side, see `plan.compared`.
+      compare: also writes grey and coloured side by side, see `plan.compared`; of at most 16,384
+        pixels in width and height.
       batch_size: maximum number of files per batch.
-      mark: name of the model that the files name in their XMP; None for no mark.
+      mark: name of the model that XMP names as the source of the colours; None: no such mark.
       advance: called once for each file that is written or has failed.
-      written: called after a job's files are complete.
-
-    Returns:
-      The number of coloured files, those that failed, and notes on files.
+      written: called when a job's files are complete; from other threads, one at a time.
+      reader: reads the files. One that is created early, before JAX is imported, saves time.
 
     Raises:
-      EndedError: the disk is full. No file is left half written.
+      EndedError: a disk is full. No file is left half written.
     """
-    failures = []
+    results = Results(0, [], [])
+    one_at_a_time = threading.Lock()
 
-    def results(started: Iterable[tuple[Job, Future]]) -> Iterator[tuple[Job, Any]]:
-        for job, future in started:
-            try:
-                yield job, future.result()
-            except (OSError, ValueError, MemoryError) as error:
-                if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-                    raise EndedError(
-                        f"the disk of {printable(job.target.parent)} is full; free space and run "
-                        "the same command again to resume"
-                    ) from error
-                reason = getattr(error, "strerror", None) or str(error) or "not enough memory"
-                failures.append((job.source, reason))
-                advance()
+    def failed(path: Path, error: BaseException, what: str = "{}") -> None:
+        if not isinstance(error, Exception):
+            raise error
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            full = getattr(error, "filename", None) or path.parent
+            raise EndedError(
+                f"the disk of {printable(full)} is full; free space and run the same command "
+                "again to resume"
+            ) from error
+        results.failures.append((path, what.format(_reason(error))))
+        advance()
 
-    def finish() -> None:
-        for job, _ in results(writing):
-            written(job)
-            done.append(job)
+    def finish(writing: Sequence[tuple[Job, Photo, Future[None]]]) -> None:
+        nonlocal results
+        for job, photo, future in writing:
+            if error := future.exception():
+                failed(job.target, error, "cannot be written ({})")
+                continue
+            results = results._replace(coloured=results.coloured + 1)
+            results.notes.extend((job.source, note) for note in photo.notes)
             advance()
 
-    done: list[Job] = []
-    writing: list[tuple[Job, Future]] = []
-    reading: list[tuple[Job, Future]] = []
-    with ThreadPoolExecutor() as pool:
-        for batch in [*_batches(jobs, batch_size), []]:
-            photos = list(results(reading))
-            reading = [(job, pool.submit(read_photo, job.source)) for job in batch]
-            coloured = colorizer([photo.rgb for _, photo in photos], saturation)
-            finish()
-            writing = [
-                (job, pool.submit(_write, job, photo, rgb, compare))
-                for (job, photo), rgb in zip(photos, coloured, strict=True)
-            ]
-        finish()
-    return Results(len(done), failures, [])
+    def write(job: Job, photo: Photo) -> None:
+        if mark is not None:
+            with contextlib.suppress(ImportError):
+                xmp = importlib.import_module("colorjax.images.xmp")
+                photo = photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
+        _write(job, photo, colorizer if compare else None)
+        with one_at_a_time:
+            written(job)
+
+    writing: list[tuple[Job, Photo, Future[None]]] = []
+    with contextlib.ExitStack() as stack:
+        reader = reader or stack.enter_context(PhotoReader(len(jobs)))
+        pool = stack.enter_context(ThreadPoolExecutor())
+        stack.callback(pool.shutdown, cancel_futures=True)  # after Ctrl-C
+        for batch in _batches(_arriving(jobs, reader, batch_size, failed), batch_size):
+            errors = _color(colorizer, [photo for _, photo in batch], saturation)
+            finish(writing)
+            writing = []
+            for (job, photo), error in zip(batch, errors, strict=True):
+                if error is None:
+                    writing.append((job, photo, pool.submit(write, job, photo)))
+                else:
+                    failed(job.source, error, "cannot be coloured ({})")
+        finish(writing)
+    return results
 
 
-def _batches(jobs: Sequence[Job], batch_size: int) -> Iterator[list[Job]]:
-    batch: list[Job] = []
+def _arriving(
+    jobs: Sequence[Job],
+    reader: PhotoReader,
+    batch_size: int,
+    failed: Callable[[Path, BaseException], None],
+) -> Iterator[tuple[Job, Photo]]:
+    """The photographs as they are read, one batch ahead."""
+    waiting: dict[Future[Photo], tuple[Job, int]] = {}
+    queue = iter(jobs)
+    while True:
+        while not waiting or (
+            len(waiting) < 2 * batch_size
+            and sum(size for _, size in waiting.values()) < AHEAD_BYTES
+        ):
+            job = next(queue, None)
+            if job is None:
+                break
+            waiting[reader.submit(job.source)] = job, _num_bytes(job.source)
+        if not waiting:
+            reader.end()
+            return
+        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+            job, _ = waiting.pop(future)
+            if error := future.exception():
+                failed(job.source, error)
+            else:
+                yield job, _as_written(future.result(), job.target)
+
+
+def _num_bytes(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0  # the error is reported when the file is read
+
+
+def _as_written(photo: Photo, target: Path) -> Photo:
+    """A photograph in the format of the target; only TIFFs have several pages."""
+    format = FORMATS.get(target.suffix.lower(), photo.format)
+    if format != "tiff" and photo.pages:
+        note = f"page 1 of {1 + len(photo.pages)} only; --format tiff keeps all"
+        photo = photo._replace(pages=(), notes=(*photo.notes, note))
+    return photo._replace(format=format)
+
+
+def _batches(
+    photos: Iterator[tuple[Job, Photo]], batch_size: int
+) -> Iterator[list[tuple[Job, Photo]]]:
+    batch: list[tuple[Job, Photo]] = []
     pixels = 0
-    for job in jobs:
-        size = _num_pixels(job.source)
+    for job, photo in photos:
+        size = sum(math.prod(page.rgb.shape[:2]) for page in (photo, *photo.pages))
         if batch and (len(batch) == batch_size or pixels + size > BATCH_PIXELS):
             yield batch
             batch, pixels = [], 0
-        batch.append(job)
+        batch.append((job, photo))
         pixels += size
     if batch:
         yield batch
 
 
-def _num_pixels(path: Path) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(path) as image:
-                return image.width * image.height
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return 0  # the error is reported when the file is read
+def _color(
+    colorizer: Colorizer, photos: Sequence[Photo], saturation: float
+) -> list[Exception | None]:
+    """Colours photographs in place, one by one if they fail together; returns the errors."""
+    pictures = [page.rgb for photo in photos for page in (photo, *photo.pages)]
+
+    def full_size(picture: np.ndarray, coefficients: np.ndarray) -> None:
+        colorizer.full_size(picture, saturation * coefficients, out=picture)
+
+    try:
+        in_threads(full_size, pictures, colorizer.coefficients(pictures))
+    except Exception as error:
+        if len(photos) == 1:
+            return [error]
+        return [found for photo in photos for found in _color(colorizer, [photo], saturation)]
+    return [None] * len(photos)
 
 
-def _write(job: Job, photo: Photo, rgb: np.ndarray, compare: bool) -> None:
-    if compare:
-        grey = Image.fromarray(to_bytes(photo.rgb)).convert("L").convert("RGB")
-        both = np.concatenate([np.asarray(grey), to_bytes(rgb)], axis=1)
+def _write(job: Job, photo: Photo, comparing: Colorizer | None) -> None:
+    if comparing:
+        height, width = photo.rgb.shape[:2]
+        scale = min(1.0, COMPARED_SIDE / max(height, 2 * width))
+        size = max(1, int(scale * width)), max(1, int(scale * height))
+        coloured = to_bytes(area_mean(photo.rgb, size) if scale < 1 else photo.rgb)
+        # Colours have the lightness of the grey picture.
+        grey = comparing.full_size(coloured, np.zeros((1, 1, 4), np.float32))
+        both = np.concatenate([np.repeat(grey[..., 1:2], 3, axis=2), coloured], axis=1)
         write_photo(compared(job.target), Photo(both, format="jpeg"))
-    format = FORMATS.get(job.target.suffix.lower(), photo.format)
     # Written last: a file that exists is complete.
-    write_photo(job.target, photo._replace(rgb=rgb, format=format))
+    write_photo(job.target, photo)
+
+
+def _reason(error: BaseException) -> str:
+    """Why a file failed, in one line; the kind of an error that is not expected."""
+    text = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "")
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, (OSError, ValueError)) and text:
+        return text
+    return f"{type(error).__name__}: {text}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from colorjax.colorize.files import Results
     from colorjax.colorize.plan import Job, Plan
     from colorjax.colorize.record import Record
+    from colorjax.images.workers import PhotoReader
 
 # As an input standard input, as the output standard output.
 PIPE = "-"
@@ -161,6 +162,20 @@ def _colour(
     output: str | None,
     options: argparse.Namespace,
 ) -> "Results":
+    from colorjax.images.workers import PhotoReader
+
+    with PhotoReader(len(jobs)) as reader:  # its processes start while JAX is imported
+        return _colour_with(reader, jobs, model, record, output, options)
+
+
+def _colour_with(
+    reader: "PhotoReader",
+    jobs: Sequence["Job"],
+    model: str,
+    record: "Record",
+    output: str | None,
+    options: argparse.Namespace,
+) -> "Results":
     from colorjax.colorize.colorizer import Colorizer
     from colorjax.colorize.files import colorize_files
     from colorjax.colorize.plan import compared
@@ -193,6 +208,7 @@ def _colour(
             mark=Path(model).name if options.mark else None,
             advance=advance,
             written=written,
+            reader=reader,
         )
 
 

@@ -51,6 +51,8 @@ class Photo(NamedTuple):
       xmp: as in the file, or None.
       profile: the ICC profile of the file if its colour space is RGB; None means sRGB.
       dpi: pixels per inch, horizontally and vertically, or None.
+      notes: what could not be kept.
+      pages: further pages of a multi-page TIFF.
     """
 
     rgb: np.ndarray
@@ -60,6 +62,8 @@ class Photo(NamedTuple):
     xmp: bytes | None = None
     profile: bytes | None = None
     dpi: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+    pages: tuple["Photo", ...] = ()
 
 
 def read_photo(

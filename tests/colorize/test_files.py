@@ -204,17 +204,18 @@ def test_batches_are_limited_in_files_and_pixels(
     (album / "empty.png").write_bytes(b"")
     sizes, done = [], []
 
-    def colorizer(pictures, saturation):
-        sizes.append(len(pictures))
-        return pictures
+    class Grey(Colorizer):
+        def coefficients(self, pictures):
+            sizes.append(len(pictures))
+            return [np.zeros((1, 1, 4), np.float32)] * len(pictures)
 
     monkeypatch.setattr(files, "BATCH_PIXELS", pixels)
     jobs = sorted(
         plan([str(album)], tmp_path / "out").jobs, key=lambda job: job.source.name == "empty.png"
     )
     failures = files.colorize_files(
-        jobs, colorizer, batch_size=batch_size, advance=lambda: done.append(1)
+        jobs, Grey(reddish, {}, 32), batch_size=batch_size, advance=lambda: done.append(1)
     ).failures
-    assert [size for size in sizes if size] == expected
+    assert sizes == expected
     assert len(done) == len(jobs) == 6
     assert [source.name for source, _ in failures] == ["empty.png"]
