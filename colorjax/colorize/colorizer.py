@@ -114,17 +114,21 @@ class Colorizer:
         coloured = in_threads(self.full_size, pictures, coefficients)
         return [_like(one, rgb) for one, rgb in zip(image, coloured, strict=True)]
 
-    def coefficients(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def coefficients(
+        self, pictures: Sequence[np.ndarray], crops: Sequence[Sequence[faces.Crop]] | None = None
+    ) -> list[np.ndarray]:
         """Predicts the colours of pictures as local linear models a*b* = slope · L + intercept.
 
         Args:
           pictures: arrays [H, W, 1 or 3] of uint8 or uint16, sRGB.
+          crops: for each picture its faces; by default `find_faces` searches for them.
 
         Returns:
           For each picture [h, w, 4] float32, as `full_size.fit_coefficients` returns them, of the
           size at which the model saw the picture.
         """
-        crops = in_threads(lambda picture: faces.face_crops(_to_rgb8(picture)), pictures)
+        if crops is None:
+            crops = self.find_faces(pictures)
         labs = self._predict([_resized(picture, self._image_size) for picture in pictures])
         zoomed = {
             i: _resized(pictures[i], self._image_size * faces.zoom(found, pictures[i].shape[:2]))
@@ -134,6 +138,10 @@ class Colorizer:
         for i, lab in zip(zoomed, self._predict(list(zoomed.values())), strict=True):
             labs[i] = _blended(labs[i], lab, crops[i], lab.shape[0] / pictures[i].shape[0])
         return [fit_coefficients(lab) for lab in labs]
+
+    def find_faces(self, pictures: Sequence[np.ndarray]) -> list[list[faces.Crop]]:
+        """Finds the faces of pictures, arrays as `coefficients` takes them; empty where none is."""
+        return in_threads(lambda picture: faces.face_crops(_to_rgb8(picture)), pictures)
 
     def full_size(self, picture: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """Colours every pixel of a picture.
