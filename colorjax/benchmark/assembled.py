@@ -1,4 +1,4 @@
-"""Colours of small faces: pictures assembled from photographs of faces, and a shifted photograph."""
+"""Colours of small faces in pictures assembled from photographs, and in a cropped photograph."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

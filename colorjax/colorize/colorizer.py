@@ -133,7 +133,7 @@ class Colorizer:
         zoomed = {
             i: _resized(pictures[i], self._image_size * faces.zoom(found, pictures[i].shape[:2]))
             for i, found in enumerate(crops)
-            if found
+            if faces.zoom(found, pictures[i].shape[:2]) > 1
         }
         for i, lab in zip(zoomed, self._predict(list(zoomed.values())), strict=True):
             labs[i] = _blended(labs[i], lab, crops[i], lab.shape[0] / pictures[i].shape[0])
@@ -175,7 +175,7 @@ class Colorizer:
 
 
 def in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
-    """Maps in one thread per core: neither the cascade nor XLA uses all cores for one picture."""
+    """Maps in one thread per core: neither the face detector nor XLA uses all cores for one picture."""
     with ThreadPoolExecutor(num_cores()) as pool:
         return list(pool.map(function, *arguments))
 
@@ -184,7 +184,9 @@ def _blended(
     lab: np.ndarray, zoomed: np.ndarray, crops: Sequence[faces.Crop], scale: float
 ) -> np.ndarray:
     """The Lab of a view `scale` times as large as the picture; far from faces the a*b* of `lab`."""
-    scaled = [faces.Crop(*(scale * value for value in crop)) for crop in crops]
+    scaled = [
+        faces.Crop(scale * crop.x, scale * crop.y, scale * crop.side, crop.weight) for crop in crops
+    ]
     near = faces.nearness(scaled, zoomed.shape[:2])[..., None]
     far = cv2.resize(lab[..., 1:], zoomed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return np.concatenate([zoomed[..., :1], far + near * (zoomed[..., 1:] - far)], axis=-1)
