@@ -175,7 +175,7 @@ class Colorizer:
 
 
 def in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
-    """Maps in one thread per core: neither the face detector nor XLA uses all cores for one picture."""
+    """Maps in one thread per core: neither the detector nor XLA uses all cores for one picture."""
     with ThreadPoolExecutor(num_cores()) as pool:
         return list(pool.map(function, *arguments))
 

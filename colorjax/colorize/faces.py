@@ -15,7 +15,7 @@ DETECTOR = Path(__file__).parents[1] / "assets" / "models" / "face_detection_yun
 DETECTION_SHARE = 0.72
 # The weight of a face rises from 0 to 1 between these scores. Nearly all faces have 0.9; the best
 # detection in photographs without people seldom has 0.6.
-SCORES = 0.45, 0.75
+SCORES = 0.55, 0.75
 # The zoomed view counts in full from this zoom on, and not at all at a zoom of 1: the picture is
 # a face crop itself.
 FULL_ZOOM = 1.25

