@@ -76,7 +76,7 @@ def _assembled(path: Path) -> dict[str, list[np.ndarray]]:
                 np.vstack([grid(1, 2, 2 * TILE), grid(2, 4)]) for _ in range(8)
             ],
         }
-    except RuntimeError:  # a generator within a comprehension raises StopIteration as this
+    except StopIteration:
         raise InputError(f"{path} holds fewer than 224 images; give more") from None
 
 
