@@ -22,8 +22,8 @@ FULL_ZOOM = 1.25
 # Distance at which the colours of the zoomed view no longer count, in sides of the crop. On
 # pictures assembled from faces, 1 is worse for groups, and 3 gives walls the colour of skin.
 REACH = 2.0
-# OpenCV 5 warns of a target that its detector sets itself.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+if hasattr(cv2.utils, "logging"):  # OpenCV 5, which warns of a target that its detector sets itself
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 # Sides of the picture given to the detector, in pixels; it finds faces of 10 to 300.
 SEARCH_SIDE, MAX_SEARCH_SIDE = 320, 1280
 MIN_SIDE = 24
