@@ -118,27 +118,35 @@ class Colorizer:
         coloured = in_threads(self.full_size, pictures, coefficients)
         return [_like(one, rgb) for one, rgb in zip(image, coloured, strict=True)]
 
-    def coefficients(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def coefficients(
+        self, pictures: Sequence[np.ndarray], crops: Sequence[Sequence[faces.Crop]] | None = None
+    ) -> list[np.ndarray]:
         """Predicts the colours of pictures as local linear models a*b* = slope · L + intercept.
 
         Args:
           pictures: arrays [H, W, 1 or 3] of uint8 or uint16, sRGB.
+          crops: for each picture its faces; by default `find_faces` searches for them.
 
         Returns:
           For each picture [h, w, 4] float32, as `full_size.fit_coefficients` returns them, of the
           size at which the model saw the picture.
         """
-        pictures = in_threads(_reduced, pictures)
-        crops = in_threads(lambda picture: faces.face_crops(_to_rgb8(picture)), pictures)
+        if crops is None:
+            pictures = in_threads(reduced, pictures)
+            crops = self.find_faces(pictures)
         labs = self._predict([_resized(picture, self._image_size) for picture in pictures])
         zoomed = {
             i: _resized(pictures[i], self._image_size * faces.zoom(found, pictures[i].shape[:2]))
             for i, found in enumerate(crops)
-            if found
+            if faces.zoom(found, pictures[i].shape[:2]) > 1
         }
         for i, lab in zip(zoomed, self._predict(list(zoomed.values())), strict=True):
             labs[i] = _blended(labs[i], lab, crops[i], lab.shape[0] / pictures[i].shape[0])
         return [fit_coefficients(lab) for lab in labs]
+
+    def find_faces(self, pictures: Sequence[np.ndarray]) -> list[list[faces.Crop]]:
+        """Finds the faces of pictures, arrays as `coefficients` takes them; empty where none is."""
+        return in_threads(lambda picture: faces.face_crops(_to_rgb8(picture)), pictures)
 
     def full_size(
         self, picture: np.ndarray, coefficients: np.ndarray, out: np.ndarray | None = None
@@ -175,7 +183,7 @@ class Colorizer:
 
 
 def in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
-    """Maps in one thread per core: neither the cascade nor XLA uses all cores for one picture."""
+    """Maps in one thread per core: neither the detector nor XLA uses all cores for one picture."""
     with ThreadPoolExecutor(num_cores()) as pool:
         return list(pool.map(function, *arguments))
 
@@ -184,13 +192,15 @@ def _blended(
     lab: np.ndarray, zoomed: np.ndarray, crops: Sequence[faces.Crop], scale: float
 ) -> np.ndarray:
     """The Lab of a view `scale` times as large as the picture; far from faces the a*b* of `lab`."""
-    scaled = [faces.Crop(*(scale * value for value in crop)) for crop in crops]
+    scaled = [
+        faces.Crop(scale * crop.x, scale * crop.y, scale * crop.side, crop.weight) for crop in crops
+    ]
     near = faces.nearness(scaled, zoomed.shape[:2])[..., None]
     far = cv2.resize(lab[..., 1:], zoomed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return np.concatenate([zoomed[..., :1], far + near * (zoomed[..., 1:] - far)], axis=-1)
 
 
-def _reduced(picture: np.ndarray) -> np.ndarray:
+def reduced(picture: np.ndarray) -> np.ndarray:
     """A picture of few enough pixels to be in memory several times: shrunk if it is large."""
     height, width = picture.shape[:2]
     if height * width <= LARGE_PIXELS:
