@@ -14,6 +14,7 @@ from PIL import Image
 
 from colorjax.colorize import faces
 from colorjax.colorize.full_size import apply_coefficients, area_mean, fit_coefficients
+from colorjax.colorize.pictures import like, to_array, upright
 from colorjax.images.decode import num_cores
 from colorjax.images.photo import to_bytes
 from colorjax.lab import rgb_to_lab
@@ -99,24 +100,30 @@ class Colorizer:
         """Colours one picture or a list of pictures.
 
         Args:
-          image: a PIL image; an sRGB array [H, W], [H, W, 1] or [H, W, 3] of uint8 or uint16, of
-            which only the lightness is used; or a list of these.
+          image: a PIL image of any mode; an sRGB array [H, W], [H, W, 1] or [H, W, 3] of uint8 or
+            uint16, of which only the lightness is used; or a list of these. Samples of modes I
+            and F count as 8 bits if all are in [0, 255], else as 16 bits in [0, 65535]; those of
+            mode F count as [0, 1] if none exceeds 1. The profile of an 8-bit grey or CMYK image
+            is applied.
           saturation: factor applied to a*b*.
 
         Returns:
-          A PIL image with the input's alpha channel, an array [H, W, 3] of the input's type, or a
-          list of these. Colours outside sRGB lose chroma until they fit.
+          A PIL image of mode RGB or RGBA, upright and without EXIF orientation; an array
+          [H, W, 3] of the input's type; or a list of these. Colours outside sRGB lose chroma until
+          they fit.
 
         Raises:
           TypeError: an image is of another type.
-          ValueError: an array has another shape, or no pixels.
+          ValueError: an array has another shape, or no pixels; or samples of mode I or F are
+            negative, not finite or above 65535.
         """
         if not isinstance(image, list):
             return self([image], saturation)[0]
-        pictures = [_to_array(one) for one in image]
+        image = [upright(one) for one in image]
+        pictures = [to_array(one) for one in image]
         coefficients = [saturation * c for c in self.coefficients(pictures)]
         coloured = in_threads(self.full_size, pictures, coefficients)
-        return [_like(one, rgb) for one, rgb in zip(image, coloured, strict=True)]
+        return [like(one, rgb) for one, rgb in zip(image, coloured, strict=True)]
 
     def coefficients(
         self, pictures: Sequence[np.ndarray], crops: Sequence[Sequence[faces.Crop]] | None = None
@@ -229,33 +236,6 @@ def _padded(view: np.ndarray) -> np.ndarray:
     return np.pad(view, (padding(height), padding(width), (0, 0)), mode="symmetric")
 
 
-def _to_array(image: Any) -> np.ndarray:
-    """[H, W, 1 or 3] uint8 or uint16."""
-    if isinstance(image, Image.Image):
-        image = np.asarray(image if image.mode.startswith("I;16") else image.convert("RGB"))
-    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
-        kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-        raise TypeError(f"expected a PIL image or an array of uint8 or uint16, not {kind}")
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
-        raise ValueError(f"expected shape [H, W], [H, W, 1] or [H, W, 3], not {image.shape}")
-    return image
-
-
 def _to_rgb8(image: np.ndarray) -> np.ndarray:
     """[H, W, 3] uint8."""
     return np.broadcast_to(to_bytes(image), (*image.shape[:2], 3))
-
-
-def _like(original: Any, rgb: np.ndarray) -> Any:
-    """The coloured pixels as an image of the original's kind."""
-    if not isinstance(original, Image.Image):
-        return rgb
-    image = Image.fromarray(_to_rgb8(rgb))
-    if original.has_transparency_data:
-        image.putalpha(original.convert("RGBA").getchannel("A"))
-    image.info = dict(original.info)
-    if original.mode not in ("RGB", "RGBA"):  # the profile of another colour space
-        image.info.pop("icc_profile", None)
-    return image
