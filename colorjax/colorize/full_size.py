@@ -1,7 +1,7 @@
 """Guided upsampling: from a small prediction of a*b* to the colour of every pixel."""
 
 import math
-from functools import partial
+from functools import partial, reduce
 
 import cv2
 import jax
@@ -140,6 +140,9 @@ def _color_pixels(
     lab = jnp.concatenate([l, coefficients[:, :2] * l + coefficients[:, 2:]], axis=-1)
     rgb = quantized(lab_to_rgb(clip_chroma(lab, levels) if clip else lab), pixels.dtype)
     # Neither has a colour: the paper stays white, and the frame black.
-    black, white = ((pixels == level).all(-1) for level in (0, levels))
+    channels = [pixels[:, i] for i in range(pixels.shape[1])]
+    black, white = (
+        reduce(jnp.logical_and, (channel == level for channel in channels)) for level in (0, levels)
+    )
     rgb = jnp.where(black[:, None], 0, jnp.where(white[:, None], levels, rgb)).astype(rgb.dtype)
     return rgb, fits_srgb(lab, levels) | black | white

@@ -28,14 +28,13 @@ import numpy as np
 import pebble
 import pyvips
 
-from colorjax.images.decode import num_cores
 from colorjax.images.photo import Photo, read_photo
 
 # Seconds that decoding one file may take, and more for each million bytes of the file.
 TIME_LIMIT = 60.0
 SECONDS_PER_MEGABYTE = 1.0
-# Pictures of more bytes are not kept in memory: see `_trim`.
-LARGE_BYTES = 1 << 28
+# Larger pictures are not kept in memory, but in a file that is mapped: see `_trim`.
+LARGE_BYTES = 1 << 26
 
 
 class Opened(NamedTuple):
@@ -98,6 +97,8 @@ class PhotoReader:
     """
 
     def __init__(self, files: int = sys.maxsize, time_limit: float = TIME_LIMIT) -> None:
+        from colorjax.images.decode import num_cores  # OpenCV, which workers do not need
+
         self._workers = max(1, min(files, num_cores()))
         self._time_limit = time_limit
         self._numbers = itertools.count()
@@ -129,10 +130,10 @@ class PhotoReader:
         """Starts to read a file.
 
         Returns:
-          The photograph, whose pixels lie in a temporary file that is mapped into memory and may
-          be written to; further pages of a TIFF are in `Photo.pages`. Or an exception: OSError if
-          the file cannot be read, or if the disk is full (then with the temporary folder as its
-          `filename`), ValueError with the reason if its picture cannot.
+          The photograph, whose pixels may be written to: if they are many, they lie in a temporary
+          file that is mapped into memory. Further pages of a TIFF are in `Photo.pages`. Or an
+          exception: OSError if the file cannot be read, or if the disk is full (then with the
+          temporary folder as its `filename`), ValueError with the reason if its picture cannot.
         """
         future: Future[Photo] = Future()
         future.set_running_or_notify_cancel()
@@ -148,7 +149,7 @@ class PhotoReader:
 
         def finish(task: "Future[list[_Page] | _Failure]") -> None:
             try:
-                future.set_result(self._mapped(task, limit))
+                future.set_result(self._result(task, limit))
             except Exception as error:
                 future.set_exception(error)
             finally:
@@ -159,7 +160,7 @@ class PhotoReader:
         task.add_done_callback(finish)
         return future
 
-    def _mapped(self, task: "Future[list[_Page] | _Failure]", limit: float) -> Photo:
+    def _result(self, task: "Future[list[_Page] | _Failure]", limit: float) -> Photo:
         try:
             found = task.result()
         except TimeoutError as error:
@@ -180,15 +181,22 @@ class PhotoReader:
         return first._replace(pages=tuple(others)) if others else first
 
     def _photo(self, page: _Page) -> Photo:
-        pixels = np.memmap(page.file, page.dtype, "r+", shape=page.shape)
+        if math.prod(page.shape) * np.dtype(page.dtype).itemsize > LARGE_BYTES:
+            array = _mapped(page)
+        else:
+            array = np.fromfile(page.file, page.dtype).reshape(page.shape)
         with contextlib.suppress(PermissionError):  # Windows keeps it until the mapping ends
             page.file.unlink()
-        if pixels.nbytes > LARGE_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            mapping = weakref.ref(pixels._mmap)  # type: ignore[attr-defined]
-            threading.Thread(target=_trim, args=[mapping], daemon=True).start()
-        array = np.asarray(pixels)
         alpha = array[..., 3] if page.shape[2] == 4 else None
         return page.photo._replace(rgb=array[..., :3], alpha=alpha)
+
+
+def _mapped(page: _Page) -> np.ndarray:
+    pixels = np.memmap(page.file, page.dtype, "r+", shape=page.shape)
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapping = weakref.ref(pixels._mmap)  # type: ignore[attr-defined]
+        threading.Thread(target=_trim, args=[mapping], daemon=True).start()
+    return np.asarray(pixels)
 
 
 def _trim(mapping: "weakref.ref[mmap.mmap]") -> None:
@@ -234,7 +242,10 @@ def _decoded(opened: Opened, file: Path) -> _Page:
     dtype = np.dtype(np.uint16 if image.format == "ushort" else np.uint8)
     if shutil.disk_usage(file.parent).free < math.prod(shape) * dtype.itemsize:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    image.rawsave(str(file))
+    if math.prod(shape) * dtype.itemsize > LARGE_BYTES:
+        image.rawsave(str(file))  # some rows at a time; for small pictures it is slow
+    else:
+        image.numpy().tofile(file)
     return _Page(opened.photo, file, shape, dtype.str)
 
 
