@@ -49,8 +49,8 @@ def add_prepare(commands: Any) -> None:
     folder.add_argument("--path", help="folders and zips, comma-separated")
     folder.add_argument(
         "--validation_path",
-        help="folders and zips for validation (default: the folder val or test in --path if there is "
-        "one, else a tenth of the people)",
+        help="folders and zips for validation (default: the folder val or test in --path if there "
+        "is one, else a tenth of the people)",
     )
     folder.add_argument(
         "--min_chroma",
