@@ -15,7 +15,7 @@ from colorjax.evaluation import metrics
 from colorjax.images.folders import open_root
 from colorjax.lab import rgb_to_lab
 from colorjax.parallel import devices
-from colorjax.runs.weights import DEFAULT_MODEL
+from colorjax.runs.model_paths import DEFAULT_MODEL
 from colorjax.terminal.errors import InputError
 
 Row = Mapping[str, Any]

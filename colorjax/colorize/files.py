@@ -209,10 +209,9 @@ def _color(
             return [error]
         return [found for photo in photos for found in _color(colorizer, [photo], saturation)]
     found = iter(crops)
-    return [
-        photo if any([next(found) for _ in (photo, *photo.pages)]) else _without_face(photo)
-        for photo in photos
-    ]
+    # A list, since any() would stop early and leave crops of this photograph for the next.
+    faces = [[next(found) for _ in (photo, *photo.pages)] for photo in photos]
+    return [p if any(seen) else _without_face(p) for p, seen in zip(photos, faces, strict=True)]
 
 
 def _without_face(photo: Photo) -> Photo:
