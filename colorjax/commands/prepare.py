@@ -62,16 +62,10 @@ def add_prepare(commands: Any) -> None:
     folder = parser.add_argument_group("image_folder")
     folder.add_argument("--path", metavar="PATHS", help="folders and zips, comma-separated")
     folder.add_argument(
-<<<<<<< HEAD
         "--validation-path",
         metavar="PATHS",
         help="folders and zips for validation (default: the folder val or test in --path if there "
         "is one, else a tenth of the people)",
-=======
-        "--validation_path",
-        help="folders and zips for validation (default: the folder val or test in --path if there "
-        "is one, else a tenth of the people)",
->>>>>>> data
     )
     folder.add_argument(
         "--min-chroma",
