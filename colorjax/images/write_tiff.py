@@ -1,6 +1,7 @@
 """Writes photographs as the pages of one TIFF, with all that belongs to them."""
 
 import io
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,8 @@ from colorjax.images.tiff import DESCRIBING
 _XMP, _IPTC = 700, 33723
 _BYTE, _LONG, _UNDEFINED = 1, 4, 7
 _BIG = 0xF0000000  # bytes; offsets in a plain TIFF have 32 bits
+# tifffile writes no directories within directories: unused tags beside theirs are renamed.
+_RENAMED = {exif.EXIF: exif.EXIF - 1, exif.GPS: exif.GPS - 1}
 _STRIP = 1 << 20  # bytes; a strip is compressed in one piece
 
 
@@ -37,6 +40,12 @@ def write_tiff(path: Path, photos: Sequence[Photo]) -> None:
             directory = _described(photo)
             offsets = {} if big else _append(file, directory)
             _write_page(tiff, photo, directory, offsets, several=len(photos) > 1)
+    with tifffile.TiffFile(path) as tiff, path.open("r+b") as file:
+        for page in tiff.pages:
+            for tag, number in _RENAMED.items():
+                if number in page.tags:
+                    file.seek(page.tags[number].offset)
+                    file.write(struct.pack("<H", tag))
 
 
 def _size(photo: Photo) -> int:
@@ -78,7 +87,7 @@ def _write_page(
         for tag, entry in directory.items()
         if tag in DESCRIBING
     ]
-    tags += [(tag, _LONG, 1, offset, True) for tag, offset in offsets.items()]
+    tags += [(_RENAMED[tag], _LONG, 1, offset, True) for tag, offset in offsets.items()]
     for tag, kind, value in ((_XMP, _BYTE, photo.xmp), (_IPTC, _UNDEFINED, photo.iptc)):
         if value:
             tags.append((tag, kind, len(value), value, True))
