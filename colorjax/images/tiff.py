@@ -14,19 +14,36 @@ import tifffile
 from colorjax.images import exif, tiff_pixels
 from colorjax.images.photo import Opened, Photo
 from colorjax.images.profiles import to_srgb
-from colorjax.images.tiff_pixels import CIELAB, CMYK, COLOURS, ICCLAB, PALETTE, WHITE_IS_0, YCBCR
+from colorjax.images.tiff_directory import (
+    CIELAB,
+    CMYK,
+    COLOURS,
+    ICCLAB,
+    PALETTE,
+    WHITE_IS_0,
+    YCBCR,
+    raw_value,
+)
 
 # tifffile logs remarks on unusual but readable files.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 # Tags that describe a photograph, and not how its pixels are stored: name, description, make,
 # model, page name, software, date, artist, computer, rating, copyright, and those of Windows.
-DESCRIBING = (269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096))
+_WINDOWS = range(40091, 40096)
+DESCRIBING = (269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, *_WINDOWS)
 _XMP, _IPTC, _PROFILE, _LAYERS, _PAGE_NUMBER = 700, 33723, 34675, 37724, 297
 _REDUCED, _ONE_OF_SEVERAL, _MASK = 1, 2, 4  # bits of NewSubfileType
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # kinds of alpha in ExtraSamples
 _MAX_PAGES = 1000
 _INCHES = {2: 1.0, 3: 2.54}  # a resolution's unit
+
+
+class _File(io.FileIO):
+    """Closes itself when no image is read from it any more."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class _Picture(NamedTuple):
@@ -51,7 +68,7 @@ def open_tiff(source: Path | bytes, max_pixels: int) -> list[Opened]:
       OSError: the file cannot be read.
       ValueError: a page is corrupt, too large, or cannot be read rightly.
     """
-    file: BinaryIO = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+    file: BinaryIO = _File(source) if isinstance(source, Path) else io.BytesIO(source)
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     try:
@@ -91,14 +108,19 @@ def _pictures(tiff: tifffile.TiffFile) -> tuple[list[_Picture], tuple[str, ...]]
 
 
 def _chain(pages: Any, notes: list[str]) -> Iterator[tifffile.TiffPage]:
+    seen = set()
     for number in range(_MAX_PAGES + 1):
         try:
             page = pages[number]
+            again = page.offset in seen
         except IndexError:
             return
         except Exception:  # tifffile's many kinds, of untrusted bytes
+            again = True
+        if again:
             notes.append("its further pages cannot be read")
             return
+        seen.add(page.offset)
         if number == _MAX_PAGES:
             raise ValueError(f"holds more than {_MAX_PAGES} pages")
         if page.imagewidth and page.imagelength:
@@ -211,10 +233,7 @@ def _lab_to_srgb(image: pyvips.Image, photometric: int) -> pyvips.Image:
         scale, signed, size = 100 / 65535, "short", 256
     else:
         raise ValueError("has ICC Lab samples of 16 bits")
-    if photometric == CIELAB:
-        ab = image[1:3].copy(format=signed) / size
-    else:
-        ab = image[1:3] - 128
+    ab = image[1:3].copy(format=signed) / size if photometric == CIELAB else image[1:3] - 128
     lab = (image[0] * scale).bandjoin(ab).copy(interpretation="lab")
     depth = 8 if image.format == "uchar" else 16
     return lab.icc_export(output_profile="srgb", pcs="lab", intent="relative", depth=depth)
@@ -242,8 +261,8 @@ def _directory(page: tifffile.TiffPage, file: BinaryIO) -> exif.Directory:
     start = page.offset.to_bytes(4, "little" if page.parent.byteorder == "<" else "big")
     try:
         if isinstance(file, io.BytesIO):
-            data = file.getbuffer()
-            return exif.parse(bytes(data[:4]) + start + bytes(data[8:]))
+            whole = file.getbuffer()
+            return exif.parse(bytes(whole[:4]) + start + bytes(whole[8:]))
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
             data[4:8] = start  # of a private copy
             return exif.parse(data)  # type: ignore[arg-type]
@@ -253,7 +272,7 @@ def _directory(page: tifffile.TiffPage, file: BinaryIO) -> exif.Directory:
 
 def _value(picture: _Picture, tag: int) -> bytes:
     """A tag's bytes, of the directory itself or of the one it belongs to."""
-    return tiff_pixels.raw_value(picture.page, tag) or tiff_pixels.raw_value(picture.parent, tag)
+    return raw_value(picture.page, tag) or raw_value(picture.parent, tag)
 
 
 def _number(page: tifffile.TiffPage, tag: int, default: int) -> int:

@@ -9,43 +9,36 @@ Pillow decode the rest.
 
 import io
 import math
-import struct
 import zlib
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pyvips
 import tifffile
 from PIL import Image
 
+from colorjax.images.tiff_directory import (
+    BLACK_IS_0,
+    PALETTE,
+    WHITE_IS_0,
+    YCBCR,
+    directory_alone,
+    joined,
+    segment_shape,
+)
+
 try:
     import imagecodecs
 except ImportError:  # an extra
-    imagecodecs = None
+    imagecodecs = None  # type: ignore[assignment]
 
 # Compressions: of libvips, and those whose corrupt data libtiff and libjpeg only warn of.
 _NONE, _LZW, _OLD_JPEG, _JPEG, _PACKBITS, _WEBP = 1, 5, 6, 7, 32773, 50001
 _DEFLATE, _FAX = (8, 32946), (2, 3, 4)
 _VIPS = (_NONE, _LZW, _JPEG, _PACKBITS, _WEBP, *_DEFLATE, *_FAX)
 _WARNS = (_JPEG, _PACKBITS)
-# Photometric interpretations with the number of their colour channels.
-WHITE_IS_0, BLACK_IS_0, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
-COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3}
-# Tags that are copied as they are: bit order, fax options, predictor, colour map, JPEG tables, YCbCr.
-_COPIED = (266, 292, 293, 317, 320, 347, 529, 530, 531, 532)
-_SHORT, _LONG8 = 3, 16
 _FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float", "float64": "double"}
 _CHUNK = 1 << 20
-
-
-def raw_value(page: tifffile.TiffPage, tag: int) -> bytes:
-    """The bytes of a tag's value as they stand in the file; empty without such a tag."""
-    found: Any = page.tags.get(tag)
-    if found is None:
-        return b""
-    handle = page.parent.filehandle
-    handle.seek(found.valueoffset)
-    return bytes(handle.read(found.valuebytecount))
 
 
 def decode(page: tifffile.TiffPage, file: BinaryIO, size: int, sequential: bool) -> pyvips.Image:
@@ -91,22 +84,9 @@ def decode(page: tifffile.TiffPage, file: BinaryIO, size: int, sequential: bool)
     return _with_tifffile(page, file)
 
 
-def _segment_shape(page: tifffile.TiffPage) -> tuple[int, int, int]:
-    """The width and height of a strip or tile, and their number."""
-    planes = page.samplesperpixel if page.planarconfig == 2 else 1
-    if page.is_tiled:
-        width, height = page.tilewidth, page.tilelength
-    else:
-        width, height = page.imagewidth, min(page.rowsperstrip, page.imagelength)
-    if not 0 < width < 1 << 31 or not 0 < height < 1 << 31:
-        raise ValueError("is corrupt (its strips have no size)")
-    across, down = math.ceil(page.imagewidth / width), math.ceil(page.imagelength / height)
-    return width, height, planes * across * down
-
-
 def _check_segments(page: tifffile.TiffPage, size: int) -> None:
     """Libraries read strips that are missing, or lie outside of the file, as black."""
-    number = _segment_shape(page)[2]
+    number = segment_shape(page)[2]
     offsets, counts = page.dataoffsets[:number], page.databytecounts[:number]
     if len(offsets) < number or len(counts) < number or not all(counts) or not all(offsets):
         raise ValueError("is corrupt (strips are missing)")
@@ -118,7 +98,7 @@ def _check_sums(page: tifffile.TiffPage, file: BinaryIO) -> None:
     """Libtiff reads deflate without its checksums, and LZW without its end."""
     if page.compression not in (*_DEFLATE, _LZW, _PACKBITS, _NONE):
         return
-    width, height, number = _segment_shape(page)
+    width, height, number = segment_shape(page)
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
     samples = page.samplesperpixel // planes
     row = (width * samples * page.bitspersample + 7) // 8
@@ -134,7 +114,7 @@ def _check_sums(page: tifffile.TiffPage, file: BinaryIO) -> None:
         if page.compression == _NONE:
             right = count >= needed
         elif page.compression in _DEFLATE:
-            right = _inflated(file, count) >= needed
+            right = _inflates(file, count, needed)
         elif page.compression == _LZW and imagecodecs and row and needed <= 1 << 26:
             right = _lzw_length(file.read(count), 2 * row * height) in (needed, row * height)
         else:
@@ -143,8 +123,8 @@ def _check_sums(page: tifffile.TiffPage, file: BinaryIO) -> None:
             raise ValueError("is corrupt (strips are too short or have errors)")
 
 
-def _inflated(file: BinaryIO, count: int) -> int:
-    """The length of a deflated strip; -1 if its checksum is wrong."""
+def _inflates(file: BinaryIO, count: int, needed: int) -> bool:
+    """Whether a deflated strip of `count` bytes is whole, with the right checksum if it has one."""
     stream, length = zlib.decompressobj(), 0
     while count > 0 and not stream.eof:
         data = file.read(min(count, _CHUNK))
@@ -156,8 +136,8 @@ def _inflated(file: BinaryIO, count: int) -> int:
             if count <= 0 and not stream.eof:
                 length += len(stream.flush())
         except zlib.error:
-            return -1
-    return length
+            return False
+    return length >= needed if stream.eof else length == needed
 
 
 def _lzw_length(data: bytes, most: int) -> int:
@@ -169,13 +149,13 @@ def _lzw_length(data: bytes, most: int) -> int:
 
 def _with_vips(page: tifffile.TiffPage, file: BinaryIO, sequential: bool) -> pyvips.Image:
     width, height = page.imagewidth, page.imagelength
-    as_strips = page.is_tiled and page.compression != _NONE
+    as_strips = page.is_tiled and (page.compression != _NONE or page.planarconfig == 2)
     across, down = 1, 1
     if as_strips:
         across = math.ceil(width / page.tilewidth)
         down = math.ceil(height / page.tilelength)
-    head = _directory(page, across * down if as_strips else 0)
-    source = _joined(head, file)
+    head = directory_alone(page, across * down if as_strips else 0)
+    source = joined(head, file)
     image = pyvips.Image.new_from_source(
         source,
         "",
@@ -189,102 +169,6 @@ def _with_vips(page: tifffile.TiffPage, file: BinaryIO, sequential: bool) -> pyv
     return image
 
 
-def _directory(page: tifffile.TiffPage, tiles: int) -> bytes:
-    """The start of a BigTIFF: a directory for the segments of a file that follows it.
-
-    Args:
-      page: the directory in that file.
-      tiles: their number, if they are to be read as the strips of an image that is as wide as one.
-    """
-    order = page.parent.byteorder
-    width, height, number = _segment_shape(page)
-    samples, photometric = page.samplesperpixel, page.photometric
-    if photometric in (WHITE_IS_0, CIELAB, ICCLAB):
-        photometric = BLACK_IS_0 if photometric == WHITE_IS_0 else RGB
-    extra = samples - (3 if photometric in (RGB, YCBCR) else COLOURS[photometric])
-    size = (width, height * tiles) if tiles else (page.imagewidth, page.imagelength)
-    numbers: dict[int, list[int]] = {
-        256: [size[0]],
-        257: [size[1]],
-        258: [page.bitspersample] * samples,
-        259: [page.compression],
-        262: [photometric],
-        277: [samples],
-        284: [page.planarconfig or 1],
-        339: [1] * samples,
-    }
-    if extra > 0:
-        numbers[338] = [0] * extra
-    if page.is_tiled and not tiles:
-        numbers |= {322: [width], 323: [height]}
-        offsets, counts = 324, 325
-    else:
-        numbers |= {278: [height]}
-        offsets, counts = 273, 279
-    values = {
-        tag: (_LONG8, len(value), struct.pack(f"{order}{len(value)}Q", *value))
-        for tag, value in numbers.items()
-        if tag not in (258, 338, 339)
-    }
-    for tag in (258, 338, 339):
-        if tag in numbers:
-            value = numbers[tag]
-            values[tag] = (_SHORT, len(value), struct.pack(f"{order}{len(value)}H", *value))
-    for tag in _COPIED:
-        if found := raw_value(page, tag):
-            entry: Any = page.tags[tag]
-            values[tag] = (int(entry.dtype), entry.count, found)
-    values[counts] = (
-        _LONG8,
-        number,
-        struct.pack(f"{order}{number}Q", *page.databytecounts[:number]),
-    )
-    values[offsets] = (_LONG8, number, bytes(8 * number))
-    long = [tag for tag, value in values.items() if len(value[2]) > 8]
-    behind = 16 + 8 + 20 * len(values) + 8
-    length = behind + sum(-(-len(values[tag][2]) // 8) * 8 for tag in long)
-    moved = [offset + length for offset in page.dataoffsets[:number]]
-    values[offsets] = (_LONG8, number, struct.pack(f"{order}{number}Q", *moved))
-    table, data = b"", b""
-    for tag, (kind, count, value) in sorted(values.items()):
-        inline = value
-        if len(value) > 8:
-            inline = struct.pack(order + "Q", behind + len(data))
-            data += value + bytes(-len(value) % 8)
-        table += struct.pack(order + "HHQ", tag, kind, count) + inline.ljust(8, b"\0")
-    mark = b"II" if order == "<" else b"MM"
-    header = mark + struct.pack(order + "HHHQ", 43, 8, 0, 16)
-    return header + struct.pack(order + "Q", len(values)) + table + bytes(8) + data
-
-
-def _joined(head: bytes, file: BinaryIO) -> pyvips.SourceCustom:
-    """What libvips reads: `head`, and the file behind it."""
-    position = 0
-
-    def read(size: int) -> bytes:
-        nonlocal position
-        if position < len(head):
-            data = head[position : position + size]
-        else:
-            file.seek(position - len(head))
-            data = file.read(size)
-        position += len(data)
-        return data
-
-    def seek(offset: int, whence: int) -> int:
-        nonlocal position
-        if whence == io.SEEK_END:
-            position = len(head) + file.seek(0, io.SEEK_END) + offset
-        else:
-            position = offset + (position if whence == io.SEEK_CUR else 0)
-        return position
-
-    source = pyvips.SourceCustom()
-    source.on_read(read)
-    source.on_seek(seek)
-    return source
-
-
 def _with_tifffile(page: tifffile.TiffPage, file: BinaryIO) -> pyvips.Image:
     try:
         array = page.asarray(out="memmap" if page.nbytes > 1 << 28 else None, squeeze=False)
@@ -294,8 +178,8 @@ def _with_tifffile(page: tifffile.TiffPage, file: BinaryIO) -> pyvips.Image:
         if page.bitspersample == 8 and page.compression in (50000, 34926):  # ZSTD
             return _with_pillow(page, file)
         name = getattr(page.compression, "name", page.compression)
-        needed = "its samples need" if page.compression == _NONE else f"its compression ({name}) needs"
-        raise ValueError(f"{needed} imagecodecs: pip install 'colorjax[tiff]'") from error
+        part = "samples need" if page.compression == _NONE else f"compression ({name}) needs"
+        raise ValueError(f"its {part} imagecodecs: pip install 'colorjax[tiff]'") from error
     if array.dtype.kind == "f" and array.dtype.itemsize == 2:
         array = array.astype(np.float32)
     array = array.astype(np.uint8) if array.dtype == bool else array
@@ -306,7 +190,10 @@ def _with_tifffile(page: tifffile.TiffPage, file: BinaryIO) -> pyvips.Image:
     # [planes, 1, height, width, channels]
     planes = [
         pyvips.Image.new_from_memory(
-            np.ascontiguousarray(plane[0]).data, plane.shape[2], plane.shape[1], plane.shape[3],
+            np.ascontiguousarray(plane[0]).data,
+            plane.shape[2],
+            plane.shape[1],
+            plane.shape[3],
             _FORMATS[name],
         )
         for plane in array
@@ -340,8 +227,9 @@ def _coloured(image: pyvips.Image, colours: np.ndarray) -> pyvips.Image:
 
 def _with_pillow(page: tifffile.TiffPage, file: BinaryIO) -> pyvips.Image:
     """8-bit samples that libtiff decodes for Pillow."""
+    head = directory_alone(page, 0)
     file.seek(0)
-    contents = io.BytesIO(_directory(page, 0) + file.read())
+    contents = io.BytesIO(head + file.read())
     try:
         with Image.open(contents, formats=["TIFF"]) as image:
             found = image.convert("RGB") if page.photometric in (YCBCR, PALETTE) else image

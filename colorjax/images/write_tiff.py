@@ -43,8 +43,8 @@ def write_tiff(path: Path, photos: Sequence[Photo]) -> None:
     with tifffile.TiffFile(path) as tiff, path.open("r+b") as file:
         for page in tiff.pages:
             for tag, number in _RENAMED.items():
-                if number in page.tags:
-                    file.seek(page.tags[number].offset)
+                if renamed := page.aspage().tags.get(number):
+                    file.seek(renamed.offset)
                     file.write(struct.pack("<H", tag))
 
 
