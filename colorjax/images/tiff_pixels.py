@@ -159,13 +159,16 @@ def _with_vips(page: tifffile.TiffPage, file: BinaryIO, sequential: bool) -> pyv
     image = pyvips.Image.new_from_source(
         source,
         "",
-        access="sequential" if sequential and not as_strips else "random",
+        access="sequential" if sequential else "random",
         fail_on="warning" if page.compression in _WARNS else "error",
         # Strips of more than 40 MiB.
         unlimited=True,
     )
     if as_strips:
-        image = image.grid(page.tilelength, across, down).crop(0, 0, width, height)
+        image = image.grid(page.tilelength, across, down)
+        if sequential:  # whole rows of tiles, so that these are read in their order
+            image = image.sequential(tile_height=page.tilelength)
+        image = image.crop(0, 0, width, height)
     return image
 
 
