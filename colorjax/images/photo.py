@@ -3,17 +3,20 @@
 libvips decodes (16 bits, profiles, CMYK, palettes); Pillow reads the metadata, and BMP.
 """
 
+import contextlib
 import io
 import logging
-import operator
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyvips
-from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
+from PIL import Image
+
+from colorjax.images import exif, profiles, xmp
 
 # libvips logs remarks on unusual but readable files.
 logging.getLogger("pyvips").setLevel(logging.ERROR)
@@ -31,13 +34,9 @@ FORMATS = {
     ".bmp": "bmp",
 }
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}
-MAX_PIXELS = 179_000_000  # Pillow's own limit
+MAX_PIXELS = 1_000_000_000
 
-# EXIF tags: the orientation, and the directories of camera data and of the place.
-ORIENTATION, EXIF, GPS = 0x0112, 0x8769, 0x8825
-# The text tags of a TIFF directory: description, make, model, software, date, artist, copyright.
-TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)
-_TIFF_MODES = ("YCbCr", "LAB")
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class Photo(NamedTuple):
@@ -47,8 +46,9 @@ class Photo(NamedTuple):
       rgb: [H, W, 3] uint8 or uint16 sRGB.
       alpha: [H, W] of the same type, or None.
       format: a key of SUFFIXES.
-      exif: without an orientation; None if there is no metadata.
-      xmp: as in the file, or None.
+      exif: an EXIF block (see `exif`) with orientation 1 or none, and without a thumbnail.
+      xmp: as in the file, but for the orientation.
+      iptc: as in the file (IPTC-IIM).
       profile: the ICC profile of the file if its colour space is RGB; None means sRGB.
       dpi: pixels per inch, horizontally and vertically, or None.
       notes: what could not be kept.
@@ -58,161 +58,185 @@ class Photo(NamedTuple):
     rgb: np.ndarray
     alpha: np.ndarray | None = None
     format: str = "png"
-    exif: Image.Exif | None = None
+    exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
     profile: bytes | None = None
     dpi: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
     pages: tuple["Photo", ...] = ()
 
 
+class Opened(NamedTuple):
+    """A photograph whose pixels are not decoded yet.
+
+    Attributes:
+      photo: without pixels.
+      image: the pixels, upright: 3 bands of sRGB, or 4 with alpha, uchar or ushort.
+    """
+
+    photo: Photo
+    image: pyvips.Image
+
+
 def read_photo(
     source: Path | bytes, *, max_pixels: int = MAX_PIXELS, first_picture: bool = False
 ) -> Photo:
-    """Reads a JPEG, PNG, WebP, TIFF or BMP.
+    """Reads a photograph: see `open_photo`. Further pages of a TIFF are in `Photo.pages`."""
+    opened = open_photo(source, max_pixels=max_pixels, first_picture=first_picture)
+    try:
+        first, *others = (_decoded(page) for page in (opened[:1] if first_picture else opened))
+    except pyvips.Error as error:
+        raise ValueError(corrupt(error)) from error
+    return first._replace(pages=tuple(others))
+
+
+def _decoded(opened: Opened) -> Photo:
+    pixels = opened.image.numpy()
+    alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
+    return opened.photo._replace(rgb=pixels[..., :3], alpha=alpha)
+
+
+def open_photo(
+    source: Path | bytes, *, max_pixels: int = MAX_PIXELS, first_picture: bool = False
+) -> list[Opened]:
+    """Opens a JPEG, PNG, WebP, TIFF or BMP.
 
     Args:
       source: a file, or the contents of one.
-      max_pixels: an image that claims more is refused before it is decoded.
-      first_picture: reads the first of several pictures instead of refusing the file.
+      max_pixels: a picture that claims more is refused before it is decoded.
+      first_picture: opens the first frame of an animation instead of refusing it.
+
+    Returns:
+      A photograph per page: more than one of TIFFs only. Decoding the pixels raises pyvips.Error
+      if they are corrupt: see `corrupt`.
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: it is not such an image, is corrupt or truncated, holds several pictures, has
-        more than `max_pixels`, or samples that are not integers of at most 16 bits.
+      ValueError: it is not such an image, is corrupt or truncated, is an animation, has more than
+        `max_pixels`, or samples that cannot be read rightly.
     """
     data = source if isinstance(source, bytes) else source.read_bytes()
+    try:
+        if data[:4] in TIFF_SIGNATURES:
+            from colorjax.images.tiff import open_tiff
+
+            return open_tiff(source, max_pixels)
+        return [_open(data, max_pixels, first_picture)]
+    except pyvips.Error as error:
+        raise ValueError(corrupt(error)) from error
+
+
+def corrupt(error: pyvips.Error) -> str:
+    """What libvips found wrong with a file."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"is corrupt or truncated ({lines[1]})" if len(lines) > 1 else "is corrupt or truncated"
+
+
+def _open(data: bytes, max_pixels: int, first_picture: bool) -> Opened:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks on unusual but readable files
         try:
-            with Image.open(io.BytesIO(data), formats=("JPEG", *map(str.upper, SUFFIXES))) as image:
+            with _image(data) as image:
                 if image.width * image.height > max_pixels:
-                    raise Image.DecompressionBombError
-                _check(image, len(data), first_picture)
-                exif = _exif(image)
+                    raise ValueError(
+                        f"has {image.width} × {image.height} pixels; at most "
+                        f"{max_pixels / 1e6:.0f} million are read"
+                    )
+                frames = getattr(image, "n_frames", 1)
+                if frames > 1 and image.format != "MPO" and not first_picture:
+                    raise ValueError(f"holds {frames} pictures; save them one by one")
                 dpi = image.info.get("dpi")
                 photo = Photo(
                     rgb=np.empty((0, 0, 3), np.uint8),
                     # Some JPEGs of phones are "MPO": a second picture follows the first.
                     format="jpeg" if image.format == "MPO" else str(image.format).lower(),
+                    exif=_exif(image, data),
                     xmp=image.info.get("xmp"),
                     profile=image.info.get("icc_profile") or None,
                     dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
                 )
-                pixels = _decode_with_pillow(image) if _needs_pillow(image) else None
+                pixels = None
+                if photo.format == "bmp":  # libvips reads none
+                    has_alpha = image.mode in ("RGBA", "LA", "PA")
+                    rgb = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+                    pixels = pyvips.Image.new_from_array(rgb)
         except Image.UnidentifiedImageError as error:
             raise ValueError(f"is not an image ({', '.join(SUFFIXES)})") from error
-        except Image.DecompressionBombError as error:
-            raise ValueError(
-                f"claims to have more than {max_pixels / 1e6:.0f} million pixels"
-            ) from error
-        except (OSError, SyntaxError, EOFError, struct.error) as error:  # Pillow's plugins
+        except ValueError:
+            raise
+        except Exception as error:  # Pillow's plugins raise many kinds for corrupt files
             raise ValueError(f"is corrupt ({error})") from error
-    turned = exif.pop(ORIENTATION, 1) != 1
+    photo, orientation = _upright(photo)
+    if pixels is None:
+        access = "random" if orientation > 1 else "sequential"
+        pixels = pyvips.Image.new_from_buffer(data, "", access=access, fail_on="truncated")
+        if pixels.get_typeof("iptc-data"):
+            photo = photo._replace(iptc=pixels.get("iptc-data"))
+        if orientation > 1:
+            pixels = pixels.copy()
+            pixels.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+            pixels = pixels.autorot()
+    profile, note = profiles.to_write(photo.profile)
+    image = _to_srgb(pixels, photo.profile)
+    return Opened(photo._replace(profile=profile, notes=(*photo.notes, *note)), image)
+
+
+def _image(data: bytes) -> Image.Image:
+    """Opens an image with Pillow, without its limit of pixels: there is one here."""
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
     try:
-        if pixels is None:
-            pixels = _decode(data, photo.format, turned)
-        rgb, alpha = _to_srgb(pixels, photo.profile)
-    except pyvips.Error as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        details = f" ({lines[1]})" if len(lines) > 1 else ""
-        raise ValueError(f"is corrupt or truncated{details}") from error
-    is_rgb = photo.profile is not None and _profile_text(photo.profile, "xcolor_space") == "RGB"
-    return photo._replace(
-        rgb=rgb, alpha=alpha, exif=exif, profile=photo.profile if is_rgb else None
-    )
+        return Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "BMP"))
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
-def _check(image: Image.Image, size: int, first_picture: bool) -> None:
-    pictures = getattr(image, "n_frames", 1)
-    if pictures > 1 and image.format != "MPO" and not first_picture:
-        raise ValueError(f"holds {pictures} pictures; save them one by one")
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        # libtiff reads what is missing at the end of a file as black.
-        tags = image.tag_v2
-        for starts, lengths in ((273, 279), (324, 325)):  # of strips, of tiles
-            ends = map(operator.add, tags.get(starts, ()), tags.get(lengths, ()))
-            if max(ends, default=0) > size:
-                raise ValueError("is truncated")
+def _exif(image: Image.Image, data: bytes) -> bytes | None:
+    """The EXIF block of an image as it is stored."""
+    block = image.info.get("exif")
+    if block is None and image.format == "PNG":
+        block = next((chunk for kind, chunk in _png_chunks(data) if kind == b"eXIf"), None)
+        if block is None and (text := image.info.get("Raw profile type exif")):
+            with contextlib.suppress(ValueError):  # ImageMagick's form: a name, a length, digits
+                block = bytes.fromhex("".join(text.split("\n")[3:]))
+    return block.removeprefix(b"Exif\0\0") if block else None
 
 
-def _exif(image: Image.Image) -> Image.Exif:
-    """What describes the photograph, and not how its pixels are stored in a TIFF."""
-    kept = Image.Exif()
-    if image.format == "PNG" and "exif" not in image.info:
-        return kept  # Pillow would decode all of it to look for EXIF at the end
-    found = image.getexif()
-    for tag, value in found.items():
-        if tag in TEXT_TAGS or (image.format != "TIFF" and tag not in (EXIF, GPS)):
-            kept[tag] = value
-    for tag in (EXIF, GPS):
-        kept.get_ifd(tag).update(found.get_ifd(tag))
-    kept[ORIENTATION] = found.get(ORIENTATION, 1)
-    return kept
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    start = 8
+    while start + 12 <= len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        yield data[start + 4 : start + 8], data[start + 8 : start + 8 + length]
+        start += 12 + length
 
 
-def _decode(data: bytes, format: str, turned: bool) -> pyvips.Image:
-    image = pyvips.Image.new_from_buffer(
-        data,
-        "",
-        access="random" if turned else "sequential",
-        # A TIFF strip that cannot be decoded is an error, and would be read as black; a PNG with a
-        # wrong checksum is one too, and is read correctly.
-        fail_on="error" if format == "tiff" else "truncated",
-    )
-    return image.autorot() if turned else image
+def _upright(photo: Photo) -> tuple[Photo, int]:
+    """The metadata of the upright photograph; and the orientation of the file, 0 or 1 to 8."""
+    orientation = 0
+    if photo.exif:
+        try:
+            orientation = exif.orientation(photo.exif)
+            photo = photo._replace(exif=exif.upright(photo.exif))
+        except (ValueError, struct.error):
+            photo = photo._replace(exif=None, notes=("its EXIF is corrupt and is not kept",))
+    if photo.xmp:
+        photo = photo._replace(xmp=xmp.upright(photo.xmp))
+    return photo, orientation
 
 
-def _needs_pillow(image: Image.Image) -> bool:
-    """Whether libvips cannot read an image, or reads it wrongly."""
-    compression = image.info.get("compression")
-    return image.format == "BMP" or image.mode in _TIFF_MODES or compression in ("lzma", "zstd")
-
-
-def _decode_with_pillow(image: Image.Image) -> pyvips.Image:
-    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", *_TIFF_MODES):
-        raise ValueError(f"has a compression that is not supported at this depth ({image.mode})")
-    has_alpha = image.mode in ("RGBA", "LA", "PA")
-    upright = ImageOps.exif_transpose(image).convert("RGBA" if has_alpha else "RGB")
-    return pyvips.Image.new_from_array(np.asarray(upright))
-
-
-def _to_srgb(image: pyvips.Image, profile: bytes | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """[H, W, 3] sRGB and [H, W] alpha or None, of 8 bits, or of 16 if the image has more than 8."""
-    if image.format not in ("uchar", "char", "ushort", "short"):
+def _to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
+    """3 bands of sRGB, or 4 with alpha, of 8 bits, or of 16 if the image has more than 8."""
+    if image.format not in ("uchar", "ushort"):
         raise ValueError("has samples that are not integers of at most 16 bits")
-    deep = image.format not in ("uchar", "char")
     alpha = None
     if image.hasalpha():
-        image = image.copy_memory()  # it is read twice
-        alpha = image[image.bands - 1].numpy()
+        alpha = image[image.bands - 1]
         image = image[: image.bands - 1] if image.bands > 2 else image[0]
-    plain = "rgb16" if deep else "srgb"
-    if image.interpretation == "cmyk" or (profile and not is_srgb(profile)):
-        try:
-            depth = 16 if deep else 8
-            image = image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
-        except pyvips.Error:  # a corrupt profile counts as none
-            image = image.colourspace(plain)
-    else:
-        image = image.colourspace(plain)
+    image = profiles.to_srgb(image, profile)
     if image.bands != 3:
         raise ValueError(f"has {image.bands} channels")
-    rgb = image.cast("ushort" if deep else "uchar").numpy()
-    return rgb, alpha
-
-
-def is_srgb(profile: bytes) -> bool:
-    """Whether an ICC profile calls itself sRGB."""
-    return "srgb" in _profile_text(profile, "profile_description").lower()
-
-
-def _profile_text(profile: bytes, attribute: str) -> str:
-    try:
-        text: Any = getattr(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile, attribute)
-    except OSError:  # corrupt
-        return ""
-    return (text or "").strip()
+    return image if alpha is None else image.bandjoin(alpha.cast(image.format))
 
 
 def to_bytes(x: np.ndarray) -> np.ndarray:

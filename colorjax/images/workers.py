@@ -28,26 +28,13 @@ import numpy as np
 import pebble
 import pyvips
 
-from colorjax.images.photo import Photo, read_photo
+from colorjax.images.photo import Opened, Photo, corrupt, open_photo
 
 # Seconds that decoding one file may take, and more for each million bytes of the file.
 TIME_LIMIT = 60.0
 SECONDS_PER_MEGABYTE = 1.0
 # Larger pictures are not kept in memory, but in a file that is mapped: see `_trim`.
 LARGE_BYTES = 1 << 26
-
-
-class Opened(NamedTuple):
-    photo: Photo
-    image: pyvips.Image
-
-
-def _open(path: Path) -> list[Opened]:
-    photo = read_photo(path)
-    array = photo.rgb if photo.alpha is None else np.dstack([photo.rgb, photo.alpha])
-    empty = np.empty((0, 0, 3), np.uint8)
-    image = pyvips.Image.new_from_array(array)
-    return [Opened(photo._replace(rgb=empty, alpha=None), image)]
 
 
 class _Process(SpawnProcess):
@@ -220,7 +207,7 @@ def _read(path: Path, prefix: Path) -> list[_Page] | _Failure:
     try:
         return [
             _decoded(opened, Path(f"{prefix}-{number}"))
-            for number, opened in enumerate(_open(path))
+            for number, opened in enumerate(open_photo(path))
         ]
     except MemoryError:
         return _Failure("not enough memory")
@@ -229,7 +216,7 @@ def _read(path: Path, prefix: Path) -> list[_Page] | _Failure:
     except pyvips.Error as error:
         if os.strerror(errno.ENOSPC) in str(error):
             return _Failure(os.strerror(errno.ENOSPC), errno.ENOSPC)
-        return _Failure(f"is corrupt or truncated ({_one_line(error)})")
+        return _Failure(corrupt(error))
     except ValueError as error:
         return _Failure(_one_line(error))
     except Exception as error:
