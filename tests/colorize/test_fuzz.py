@@ -81,7 +81,8 @@ def _fault(case, coloured):
 
 
 def _black(rgb):
-    return np.mean(rgb.max(-1) < 5 / 255)
+    """The share of black pixels."""
+    return np.mean(color.rgb2lab(rgb)[..., 0] < 1.5)
 
 
 def _is_cmyk(data):
