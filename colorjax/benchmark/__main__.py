@@ -109,6 +109,12 @@ def _colorize(commands: Any) -> argparse.ArgumentParser:
         "--images 200",
     )
     parser.add_argument("--model", default="", help="as for colorjax colorize")
+    parser.add_argument(
+        "--assembled",
+        metavar="ZIP",
+        default="",
+        help="instead: errors on pictures assembled from the faces in this folder or zip",
+    )
     parser.add_argument("--images", type=positive, default=40, help="(default: 40)")
     parser.add_argument("--side", type=positive, default=1000, help="pixels (default: 1000)")
     parser.add_argument("--rounds", type=positive, default=3, help="(default: 3)")

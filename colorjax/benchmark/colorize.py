@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from colorjax.benchmark.assembled import measure as pictures_of_faces
 from colorjax.colorize import faces
 from colorjax.colorize.colorizer import Colorizer
 from colorjax.colorize.files import colorize_files
@@ -30,7 +31,9 @@ PILLOW = "Pillow: decode and encode"
 FOLDER = "the entire folder"
 
 
-def measure(*, model: str, images: int, side: int, rounds: int) -> tuple[list[Row], Row]:
+def measure(
+    *, model: str, images: int, side: int, rounds: int, assembled: str = ""
+) -> tuple[list[Row], Row]:
     """Times every part on the same JPEGs, in turns.
 
     Args:
@@ -38,11 +41,15 @@ def measure(*, model: str, images: int, side: int, rounds: int) -> tuple[list[Ro
       images: number of photographs.
       side: width and height in pixels.
       rounds: number of times that every part is timed.
+      assembled: a folder or zip of faces. If given, `assembled.measure` colours pictures of these
+        instead, and nothing is timed.
 
     Returns:
       Rows with milliseconds per photograph (median, minimum and maximum of the rounds), and the
       conditions.
     """
+    if assembled:
+        return pictures_of_faces(path=assembled, model=model)
     devices.configure()
     model = model or DEFAULT_MODEL
     with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from colorjax import __version__
-from colorjax.colorize.colorizer import Colorizer, in_threads
+from colorjax.colorize.colorizer import Colorizer, in_threads, reduced
 from colorjax.colorize.full_size import area_mean
 from colorjax.colorize.plan import Job, compared
 from colorjax.images.folders import printable
@@ -93,14 +93,14 @@ def colorize_files(
         pool = stack.enter_context(ThreadPoolExecutor())
         stack.callback(pool.shutdown, cancel_futures=True)  # after Ctrl-C
         for batch in _batches(_arriving(jobs, reader, batch_size, tally), batch_size):
-            errors = _color(colorizer, [photo for _, photo in batch], saturation)
+            coloured = _color(colorizer, [photo for _, photo in batch], saturation)
             tally.wait_for(writing)
             writing = []
-            for (job, photo), error in zip(batch, errors, strict=True):
-                if error is None:
-                    writing.append((job, photo, pool.submit(write, job, photo)))
+            for (job, _), photo in zip(batch, coloured, strict=True):
+                if isinstance(photo, Exception):
+                    tally.failed(job.source, photo, "cannot be coloured ({})")
                 else:
-                    tally.failed(job.source, error, "cannot be coloured ({})")
+                    writing.append((job, photo, pool.submit(write, job, photo)))
         tally.wait_for(writing)
     return Results(tally.coloured, tally.failures, tally.notes)
 
@@ -205,20 +205,30 @@ def _batches(
 
 def _color(
     colorizer: Colorizer, photos: Sequence[Photo], saturation: float
-) -> list[Exception | None]:
-    """Colours photographs in place, one by one if they fail together; returns the errors."""
+) -> list[Photo | Exception]:
+    """Colours photographs in place, one by one if they fail together."""
     pictures = [page.rgb for photo in photos for page in (photo, *photo.pages)]
 
     def full_size(picture: np.ndarray, coefficients: np.ndarray) -> None:
         colorizer.full_size(picture, saturation * coefficients, out=picture)
 
     try:
-        in_threads(full_size, pictures, colorizer.coefficients(pictures))
+        views = in_threads(reduced, pictures)
+        crops = colorizer.find_faces(views)
+        in_threads(full_size, pictures, colorizer.coefficients(views, crops))
     except Exception as error:
         if len(photos) == 1:
             return [error]
         return [found for photo in photos for found in _color(colorizer, [photo], saturation)]
-    return [None] * len(photos)
+    found = iter(crops)
+    # A list, since any() would stop early and leave crops of this photograph for the next.
+    faces = [[next(found) for _ in (photo, *photo.pages)] for photo in photos]
+    return [p if any(seen) else _without_face(p) for p, seen in zip(photos, faces, strict=True)]
+
+
+def _without_face(photo: Photo) -> Photo:
+    note = "no face found; the colours of other things are less reliable"
+    return photo._replace(notes=(*photo.notes, note))
 
 
 def _write(job: Job, photo: Photo, comparing: Colorizer | None, mark: str | None) -> None:

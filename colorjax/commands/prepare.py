@@ -64,7 +64,8 @@ def add_prepare(commands: Any) -> None:
     folder.add_argument(
         "--validation-path",
         metavar="PATHS",
-        help="folders and zips for validation (default: a tenth of the people is held out)",
+        help="folders and zips for validation (default: the folder val or test in --path if there "
+        "is one, else a tenth of the people)",
     )
     folder.add_argument(
         "--min-chroma",

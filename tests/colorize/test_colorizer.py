@@ -105,7 +105,7 @@ def test_a_pil_image_gives_a_pil_image(colorizer, photo, mode):
     assert coloured.size == image.size
     assert coloured.mode == ("RGBA" if "A" in mode else "RGB")
     assert coloured.info["dpi"] == (300, 300)
-    assert ("icc_profile" in coloured.info) == (mode in ("RGB", "RGBA"))
+    assert ("icc_profile" in coloured.info) == (mode in ("RGB", "RGBA", "P"))
     if "A" in mode:
         np.testing.assert_array_equal(np.asarray(coloured)[..., 3], photo[..., 1])
 

