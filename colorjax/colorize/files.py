@@ -73,42 +73,17 @@ def colorize_files(
       mark: name of the model that XMP names as the source of the colours; None: no such mark.
       advance: called once for each file that is written or has failed.
       written: called when a job's files are complete; from other threads, one at a time.
-      reader: reads the files. One that is created early, before JAX is imported, saves time.
+      reader: reads the files, and ends its processes after the last. One that is created early,
+        before JAX is imported, saves time.
 
     Raises:
       EndedError: a disk is full. No file is left half written.
     """
-    results = Results(0, [], [])
+    tally = _Tally(advance)
     one_at_a_time = threading.Lock()
 
-    def failed(path: Path, error: BaseException, what: str = "{}") -> None:
-        if not isinstance(error, Exception):
-            raise error
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            full = getattr(error, "filename", None) or path.parent
-            raise EndedError(
-                f"the disk of {printable(full)} is full; free space and run the same command "
-                "again to resume"
-            ) from error
-        results.failures.append((path, what.format(_reason(error))))
-        advance()
-
-    def finish(writing: Sequence[tuple[Job, Photo, Future[None]]]) -> None:
-        nonlocal results
-        for job, photo, future in writing:
-            if error := future.exception():
-                failed(job.target, error, "cannot be written ({})")
-                continue
-            results = results._replace(coloured=results.coloured + 1)
-            results.notes.extend((job.source, note) for note in photo.notes)
-            advance()
-
     def write(job: Job, photo: Photo) -> None:
-        if mark is not None:
-            with contextlib.suppress(ImportError):
-                xmp = importlib.import_module("colorjax.images.xmp")
-                photo = photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
-        _write(job, photo, colorizer if compare else None)
+        _write(job, photo, colorizer if compare else None, mark)
         with one_at_a_time:
             written(job)
 
@@ -117,24 +92,61 @@ def colorize_files(
         reader = reader or stack.enter_context(PhotoReader(len(jobs)))
         pool = stack.enter_context(ThreadPoolExecutor())
         stack.callback(pool.shutdown, cancel_futures=True)  # after Ctrl-C
-        for batch in _batches(_arriving(jobs, reader, batch_size, failed), batch_size):
+        for batch in _batches(_arriving(jobs, reader, batch_size, tally), batch_size):
             coloured = _color(colorizer, [photo for _, photo in batch], saturation)
-            finish(writing)
+            tally.wait_for(writing)
             writing = []
             for (job, _), photo in zip(batch, coloured, strict=True):
                 if isinstance(photo, Exception):
-                    failed(job.source, photo, "cannot be coloured ({})")
+                    tally.failed(job.source, photo, "cannot be coloured ({})")
                 else:
                     writing.append((job, photo, pool.submit(write, job, photo)))
-        finish(writing)
-    return results
+        tally.wait_for(writing)
+    return Results(tally.coloured, tally.failures, tally.notes)
+
+
+class _Tally:
+    """What has become of the files so far."""
+
+    def __init__(self, advance: Callable[[], None]) -> None:
+        self.coloured = 0
+        self.failures: list[tuple[Path, str]] = []
+        self.notes: list[tuple[Path, str]] = []
+        self._advance = advance
+
+    def failed(self, path: Path, error: BaseException, words: str = "{}") -> None:
+        """Counts a failure; raises what ends the batch: Ctrl-C, a full disk."""
+        if not isinstance(error, Exception):
+            raise error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            # Reading fills the folder of the temporary files, writing that of the result.
+            full = error.filename if words == "{}" and error.filename else path.parent
+            raise EndedError(
+                f"the disk of {printable(full)} is full; free space and run the same command "
+                "again to resume"
+            ) from error
+        reason = _reason(error)
+        self.failures.append(
+            (path, reason if reason.startswith("cannot be") else words.format(reason))
+        )
+        self._advance()
+
+    def wait_for(self, writing: Sequence[tuple[Job, Photo, Future[None]]]) -> None:
+        """Waits until files are written, and counts them."""
+        for job, photo, future in writing:
+            if error := future.exception():
+                self.failed(job.target, error, "cannot be written ({})")
+                continue
+            self.coloured += 1
+            self.notes.extend((job.source, note) for note in photo.notes)
+            self._advance()
 
 
 def _arriving(
     jobs: Sequence[Job],
     reader: PhotoReader,
     batch_size: int,
-    failed: Callable[[Path, BaseException], None],
+    tally: _Tally,
 ) -> Iterator[tuple[Job, Photo]]:
     """The photographs as they are read, one batch ahead."""
     waiting: dict[Future[Photo], tuple[Job, int]] = {}
@@ -154,7 +166,7 @@ def _arriving(
         for future in wait(waiting, return_when=FIRST_COMPLETED).done:
             job, _ = waiting.pop(future)
             if error := future.exception():
-                failed(job.source, error)
+                tally.failed(job.source, error)
             else:
                 yield job, _as_written(future.result(), job.target)
 
@@ -219,7 +231,11 @@ def _without_face(photo: Photo) -> Photo:
     return photo._replace(notes=(*photo.notes, note))
 
 
-def _write(job: Job, photo: Photo, comparing: Colorizer | None) -> None:
+def _write(job: Job, photo: Photo, comparing: Colorizer | None, mark: str | None) -> None:
+    if mark is not None:
+        with contextlib.suppress(ImportError):
+            xmp = importlib.import_module("colorjax.images.xmp")
+            photo = photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
     if comparing:
         height, width = photo.rgb.shape[:2]
         scale = min(1.0, COMPARED_SIDE / max(height, 2 * width))

@@ -88,7 +88,9 @@ def _check_segments(page: tifffile.TiffPage, size: int) -> None:
     """Libraries read strips that are missing, or lie outside of the file, as black."""
     number = segment_shape(page)[2]
     offsets, counts = page.dataoffsets[:number], page.databytecounts[:number]
-    if len(offsets) < number or len(counts) < number or not all(counts) or not all(offsets):
+    # tifffile hands on what a file holds.
+    numbers = all(isinstance(place, int) and place > 0 for place in (*offsets, *counts))
+    if not numbers or len(offsets) < number or len(counts) < number:
         raise ValueError("is corrupt (strips are missing)")
     if max(offset + count for offset, count in zip(offsets, counts, strict=True)) > size:
         raise ValueError("is truncated")
@@ -188,7 +190,7 @@ def _with_tifffile(page: tifffile.TiffPage, file: BinaryIO) -> pyvips.Image:
     array = array.astype(np.uint8) if array.dtype == bool else array
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     name = array.dtype.name
-    if name not in _FORMATS or array.shape[1] != 1:
+    if name not in _FORMATS or array.ndim != 5:
         raise ValueError(f"has samples that are not supported ({name})")
     # [planes, 1, height, width, channels]
     planes = [

@@ -159,6 +159,18 @@ def test_bands_of_rows_do_not_change_the_result(colorizer, photo, monkeypatch):
     np.testing.assert_array_equal(colorizer(photo), expected)
 
 
+def test_a_large_picture_has_the_colours_of_a_small_one(colorizer, photo, monkeypatch):
+    """Its views are made from one that is made smaller first."""
+    photo = photo[::-1]  # upside down: no face is found
+    (expected,) = colorizer.coefficients([photo])
+    monkeypatch.setattr(colorizer_module, "LARGE_PIXELS", 1000)
+    monkeypatch.setattr(colorizer_module, "REDUCED_SIDE", 80)
+    (found,) = colorizer.coefficients([photo])
+    assert not np.array_equal(found, expected)
+    assert found.shape == expected.shape
+    assert abs(found - expected)[..., 2:].mean() < 1.0
+
+
 def test_the_docstring_example_runs_and_the_package_exports_the_class():
     assert doctest.testmod(colorizer_module).failed == 0
     assert colorjax.Colorizer is Colorizer

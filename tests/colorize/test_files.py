@@ -1,6 +1,9 @@
 import errno
 import os
 import shutil
+import struct
+from concurrent.futures import Future
+from pathlib import Path
 
 import cv2
 import jax.numpy as jnp
@@ -12,7 +15,8 @@ from skimage import color, data
 from colorjax import cli
 from colorjax.colorize import files
 from colorjax.colorize.colorizer import Colorizer
-from colorjax.colorize.plan import plan
+from colorjax.colorize.plan import Job, plan
+from colorjax.images.photo import Photo
 from colorjax.images.write_photo import write_photo
 
 
@@ -205,7 +209,7 @@ def test_batches_are_limited_in_files_and_pixels(
     sizes, done = [], []
 
     class Grey(Colorizer):
-        def coefficients(self, pictures):
+        def coefficients(self, pictures, crops):
             sizes.append(len(pictures))
             return [np.zeros((1, 1, 4), np.float32)] * len(pictures)
 
@@ -219,3 +223,101 @@ def test_batches_are_limited_in_files_and_pixels(
     assert sizes == expected
     assert len(done) == len(jobs) == 6
     assert [source.name for source, _ in failures] == ["empty.png"]
+
+
+class Instant:
+    """A reader that has the photographs already."""
+
+    def __init__(self, photos):
+        self.photos = photos
+
+    def submit(self, path):
+        future = Future()
+        found = self.photos[path.name]
+        (future.set_exception if isinstance(found, Exception) else future.set_result)(found)
+        return future
+
+    def end(self):
+        pass
+
+
+def grey_photo(**fields):
+    return Photo(np.full((20, 30, 3), 119, np.uint8), format="jpeg", **fields)
+
+
+def colour(folder, photos, colorizer=None, ending="", **options):
+    jobs = [Job(Path(name), folder / (name + ending)) for name in photos]
+    colorizer = colorizer or Colorizer(reddish, {}, image_size=32)
+    return jobs, files.colorize_files(jobs, colorizer, reader=Instant(photos), **options)
+
+
+def test_no_fault_of_one_file_ends_a_batch(tmp_path, monkeypatch):
+    """Not even of a kind that nobody expects: in reading, in colouring and in writing."""
+
+    class Short(Colorizer):
+        def coefficients(self, pictures, crops):
+            if len(pictures) > 1 or pictures[0].shape[0] == 1:
+                raise MemoryError
+            return super().coefficients(pictures, crops)
+
+    def write(path, photo):
+        if path.name == "tag.jpg":
+            raise struct.error("required argument\nis not an integer")
+        write_photo(path, photo)
+
+    monkeypatch.setattr(files, "write_photo", write)
+    (tmp_path / "folder.jpg").mkdir()
+    photos = {name: grey_photo() for name in ("a.jpg", "tag.jpg", "b.jpg", "folder.jpg")}
+    photos["odd.jpg"] = ZeroDivisionError("resolution")
+    photos["large.jpg"] = Photo(np.zeros((1, 9, 3), np.uint8), format="jpeg")
+    written, counted = [], []
+    _, results = colour(
+        tmp_path,
+        photos,
+        Short(reddish, {}, 32),
+        written=written.append,
+        advance=lambda: counted.append(1),
+    )
+    assert results.coloured == len(written) == 2
+    assert len(counted) == len(photos)
+    assert sorted(results.failures) == [
+        (tmp_path / "folder.jpg", "cannot be written (Is a directory)"),
+        (tmp_path / "tag.jpg", "cannot be written (error: required argument)"),
+        (Path("large.jpg"), "cannot be coloured (not enough memory)"),
+        (Path("odd.jpg"), "ZeroDivisionError: resolution"),
+    ]
+    assert is_coloured(tmp_path / "a.jpg")
+    assert is_coloured(tmp_path / "b.jpg")
+
+
+def test_a_name_that_the_output_cannot_hold_is_a_fault_of_the_output(tmp_path):
+    (job,), results = colour(tmp_path, {"a.jpg": grey_photo()}, ending="x" * 251)
+    assert results.failures == [(job.target, "cannot be written (File name too long)")]
+
+
+def test_pages_are_coloured_and_what_is_left_out_is_noted(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(files, "write_photo", lambda path, photo: seen.append((path, photo)))
+    pages = {"a.tif": grey_photo(notes=("a tag",), pages=(grey_photo(), grey_photo()))}
+    _, results = colour(tmp_path, pages)
+    assert results.notes[0] == (Path("a.tif"), "a tag")
+    ((_, photo),) = seen
+    assert photo.format == "tiff"
+    for page in (photo, *photo.pages):
+        assert (page.rgb @ [1, -1, 0] > 20).all()
+    pages = {"a.tif": grey_photo(pages=(grey_photo(), grey_photo()))}
+    _, results = colour(tmp_path, pages, ending=".png")
+    assert results.notes[0] == (Path("a.tif"), "page 1 of 3 only; --format tiff keeps all")
+    assert seen[1][1].pages == ()
+
+
+def test_the_comparison_of_a_large_picture_is_made_smaller(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "COMPARED_SIDE", 30)
+    colour(tmp_path, {"a.jpg": grey_photo()}, compare=True)
+    with Image.open(next(tmp_path.glob("*_compare.jpg"))) as pair:
+        assert pair.size == (30, 10)
+        left, right = np.hsplit(color.rgb2lab(np.asarray(pair)), 2)
+    # JPEG mixes the two at their border.
+    assert abs(left[:, :8, 1:]).max() < 3
+    assert right[:, 8:, 1].min() > 15
+    assert abs(left[:, :8, 0] - right[:, 8:, 0].mean()).max() < 2
