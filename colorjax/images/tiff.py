@@ -132,8 +132,10 @@ def _chain(pages: Any, notes: list[str]) -> Iterator[tifffile.TiffPage]:
 def _is_sound(page: tifffile.TiffPage) -> bool:
     """Whether what describes the pixels are numbers; tifffile hands on what a file holds."""
     needed = (page.imagewidth, page.imagelength, page.samplesperpixel)
-    more = (page.subfiletype, page.tilewidth, page.tilelength, page.rowsperstrip)
-    more += (page.photometric, page.compression, page.sampleformat)
+    more = (
+        *(page.subfiletype, page.tilewidth, page.tilelength, page.rowsperstrip),
+        *(page.photometric, page.compression, page.sampleformat),
+    )
     return (
         all(isinstance(number, int) for number in needed + more)
         and min(needed) > 0
