@@ -23,16 +23,34 @@ def to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
       profile: of the image; None means sRGB, or for CMYK libvips' own.
     """
     deep = image.format == "ushort"
-    if image.interpretation == "cmyk" or (profile and not is_srgb(profile)):
-        image = image.copy()
-        if profile:
-            image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-        options = {"embedded": True, "intent": "relative", "depth": 16 if deep else 8}
-        try:
-            return image.icc_transform("srgb", **options)
-        except pyvips.Error:
-            pass
+    if profile and not is_srgb(profile) and _keeps_tones(profile, image.bands):
+        return _transformed(image, profile)
+    if image.interpretation == "cmyk":
+        return _transformed(image, None)
     return image.colourspace("rgb16" if deep else "srgb").cast("ushort" if deep else "uchar")
+
+
+def _transformed(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
+    image = image.copy()
+    image.remove("icc-profile-data")
+    if profile:
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    depth = 16 if image.format == "ushort" else 8
+    return image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
+
+
+@functools.lru_cache(maxsize=8)
+def _keeps_tones(profile: bytes, bands: int) -> bool:
+    """Whether a ramp from black to white is one in sRGB too; else the profile is corrupt."""
+    ramp = np.repeat(np.linspace(0, 255, 16).astype(np.uint8), bands).reshape(1, 16, bands)
+    names = {1: "b-w", 3: "srgb", 4: "cmyk"}
+    stored = pyvips.Image.new_from_array(255 - ramp if bands == 4 else ramp)
+    try:
+        found = _transformed(stored.copy(interpretation=names[bands]), profile).numpy()
+    except (KeyError, pyvips.Error):
+        return False
+    tones = found.mean(axis=(0, 2))
+    return bool((np.diff(tones) > -SAME).all() and tones[-1] >= 200)
 
 
 def from_srgb(rgb: np.ndarray, profile: bytes | None) -> np.ndarray:

@@ -173,6 +173,12 @@ def _open(
         raise ValueError(f"has a colour space that is not supported ({_name(photometric)})")
     if photometric == CMYK and _number(page, 332, 1) != 1:
         raise ValueError("has inks other than cyan, magenta, yellow and black")
+    if 258 not in page.tags and page.samplesperpixel > 1:  # the default is 1
+        raise ValueError("does not state the bits of its samples")
+    channels = page.samplesperpixel - len(page.extrasamples or ())
+    if (photometric <= 1 and channels > 2) or (photometric == 2 and channels < 3):
+        kind = "grey" if photometric <= 1 else "RGB"
+        raise ValueError(f"is said to be {kind}, but has {page.samplesperpixel} channels")
     orientation = _number(page, 274, _number(picture.parent, 274, 1))
     turned = 2 <= orientation <= 8
     profile = _value(picture, _PROFILE)
