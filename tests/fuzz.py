@@ -127,9 +127,9 @@ def webp(rng: random.Random, exif: bytes, profile: bytes | None) -> bytes:
 
 def tif(rng: random.Random, exif: bytes, profile: bytes | None) -> bytes:
     if rng.random() < 0.3:
-        mode = rng.choice(["RGB", "L", "1", "RGBA"])
+        mode = rng.choice(["RGB", "L", "RGBA"])
         # Pillow writes directories of EXIF only if nothing is compressed.
-        compression = rng.choice(["raw", "group4" if mode == "1" else "tiff_lzw"])
+        compression = rng.choice(["raw", "tiff_lzw"])
         options = {"exif": _exif(rng)} if compression == "raw" else {}
         image = Image.fromarray(picture(rng)).convert(mode)
         return _encoded(image, "tiff", compression=compression, dpi=(300, 300), **options)
