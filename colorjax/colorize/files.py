@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import importlib
 import math
 import os
 import threading
@@ -17,6 +16,7 @@ from colorjax import __version__
 from colorjax.colorize.colorizer import Colorizer, in_threads, reduced
 from colorjax.colorize.full_size import area_mean
 from colorjax.colorize.plan import Job, compared
+from colorjax.images import xmp
 from colorjax.images.folders import printable
 from colorjax.images.photo import FORMATS, Photo, to_bytes
 from colorjax.images.workers import PhotoReader
@@ -233,9 +233,7 @@ def _without_face(photo: Photo) -> Photo:
 
 def _write(job: Job, photo: Photo, comparing: Colorizer | None, mark: str | None) -> None:
     if mark is not None:
-        with contextlib.suppress(ImportError):
-            xmp = importlib.import_module("colorjax.images.xmp")
-            photo = photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
+        photo = photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
     if comparing:
         height, width = photo.rgb.shape[:2]
         scale = min(1.0, COMPARED_SIDE / max(height, 2 * width))
