@@ -239,9 +239,11 @@ def _write(job: Job, photo: Photo, comparing: Colorizer | None, mark: str | None
         scale = min(1.0, COMPARED_SIDE / max(height, 2 * width))
         size = max(1, int(scale * width)), max(1, int(scale * height))
         coloured = to_bytes(area_mean(photo.rgb, size) if scale < 1 else photo.rgb)
+        both = np.concatenate([coloured, coloured], axis=1)
+        grey = both[:, : size[0]]
         # Colours have the lightness of the grey picture.
-        grey = comparing.full_size(coloured, np.zeros((1, 1, 4), np.float32))
-        both = np.concatenate([np.repeat(grey[..., 1:2], 3, axis=2), coloured], axis=1)
+        comparing.full_size(grey, np.zeros((1, 1, 4), np.float32), out=grey)
+        grey[..., 0] = grey[..., 2] = grey[..., 1]
         write_photo(compared(job.target), Photo(both, format="jpeg"))
     # Written last: a file that exists is complete.
     write_photo(job.target, photo)
