@@ -238,8 +238,10 @@ def _write(job: Job, photo: Photo, comparing: Colorizer | None, mark: str | None
         height, width = photo.rgb.shape[:2]
         scale = min(1.0, COMPARED_SIDE / max(height, 2 * width))
         size = max(1, int(scale * width)), max(1, int(scale * height))
-        coloured = to_bytes(area_mean(photo.rgb, size) if scale < 1 else photo.rgb)
-        both = np.concatenate([coloured, coloured], axis=1)
+        small = area_mean(photo.rgb, size) if scale < 1 else photo.rgb
+        both = np.empty((size[1], 2 * size[0], 3), np.uint8)
+        for top in range(0, size[1], 256):
+            both[top : top + 256] = np.tile(to_bytes(small[top : top + 256]), (1, 2, 1))
         grey = both[:, : size[0]]
         # Colours have the lightness of the grey picture.
         comparing.full_size(grey, np.zeros((1, 1, 4), np.float32), out=grey)
