@@ -32,8 +32,8 @@ def add_colorize(commands: Any) -> None:
     parser = commands.add_parser(
         "colorize",
         help="colour photographs",
-        description="Colours photographs: JPEG, PNG, WebP, TIFF and BMP of up to 1000 megapixels, "
-        "and HEIC and AVIF with the extra heic (pip install '.[heic]'). Lightness, EXIF, profile, "
+        description="Colours photographs: JPEG, PNG, WebP, TIFF and BMP of up to 1000 megapixels. "
+        "Lightness, EXIF, profile, "
         "resolution, transparency and 16 bits are kept where the format has them. Files that "
         "colorjax wrote are never inputs; photographs that are coloured with the same settings are "
         "skipped, so an interrupted command resumes.",

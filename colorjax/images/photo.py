@@ -10,13 +10,14 @@ import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyvips
 from PIL import Image
 
 from colorjax.images import exif, profiles, xmp
+from colorjax.images.opened import Opened, Photo
+from colorjax.images.tiff import open_tiff
 
 # libvips logs remarks on unusual but readable files.
 logging.getLogger("pyvips").setLevel(logging.ERROR)
@@ -37,46 +38,6 @@ SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "bmp
 MAX_PIXELS = 1_000_000_000
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-class Photo(NamedTuple):
-    """A photograph as it is seen: upright, in sRGB.
-
-    Attributes:
-      rgb: [H, W, 3] uint8 or uint16 sRGB.
-      alpha: [H, W] of the same type, or None.
-      format: a key of SUFFIXES.
-      exif: an EXIF block (see `exif`) with orientation 1 or none, and without a thumbnail.
-      xmp: as in the file, but for the orientation.
-      iptc: as in the file (IPTC-IIM).
-      profile: the ICC profile of the file if its colour space is RGB; None means sRGB.
-      dpi: pixels per inch, horizontally and vertically, or None.
-      notes: what could not be kept.
-      pages: further pages of a multi-page TIFF.
-    """
-
-    rgb: np.ndarray
-    alpha: np.ndarray | None = None
-    format: str = "png"
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    iptc: bytes | None = None
-    profile: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    notes: tuple[str, ...] = ()
-    pages: tuple["Photo", ...] = ()
-
-
-class Opened(NamedTuple):
-    """A photograph whose pixels are not decoded yet.
-
-    Attributes:
-      photo: without pixels.
-      image: the pixels, upright: 3 bands of sRGB, or 4 with alpha, uchar or ushort.
-    """
-
-    photo: Photo
-    image: pyvips.Image
 
 
 def read_photo(
@@ -119,8 +80,6 @@ def open_photo(
     data = source if isinstance(source, bytes) else source.read_bytes()
     try:
         if data[:4] in TIFF_SIGNATURES:
-            from colorjax.images.tiff import open_tiff
-
             return open_tiff(source, max_pixels)
         return [_open(data, max_pixels, first_picture)]
     except pyvips.Error as error:

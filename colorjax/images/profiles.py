@@ -87,6 +87,9 @@ def to_write(profile: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
     greys = np.repeat(np.linspace(0, 255, 16).astype(np.uint8), 3).reshape(1, 16, 3)
     try:
         back = to_srgb(as_vips(from_srgb(greys, profile)), profile).numpy()
+        image = as_vips(greys)
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        image.pngsave_buffer()  # libpng checks it too
     except pyvips.Error:
         return None, (_ONE_WAY,)
     returned = abs(back.astype(int) - greys).max() <= RETURNED

@@ -12,8 +12,8 @@ import pyvips
 import tifffile
 
 from colorjax.images import exif, tiff_pixels
-from colorjax.images.photo import Opened, Photo
-from colorjax.images.profiles import to_srgb
+from colorjax.images.opened import Opened, Photo
+from colorjax.images.profiles import to_srgb, to_write
 from colorjax.images.tiff_directory import (
     CIELAB,
     CMYK,
@@ -188,15 +188,17 @@ def _open(
         more = (*more, "its layers are not kept")
     block, texts_lost = _exif(picture, file, size)
     resolution = _resolution(page)
+    coloured = profile and photometric in (2, PALETTE, YCBCR)
+    written, remark = to_write(profile if coloured else None)
     photo = Photo(
         rgb=np.empty((0, 0, 3), np.uint16 if image.format == "ushort" else np.uint8),
         format="tiff",
         exif=block,
         xmp=_value(picture, _XMP) or None,
         iptc=_iptc(_value(picture, _IPTC)),
-        profile=profile if profile and photometric in (2, PALETTE, YCBCR) else None,
+        profile=written,
         dpi=resolution,
-        notes=(*notes, *more, *texts_lost),
+        notes=(*notes, *more, *texts_lost, *remark),
     )
     return Opened(photo, image)
 

@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 
 from colorjax.images import exif
-from colorjax.images.photo import Photo
+from colorjax.images.opened import Photo
 from colorjax.images.profiles import from_srgb
 from colorjax.images.tiff import DESCRIBING
 
