@@ -178,10 +178,11 @@ class Colorizer:
             by_size[view.shape].append(index)
         labs: dict[int, np.ndarray] = {}
         for (height, width, _), indices in by_size.items():
-            batch_size = max(1, self._batch_size * self._image_size**2 // (height * width))
+            fitting = max(1, self._batch_size * self._image_size**2 // (height * width))
+            batch_size = 1 << (fitting.bit_length() - 1)
             for start in range(0, len(indices), batch_size):
                 batch = indices[start : start + batch_size]
-                # The number of views is padded to a power of two, so that few sizes are compiled.
+                # A number of views is padded to a power of two, so that few sizes are compiled.
                 size = 1 << (len(batch) - 1).bit_length()
                 rgb = np.stack([padded[index] for index in (batch + size * batch[-1:])[:size]])
                 found = self._lab(self._variables, jax.device_put(rgb, self._device))

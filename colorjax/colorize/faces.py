@@ -97,4 +97,5 @@ def nearness(crops: Sequence[Crop], shape: tuple[int, int]) -> np.ndarray:
         distance = np.hypot(rows + 0.5 - crop.y - half, columns + 0.5 - crop.x - half) / crop.side
         falling = np.clip((REACH - distance) / (REACH - 0.5), 0, 1)
         near = np.maximum(near, crop.weight * falling)
-    return near * min(1.0, (zoom(crops, shape) - 1) / (FULL_ZOOM - 1))
+    # NumPy's scalars would make the coefficients float64, and colouring half as fast again.
+    return (near * min(1.0, (zoom(crops, shape) - 1) / (FULL_ZOOM - 1))).astype(np.float32)

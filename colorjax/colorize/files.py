@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import importlib
 import math
 import os
 import threading
@@ -17,6 +16,7 @@ from colorjax import __version__
 from colorjax.colorize.colorizer import Colorizer, in_threads, reduced
 from colorjax.colorize.full_size import area_mean
 from colorjax.colorize.plan import Job, compared
+from colorjax.images import xmp
 from colorjax.images.folders import printable
 from colorjax.images.photo import FORMATS, Photo, to_bytes
 from colorjax.images.workers import PhotoReader
@@ -233,17 +233,19 @@ def _without_face(photo: Photo) -> Photo:
 
 def _write(job: Job, photo: Photo, comparing: Colorizer | None, mark: str | None) -> None:
     if mark is not None:
-        with contextlib.suppress(ImportError):
-            xmp = importlib.import_module("colorjax.images.xmp")
-            photo = photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
+        photo = photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
     if comparing:
         height, width = photo.rgb.shape[:2]
         scale = min(1.0, COMPARED_SIDE / max(height, 2 * width))
         size = max(1, int(scale * width)), max(1, int(scale * height))
-        coloured = to_bytes(area_mean(photo.rgb, size) if scale < 1 else photo.rgb)
+        small = area_mean(photo.rgb, size) if scale < 1 else photo.rgb
+        both = np.empty((size[1], 2 * size[0], 3), np.uint8)
+        for top in range(0, size[1], 256):
+            both[top : top + 256] = np.tile(to_bytes(small[top : top + 256]), (1, 2, 1))
+        grey = both[:, : size[0]]
         # Colours have the lightness of the grey picture.
-        grey = comparing.full_size(coloured, np.zeros((1, 1, 4), np.float32))
-        both = np.concatenate([np.repeat(grey[..., 1:2], 3, axis=2), coloured], axis=1)
+        comparing.full_size(grey, np.zeros((1, 1, 4), np.float32), out=grey)
+        grey[..., 0] = grey[..., 2] = grey[..., 1]
         write_photo(compared(job.target), Photo(both, format="jpeg"))
     # Written last: a file that exists is complete.
     write_photo(job.target, photo)

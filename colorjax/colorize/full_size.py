@@ -68,6 +68,9 @@ def apply_coefficients(
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         pixels = picture[top:bottom].reshape(-1, channels)
+        # Most photographs to be coloured are grey: one look-up a pixel instead of three.
+        if all(np.array_equal(pixels[:, 0], pixels[:, i]) for i in range(1, channels)):
+            pixels = pixels[:, :1]
         local = interpolate_rows(coefficients, (height, width), top, bottom).reshape(-1, 4)
         band, fits = _color(pixels, local, device)
         # Reducing chroma takes as long as everything else, and few pixels need it.

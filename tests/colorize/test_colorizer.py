@@ -137,8 +137,10 @@ def test_the_zoomed_prediction_is_used_near_faces_only(monkeypatch):
 
     monkeypatch.setattr(faces, "face_crops", lambda rgb: [faces.Crop(10, 10, 40)])
     picture = np.full((200, 200), 119, np.uint8)
-    found = color.rgb2lab(Colorizer(by_size, {}, image_size=32)(picture))
+    colorizer = Colorizer(by_size, {}, image_size=32)
+    found = color.rgb2lab(colorizer(picture))
     assert sizes == [32, 160]
+    assert colorizer.coefficients([picture[..., None]])[0].dtype == np.float32
     assert found[30, 30, 1] == pytest.approx(20, abs=1)
     assert found[190, 190, 1] == pytest.approx(-20, abs=1)
 

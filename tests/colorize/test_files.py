@@ -321,3 +321,13 @@ def test_the_comparison_of_a_large_picture_is_made_smaller(tmp_path, monkeypatch
     assert abs(left[:, :8, 1:]).max() < 3
     assert right[:, 8:, 1].min() > 15
     assert abs(left[:, :8, 0] - right[:, 8:, 0].mean()).max() < 2
+
+
+def test_the_mark_names_the_model_and_can_be_left_out(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(files, "write_photo", lambda path, photo: seen.append(photo.xmp))
+    for mark in ("faces", None):
+        colour(tmp_path, {"a.jpg": grey_photo()}, mark=mark)
+    assert b"compositeWithTrainedAlgorithmicMedia" in seen[0]
+    assert b"model faces" in seen[0]
+    assert seen[1] is None
