@@ -41,6 +41,8 @@ def _stride(width: int) -> int:
 
 def _mapped(path: Path, width: int, height: int, offset: int) -> pyvips.Image:
     """The pixels of a plain BMP, a few rows in memory at a time."""
+    if offset + _stride(width) * height > path.stat().st_size:
+        raise ValueError("is truncated")
     stored = pyvips.Image.rawload(str(path), _stride(width), height, 1, offset=offset)
     bgr = stored.crop(0, 0, 3 * width, height).bandfold(factor=3)
     upright = bgr.flipver()
@@ -59,7 +61,10 @@ def open_heic(
             "'.[heic]')"
         ) from error
     file.seek(0)
-    image = heif.open_heif(file)
+    try:
+        image = heif.open_heif(file)
+    except ValueError as error:
+        raise ValueError(f"is corrupt ({error})") from error
     check_size(*image.size)
     info = image.info
     block = info.get("exif")

@@ -36,6 +36,7 @@ FORMATS = {
 }
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}
 MAX_PIXELS = 1_000_000_000
+_MAX_DPI = 1e6
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "jpeg",
@@ -165,10 +166,7 @@ def _open(
     if format == "tiff":
         from colorjax.images.tiff import open_tiff  # it imports this module
 
-        return [
-            Opened(_with_usable_profile(photo), image)
-            for photo, image in open_tiff(source, max_pixels)
-        ]
+        return [Opened(_checked(photo), image) for photo, image in open_tiff(source, max_pixels)]
 
     def check_size(width: int, height: int) -> None:
         if width * height > max_pixels:
@@ -200,7 +198,7 @@ def _open(
             image.set_type(pyvips.GValue.gint_type, "orientation", turn)
             image = image.autorot()
     image = _to_srgb(image, photo.profile)
-    return [Opened(_with_usable_profile(photo), image)]
+    return [Opened(_checked(photo), image)]
 
 
 def _format(head: bytes) -> str | None:
@@ -257,8 +255,10 @@ def _described(found: Metadata, format: str) -> tuple[Photo, int]:
     return photo, turn
 
 
-def _with_usable_profile(photo: Photo) -> Photo:
-    """The photograph without a profile that it cannot be written in."""
+def _checked(photo: Photo) -> Photo:
+    """The photograph without a profile or resolution that it cannot be written with."""
+    if photo.dpi and not all(1e-3 <= value <= _MAX_DPI for value in photo.dpi):
+        photo = photo._replace(dpi=None)
     profile = photo.profile
     if profile is None or profiles.works_both_ways(profile):
         return photo
@@ -286,9 +286,10 @@ def _to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
 
 
 def _details(error: pyvips.Error) -> str:
-    """What libvips says, in brackets, without the name of its operation."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f" ({lines[1][:200]})" if len(lines) > 1 else ""
+    """What libvips says, in brackets, without the names of its operation and of the file."""
+    lines = [line.rpartition(": ")[2].strip() for line in str(error).splitlines()[1:]]
+    lines = [line for line in lines if line and "bad seek" not in line]  # before it tries a format
+    return f" ({lines[0][:200]})" if lines else ""
 
 
 def _one_line(error: Exception) -> str:
