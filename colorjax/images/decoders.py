@@ -1,7 +1,8 @@
 """Decoders of what libvips does not read: BMP by Pillow, HEIC by pillow-heif."""
 
+import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -61,10 +62,8 @@ def open_heic(
             "'.[heic]')"
         ) from error
     file.seek(0)
-    try:
+    with _heif_errors():
         image = heif.open_heif(file)
-    except ValueError as error:
-        raise ValueError(f"is corrupt ({error})") from error
     check_size(*image.size)
     info = image.info
     block = info.get("exif")
@@ -73,4 +72,13 @@ def open_heic(
         xmp=info.get("xmp") or None,
         profile=info.get("icc_profile") or None,
     )
-    return _vips(np.asarray(image)), found
+    with _heif_errors():
+        return _vips(np.asarray(image)), found
+
+
+@contextlib.contextmanager
+def _heif_errors() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"is corrupt ({error})") from error

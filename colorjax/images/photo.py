@@ -3,8 +3,9 @@
 libvips decodes (16 bits, profiles, CMYK, palettes); Pillow reads BMP, pillow-heif HEIC.
 """
 
+import contextlib
 import io
-import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -14,8 +15,8 @@ import pyvips
 from colorjax.images import decoders, exif, profiles, xmp
 from colorjax.images.metadata import EXIF_MARK, JPEG_END, Metadata, read_metadata, resolution
 
-# libvips logs remarks on unusual but readable files.
-logging.getLogger("pyvips").setLevel(logging.ERROR)
+# Remarks on unusual but readable files; pyvips fails at bytes of theirs in them.
+pyvips._remove_log_handler()
 # No operation is repeated: libvips would only keep files in memory.
 pyvips.cache_set_max(0)
 
@@ -112,7 +113,8 @@ def open_photo(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> list[Op
       ValueError: it is not such an image, is corrupt, holds an animation, has more than
         `max_pixels`, or cannot be read rightly. Decoding `Opened.image` may still fail.
     """
-    return _guarded(source, max_pixels, first_picture=False)
+    with _reasons():
+        return _open_any(source, max_pixels, first_picture=False)
 
 
 def read_photo(
@@ -125,11 +127,9 @@ def read_photo(
       max_pixels: see `open_photo`.
       first_picture: reads the first of several pages or frames only.
     """
-    opened = _guarded(source, max_pixels, first_picture)
-    try:
+    with _reasons():
+        opened = _open_any(source, max_pixels, first_picture)
         photo, *others = map(_decoded, opened[:1] if first_picture else opened)
-    except pyvips.Error as error:
-        raise ValueError(f"is corrupt or truncated{_details(error)}") from error
     return photo._replace(pages=tuple(others))
 
 
@@ -139,22 +139,30 @@ def _decoded(opened: Opened) -> Photo:
     return opened.photo._replace(rgb=pixels[..., :3], alpha=alpha)
 
 
-def _guarded(source: Path | bytes, max_pixels: int, first_picture: bool) -> list[Opened]:
+@contextlib.contextmanager
+def _reasons() -> Iterator[None]:
+    """Turns the errors of decoders into ValueErrors."""
     try:
-        stream = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
-        with stream as file:
-            return _open(source, file, max_pixels, first_picture)
+        yield
     except OSError as error:
         if error.errno is not None:
             raise
         raise ValueError(f"is corrupt ({_one_line(error)})") from error  # of Pillow's
     except pyvips.Error as error:
         raise ValueError(f"is corrupt or truncated{_details(error)}") from error
+    except UnicodeDecodeError as error:  # libvips' words hold bytes of the file
+        raise ValueError("is corrupt or truncated") from error
     except (ValueError, MemoryError):
         raise
     except Exception as error:  # decoders' many kinds, of untrusted bytes
         name = type(error).__name__
         raise ValueError(f"is corrupt ({name}: {_one_line(error)})") from error
+
+
+def _open_any(source: Path | bytes, max_pixels: int, first_picture: bool) -> list[Opened]:
+    stream = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+    with stream as file:
+        return _open(source, file, max_pixels, first_picture)
 
 
 def _open(
