@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -44,7 +45,7 @@ def _mapped(path: Path, width: int, height: int, offset: int) -> pyvips.Image:
     """The pixels of a plain BMP, a few rows in memory at a time."""
     if offset + _stride(width) * height > path.stat().st_size:
         raise ValueError("is truncated")
-    stored = pyvips.Image.rawload(str(path), _stride(width), height, 1, offset=offset)
+    stored = pyvips.Image.rawload(os.fsencode(path), _stride(width), height, 1, offset=offset)
     bgr = stored.crop(0, 0, 3 * width, height).bandfold(factor=3)
     upright = bgr.flipver()
     return upright[2].bandjoin([upright[1], upright[0]]).copy(interpretation="srgb")

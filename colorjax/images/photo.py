@@ -5,6 +5,7 @@ libvips decodes (16 bits, profiles, CMYK, palettes); Pillow reads BMP, pillow-he
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -223,7 +224,7 @@ def _format(head: bytes) -> str | None:
 
 def _vips(source: Path | bytes, access: str, fail_on: str) -> pyvips.Image:
     if isinstance(source, Path):
-        stream = pyvips.Source.new_from_file(str(source))
+        stream = pyvips.Source.new_from_file(os.fsencode(source))
     else:
         stream = pyvips.Source.new_from_memory(source)
     return pyvips.Image.new_from_source(stream, "", access=access, fail_on=fail_on)

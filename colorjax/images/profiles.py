@@ -1,6 +1,7 @@
 """ICC profiles: which are sRGB or of use, and conversions from and to sRGB."""
 
 import functools
+import struct
 
 import numpy as np
 import pyvips
@@ -89,13 +90,24 @@ def _imported(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
 @functools.lru_cache(maxsize=16)
 def _seen(profile: bytes, channels: int) -> np.ndarray | None:
     """`_cube` of a profile in sRGB (of other channels: some colours); None if it fails."""
-    if _CHANNELS.get(profile[16:20]) != channels:
+    if _CHANNELS.get(profile[16:20]) != channels or not _is_whole(profile):
         return None
     colours = _cube() if channels == 3 else np.full((1, 4, channels), 30000, np.uint16)
     try:
         return np.asarray(_imported(_image(colours), profile).numpy())
     except pyvips.Error:
         return None
+
+
+def _is_whole(profile: bytes) -> bool:
+    """Whether all parts that the header and the table of tags name are there (ICC.1, 7.2, 7.3)."""
+    if len(profile) < 132 or profile[36:40] != b"acsp":
+        return False
+    size, number = (int.from_bytes(profile[at : at + 4], "big") for at in (0, 128))
+    if size > len(profile) or 132 + 12 * number > size:
+        return False
+    tags = (struct.unpack_from(">II", profile, 136 + 12 * tag) for tag in range(number))
+    return all(offset + length <= size for offset, length in tags)
 
 
 @functools.cache

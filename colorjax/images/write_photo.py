@@ -109,7 +109,7 @@ def _encode(file: BinaryIO, image: pyvips.Image, format: str) -> None:
     elif format == "webp":
         image.webpsave_target(target, Q=95, smart_subsample=True, keep="icc")
     else:
-        image.pngsave_target(target, keep="icc")
+        image.pngsave_target(target, keep="none")
 
 
 def _insert_jpeg(encoded: BinaryIO, file: BinaryIO, photo: Photo) -> None:
@@ -147,6 +147,8 @@ def _insert_png(encoded: BinaryIO, file: BinaryIO, photo: Photo) -> None:
     """Inserts chunks behind the header, and leaves out the resolution that libvips makes up."""
     file.write(encoded.read(8 + 25))
     chunks = []
+    if photo.profile:  # libpng refuses those with small faults
+        chunks.append((b"iCCP", b"icc\0\0" + zlib.compress(photo.profile)))
     if photo.dpi:
         across, down = (round(value / 0.0254) for value in photo.dpi)
         chunks.append((b"pHYs", struct.pack(">IIB", across, down, 1)))
