@@ -132,10 +132,10 @@ def _chain(pages: Any, notes: list[str]) -> Iterator[tifffile.TiffPage]:
 def _is_sound(page: tifffile.TiffPage) -> bool:
     """Whether what describes the pixels are numbers; tifffile hands on what a file holds."""
     needed = (page.imagewidth, page.imagelength, page.samplesperpixel)
-    more = (page.subfiletype, page.tilewidth, page.tilelength, page.rowsperstrip)
-    more += (page.photometric, page.compression, page.sampleformat)
+    kinds = (page.subfiletype, page.photometric, page.compression, page.sampleformat)
+    sizes = (page.tilewidth, page.tilelength, page.rowsperstrip)
     return (
-        all(isinstance(number, int) for number in needed + more)
+        all(isinstance(number, int) for number in (*needed, *kinds, *sizes))
         and min(needed) > 0
         and page.imagedepth == 1
         and page.planarconfig in (None, 1, 2)
