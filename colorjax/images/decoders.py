@@ -28,8 +28,11 @@ def open_bmp(
     if isinstance(source, Path) and codec == "raw" and options == ("BGR", _stride(image.width), -1):
         return _mapped(source, image.width, image.height, offset), found
     alpha = image.mode in ("RGBA", "LA", "PA")
-    pixels = np.asarray(image.convert("RGBA" if alpha else "RGB"))
-    return pyvips.Image.new_from_array(pixels), found
+    return _vips(np.asarray(image.convert("RGBA" if alpha else "RGB"))), found
+
+
+def _vips(pixels: np.ndarray) -> pyvips.Image:
+    return pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
 
 
 def _stride(width: int) -> int:
@@ -65,4 +68,4 @@ def open_heic(
         xmp=info.get("xmp") or None,
         profile=info.get("icc_profile") or None,
     )
-    return pyvips.Image.new_from_array(np.asarray(image)), found
+    return _vips(np.asarray(image)), found

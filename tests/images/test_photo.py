@@ -172,10 +172,10 @@ def refused(picture):
         yield contents[: len(contents) // 2], "truncated|corrupt"
     jpeg = encoded(noise, "jpeg")
     yield jpeg[: len(jpeg) // 2] + b"\xff\xd9", "corrupt"
-    yield jpeg[: len(jpeg) // 2] + bytes(40) + jpeg[len(jpeg) // 2 + 40 :], "corrupt"
     yield from ((encoded(image, name, **frames), "2 pictures") for name in ("png", "webp"))
     yield claims(encoded(image, "png"), 50_000, 50_000), "50000 × 50000 pixels; at most 1000 mill"
-    yield encoded(image, "bmp")[:18] + b"\0\0\1\0\0\0\1\0" + bytes(80), "65536 × 65536 pixels"
+    bmp = encoded(image, "bmp")
+    yield bmp[:18] + b"\0\0\1\0\0\0\1\0" + bmp[26:], "65536 × 65536 pixels"
 
 
 def test_what_is_not_a_photograph_is_refused(picture):
