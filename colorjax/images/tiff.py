@@ -12,7 +12,7 @@ import pyvips
 import tifffile
 
 from colorjax.images import exif, tiff_pixels
-from colorjax.images.photo import Opened, Photo
+from colorjax.images.kinds import Opened, Photo
 from colorjax.images.profiles import to_srgb
 from colorjax.images.tiff_directory import (
     CIELAB,

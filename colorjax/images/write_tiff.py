@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 
 from colorjax.images import exif
-from colorjax.images.photo import Photo
+from colorjax.images.kinds import Photo
 from colorjax.images.profiles import from_srgb
 from colorjax.images.tiff import DESCRIBING
 
