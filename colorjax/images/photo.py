@@ -8,12 +8,13 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import pyvips
 
 from colorjax.images import decoders, exif, profiles, xmp
+from colorjax.images.kinds import Opened, Photo
 from colorjax.images.metadata import EXIF_MARK, JPEG_END, Metadata, read_metadata, resolution
 
 # Remarks on unusual but readable files; pyvips fails at bytes of theirs in them.
@@ -51,49 +52,6 @@ _SIGNATURES = {
 }
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
-
-
-class Photo(NamedTuple):
-    """A photograph as it is seen: upright, in sRGB.
-
-    Attributes:
-      rgb: [H, W, 3] uint8 or uint16 sRGB.
-      alpha: [H, W] of the same type, or None.
-      format: a key of SUFFIXES: what it is written as.
-      exif: an EXIF block as of a TIFF header, without a thumbnail; its orientation is 1 or absent.
-      xmp: its orientation is 1 or absent.
-      iptc: IPTC-IIM records.
-      texts: keyword and text of PNG's texts; comments of JPEG, whose keyword is empty. Bytes that
-        are not UTF-8 are surrogates.
-      profile: the RGB profile to write it in; None means sRGB.
-      dpi: pixels per inch, horizontally and vertically; None if the file states none.
-      notes: what could not be kept, a short clause each.
-      pages: further pages of a TIFF, without pages of their own.
-    """
-
-    rgb: np.ndarray
-    alpha: np.ndarray | None = None
-    format: str = "png"
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    iptc: bytes | None = None
-    texts: tuple[tuple[str, str], ...] = ()
-    profile: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    notes: tuple[str, ...] = ()
-    pages: tuple["Photo", ...] = ()
-
-
-class Opened(NamedTuple):
-    """A photograph whose pixels are not decoded yet.
-
-    Attributes:
-      photo: with empty arrays of pixels.
-      image: upright; 3 bands of sRGB, or 4 with alpha; uchar or ushort.
-    """
-
-    photo: Photo
-    image: pyvips.Image
 
 
 def output_suffix(path: Path) -> str:
@@ -173,7 +131,7 @@ def _open(
     if format is None:
         raise ValueError(f"is not an image ({', '.join(SUFFIXES)}, heic, avif)")
     if format == "tiff":
-        from colorjax.images.tiff import open_tiff  # it imports this module
+        from colorjax.images.tiff import open_tiff  # it needs tifffile: slow
 
         return [Opened(_checked(photo), image) for photo, image in open_tiff(source, max_pixels)]
 

@@ -12,7 +12,7 @@ import pyvips
 import tifffile
 
 from colorjax.images import exif, tiff_pixels
-from colorjax.images.photo import Opened, Photo
+from colorjax.images.kinds import Opened, Photo
 from colorjax.images.profiles import to_srgb
 from colorjax.images.tiff_directory import (
     CIELAB,
@@ -123,8 +123,24 @@ def _chain(pages: Any, notes: list[str]) -> Iterator[tifffile.TiffPage]:
         seen.add(page.offset)
         if number == _MAX_PAGES:
             raise ValueError(f"holds more than {_MAX_PAGES} pages")
-        if page.imagewidth and page.imagelength:
+        if _is_sound(page):
             yield page
+        else:
+            notes.append("a directory in it is corrupt")
+
+
+def _is_sound(page: tifffile.TiffPage) -> bool:
+    """Whether what describes the pixels are numbers; tifffile hands on what a file holds."""
+    needed = (page.imagewidth, page.imagelength, page.samplesperpixel)
+    kinds = (page.subfiletype, page.photometric, page.compression, page.sampleformat)
+    sizes = (page.tilewidth, page.tilelength, page.rowsperstrip)
+    return (
+        all(isinstance(number, int) for number in (*needed, *kinds, *sizes))
+        and min(needed) > 0
+        and page.imagedepth == 1
+        and page.planarconfig in (None, 1, 2)
+        and isinstance(page.extrasamples or (), tuple)
+    )
 
 
 def _subdirectories(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
@@ -188,12 +204,12 @@ def _seen(
 ) -> tuple[pyvips.Image, tuple[str, ...]]:
     """The stored samples as sRGB, with alpha if there is any; and remarks on what is left out."""
     photometric, kinds = page.photometric, list(page.extrasamples or ())
-    colours = min(COLOURS[photometric], page.samplesperpixel)
+    colours = COLOURS[photometric]
     if photometric in (PALETTE, YCBCR) and image.bands >= 3:
         colours = 3  # they are decoded to RGB
-    if colours not in (1, 3, 4):
-        raise ValueError(f"has {page.samplesperpixel} channels")
     extra = image.bands - colours
+    if extra < 0:
+        raise ValueError(f"is corrupt ({image.bands} channels are too few)")
     kinds += [0] * (extra - len(kinds))
     alpha = next((i for i in range(extra) if kinds[i] in (_ASSOCIATED, _UNASSOCIATED)), None)
     left = extra - (alpha is not None)

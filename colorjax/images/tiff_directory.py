@@ -38,6 +38,8 @@ def segment_shape(page: tifffile.TiffPage) -> tuple[int, int, int]:
         width, height = page.imagewidth, min(page.rowsperstrip, page.imagelength)
     if not 0 < width < 1 << 31 or not 0 < height < 1 << 31:
         raise ValueError("is corrupt (its strips have no size)")
+    if page.is_tiled and width * height > 4 * page.imagewidth * page.imagelength + (1 << 22):
+        raise ValueError("is corrupt (its tiles are larger than the picture)")
     across, down = math.ceil(page.imagewidth / width), math.ceil(page.imagelength / height)
     return width, height, planes * across * down
 

@@ -34,7 +34,7 @@ except ImportError:  # an extra
 
 # Compressions: of libvips, and those whose corrupt data libtiff and libjpeg only warn of.
 _NONE, _LZW, _OLD_JPEG, _JPEG, _PACKBITS, _WEBP = 1, 5, 6, 7, 32773, 50001
-_DEFLATE, _FAX = (8, 32946), (2, 3, 4)
+_DEFLATE, _ZSTD, _FAX = (8, 32946), (34926, 50000), (2, 3, 4)
 _VIPS = (_NONE, _LZW, _JPEG, _PACKBITS, _WEBP, *_DEFLATE, *_FAX)
 _WARNS = (_JPEG, _PACKBITS)
 _FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float", "float64": "double"}
@@ -88,7 +88,9 @@ def _check_segments(page: tifffile.TiffPage, size: int) -> None:
     """Libraries read strips that are missing, or lie outside of the file, as black."""
     number = segment_shape(page)[2]
     offsets, counts = page.dataoffsets[:number], page.databytecounts[:number]
-    if len(offsets) < number or len(counts) < number or not all(counts) or not all(offsets):
+    # tifffile hands on what a file holds.
+    numbers = all(isinstance(place, int) and place > 0 for place in (*offsets, *counts))
+    if not numbers or len(offsets) < number or len(counts) < number:
         raise ValueError("is corrupt (strips are missing)")
     if max(offset + count for offset, count in zip(offsets, counts, strict=True)) > size:
         raise ValueError("is truncated")
@@ -176,9 +178,10 @@ def _with_tifffile(page: tifffile.TiffPage, file: BinaryIO) -> pyvips.Image:
     try:
         array = page.asarray(out="memmap" if page.nbytes > 1 << 28 else None, squeeze=False)
     except Exception as error:  # a library's, of untrusted bytes
-        if "imagecodecs" not in str(error) or imagecodecs:
+        missing = isinstance(error, ImportError) or "imagecodecs" in str(error)
+        if imagecodecs or not missing:
             raise ValueError(f"is corrupt or not supported ({_line(error)})") from error
-        if page.bitspersample == 8 and page.compression in (50000, 34926):  # ZSTD
+        if page.bitspersample == 8 and page.compression in _ZSTD:
             return _with_pillow(page, file)
         name = getattr(page.compression, "name", page.compression)
         part = "samples need" if page.compression == _NONE else f"compression ({name}) needs"
@@ -188,7 +191,7 @@ def _with_tifffile(page: tifffile.TiffPage, file: BinaryIO) -> pyvips.Image:
     array = array.astype(np.uint8) if array.dtype == bool else array
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     name = array.dtype.name
-    if name not in _FORMATS or array.shape[1] != 1:
+    if name not in _FORMATS or array.ndim != 5:
         raise ValueError(f"has samples that are not supported ({name})")
     # [planes, 1, height, width, channels]
     planes = [
