@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from colorjax.colorize.record import Record
 from colorjax.images.folders import Folder, printable
-from colorjax.images.photo import FORMATS, SUFFIXES
+from colorjax.images.photo import FORMATS, SUFFIXES, output_suffix
 from colorjax.terminal.errors import InputError
 
 # Appended to the names of files that are written beside their sources.
@@ -129,12 +129,6 @@ def compared(target: Path) -> Path:
     """The file that shows a picture in grey and in colour."""
     # The extension is part of the name, because a.jpg and a.png may be in one folder.
     return target.with_name(_shortened(target.name, COMPARED))
-
-
-def output_suffix(path: Path) -> str:
-    """The suffix of a coloured copy: its own, or .jpg for formats that are read alone (HEIC)."""
-    format = FORMATS.get(path.suffix.lower())
-    return path.suffix if format is None or format in SUFFIXES else ".jpg"
 
 
 def _output(output: str | Path | None, suffix: str | None, format: str) -> _Output:

@@ -32,8 +32,8 @@ def add_colorize(commands: Any) -> None:
     parser = commands.add_parser(
         "colorize",
         help="colour photographs",
-        description="Colours photographs: JPEG, PNG, WebP, TIFF and BMP of up to 1000 megapixels. "
-        "Lightness, EXIF, profile, "
+        description="Colours photographs: JPEG, PNG, WebP, TIFF, BMP and AVIF of up to 1000 megapixels, "
+        "and HEIC with the extra heic (pip install '.[heic]'). Lightness, EXIF, profile, "
         "resolution, transparency and 16 bits are kept where the format has them. Files that "
         "colorjax wrote are never inputs; photographs that are coloured with the same settings are "
         "skipped, so an interrupted command resumes.",
@@ -165,51 +165,40 @@ def _colour(
     from colorjax.images.workers import PhotoReader
 
     with PhotoReader(len(jobs)) as reader:  # its processes start while JAX is imported
-        return _colour_with(reader, jobs, model, record, output, options)
+        from colorjax.colorize.colorizer import Colorizer
+        from colorjax.colorize.files import colorize_files
+        from colorjax.colorize.plan import compared
+        from colorjax.parallel import devices
+        from colorjax.terminal.progress import counting
 
+        devices.configure()
+        colorizer = Colorizer.load(model, options.batch_size, options.device)
+        if output is not None:
+            try:
+                jobs[0].target.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"cannot write to {_shown(jobs[0].target.parent)} ({error.strerror}); choose "
+                    "another --output"
+                ) from error
 
-def _colour_with(
-    reader: "PhotoReader",
-    jobs: Sequence["Job"],
-    model: str,
-    record: "Record",
-    output: str | None,
-    options: argparse.Namespace,
-) -> "Results":
-    from colorjax.colorize.colorizer import Colorizer
-    from colorjax.colorize.files import colorize_files
-    from colorjax.colorize.plan import compared
-    from colorjax.parallel import devices
-    from colorjax.terminal.progress import counting
+        def written(job: "Job") -> None:
+            record.add(job.target, job.source)
+            if options.compare:
+                record.add(compared(job.target), job.source)
 
-    devices.configure()
-    colorizer = Colorizer.load(model, options.batch_size, options.device)
-    if output is not None:
-        try:
-            jobs[0].target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {_shown(jobs[0].target.parent)} ({error.strerror}); choose "
-                "another --output"
-            ) from error
-
-    def written(job: "Job") -> None:
-        record.add(job.target, job.source)
-        if options.compare:
-            record.add(compared(job.target), job.source)
-
-    with counting("Colouring", len(jobs)) as advance:
-        return colorize_files(
-            jobs,
-            colorizer,
-            saturation=options.saturation,
-            compare=options.compare,
-            batch_size=options.batch_size,
-            mark=Path(model).name if options.mark else None,
-            advance=advance,
-            written=written,
-            reader=reader,
-        )
+        with counting("Colouring", len(jobs)) as advance:
+            return colorize_files(
+                jobs,
+                colorizer,
+                saturation=options.saturation,
+                compare=options.compare,
+                batch_size=options.batch_size,
+                mark=Path(model).name if options.mark else None,
+                advance=advance,
+                written=written,
+                reader=reader,
+            )
 
 
 def _print_counts(planned: "Plan", coloured: int, output: str | None) -> None:

@@ -62,6 +62,24 @@ def serialise(directory: Directory) -> bytes:
     return b"II*\0\x08\0\0\0" + serialise_at(directory, 8)
 
 
+def serialise_at(directory: Directory, start: int) -> bytes:
+    """A directory that stands at offset `start`, and behind it what its entries do not hold."""
+    table = struct.pack("<H", len(directory))
+    behind = start + 2 + 12 * len(directory) + 4
+    values = b""
+    for tag, (type, count, value) in sorted(directory.items()):
+        if not isinstance(value, bytes):
+            contents = serialise_at(value, behind + len(values))
+            inline = struct.pack("<I", behind + len(values))
+        elif len(value) <= 4:
+            contents, inline = b"", value.ljust(4, b"\0")
+        else:
+            contents, inline = value, struct.pack("<I", behind + len(values))
+        table += struct.pack("<HHI", tag, type, count) + inline
+        values += contents + bytes(len(contents) % 2)
+    return table + bytes(4) + values
+
+
 def orientation(block: bytes) -> int:
     """1 to 8 as in EXIF; 0 if there is none, or another number.
 
@@ -164,21 +182,3 @@ def _ends(block: bytes, order: str, start: int, parent: int) -> Iterator[int]:
 
 def _swapped(value: bytes, size: int) -> bytes:
     return b"".join(value[at : at + size][::-1] for at in range(0, len(value), size))
-
-
-def serialise_at(directory: Directory, start: int) -> bytes:
-    """A directory that stands at `start`, and behind it what does not fit into its entries."""
-    table = struct.pack("<H", len(directory))
-    behind = start + 2 + 12 * len(directory) + 4
-    values = b""
-    for tag, (type, count, value) in sorted(directory.items()):
-        if not isinstance(value, bytes):
-            contents = serialise_at(value, behind + len(values))
-            inline = struct.pack("<I", behind + len(values))
-        elif len(value) <= 4:
-            contents, inline = b"", value.ljust(4, b"\0")
-        else:
-            contents, inline = value, struct.pack("<I", behind + len(values))
-        table += struct.pack("<HHI", tag, type, count) + inline
-        values += contents + bytes(len(contents) % 2)
-    return table + bytes(4) + values

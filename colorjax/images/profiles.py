@@ -1,114 +1,138 @@
-"""ICC colour profiles: from a photograph's colours to sRGB, and back."""
+"""ICC profiles: which are sRGB or of use, and conversions from and to sRGB."""
 
 import functools
-import io
-import os
-import tempfile
+import struct
 
 import numpy as np
 import pyvips
-from PIL import Image, ImageCms
 
-# Levels of 255 by which colours may differ in a profile that counts as sRGB, and in greys that
-# are converted to a profile and back.
-SAME, RETURNED = 2, 8
-_ONE_WAY = "its colour profile cannot be written; saved in sRGB"
+# Two levels of 255: what tables and curves of sRGB profiles differ by.
+_SAME = 2 * 257
+# Colours in the middle of the grey axis come back from a profile at least this well.
+_NEAR = 16 * 257
+# Paper may be darker than white.
+_WHITE = 200 * 257
+_INTENT = "relative"
+_CHANNELS = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
+_INTERPRETATIONS = {1: "grey16", 3: "rgb16", 4: "cmyk"}
 
 
 def to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
-    """Converts an image of 8 or 16 bits, grey, RGB or CMYK, to sRGB; a corrupt profile is ignored.
+    """The colour channels of an image (uchar or ushort, its interpretation set) in sRGB.
 
-    Args:
-      image: without alpha.
-      profile: of the image; None means sRGB, or for CMYK libvips' own.
+    A profile that cannot be used counts as none. CMYK without a profile is converted by that of
+    libvips.
     """
     deep = image.format == "ushort"
-    if profile and not is_srgb(profile) and _keeps_tones(profile, image.bands):
-        return _transformed(image, profile)
     if image.interpretation == "cmyk":
-        return _transformed(image, None)
-    return image.colourspace("rgb16" if deep else "srgb").cast("ushort" if deep else "uchar")
-
-
-def _transformed(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
-    image = image.copy()
-    image.remove("icc-profile-data")
-    if profile:
-        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-    depth = 16 if image.format == "ushort" else 8
-    return image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
-
-
-@functools.lru_cache(maxsize=8)
-def _keeps_tones(profile: bytes, bands: int) -> bool:
-    """Whether a ramp from black to white is one in sRGB too; else the profile is corrupt."""
-    ramp = np.repeat(np.linspace(0, 255, 16).astype(np.uint8), bands).reshape(1, 16, bands)
-    names = {1: "b-w", 3: "srgb", 4: "cmyk"}
-    stored = pyvips.Image.new_from_array(255 - ramp if bands == 4 else ramp)
-    try:
-        found = _transformed(stored.copy(interpretation=names[bands]), profile).numpy()
-    except (KeyError, pyvips.Error):
-        return False
-    tones = found.mean(axis=(0, 2))
-    return bool((np.diff(tones) > -SAME).all() and tones[-1] >= 200)
+        return _imported(image, profile if profile and usable(profile, 4) else None)
+    if profile is None or not usable(profile, image.bands) or is_srgb(profile):
+        return image.colourspace("rgb16" if deep else "srgb")
+    return _imported(image, profile)
 
 
 def from_srgb(rgb: np.ndarray, profile: bytes | None) -> np.ndarray:
-    """Converts [H, W, 3] sRGB, uint8 or uint16, to an RGB profile that `to_write` accepts."""
+    """[H, W, 3] uint8 or uint16 sRGB in an RGB profile; None and sRGB change nothing."""
     if profile is None or is_srgb(profile):
         return rgb
-    # libvips reads an output profile from a file, which Windows does not open twice.
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "profile.icc")
-        with open(path, "wb") as file:
-            file.write(profile)
-        depth = 16 if rgb.dtype == np.uint16 else 8
-        options = {"input_profile": "srgb", "intent": "relative", "depth": depth}
-        return as_vips(rgb).icc_transform(path, **options).numpy()
-
-
-def as_vips(pixels: np.ndarray) -> pyvips.Image:
-    """[H, W, C] uint8 or uint16 as an sRGB image of libvips."""
-    height, width, bands = pixels.shape
-    deep = pixels.dtype == np.uint16
+    height, width, bands = rgb.shape
+    deep = rgb.dtype == np.uint16
     image = pyvips.Image.new_from_memory(
-        np.ascontiguousarray(pixels).data, width, height, bands, "ushort" if deep else "uchar"
+        np.ascontiguousarray(rgb).data, width, height, bands, "ushort" if deep else "uchar"
     )
-    return image.copy(interpretation="rgb16" if deep else "srgb")
+    image = image.copy(interpretation="rgb16" if deep else "srgb")
+    return np.asarray(exported(image, profile).numpy())
 
 
-@functools.lru_cache(maxsize=8)
+def exported(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
+    """Like `from_srgb`, for an image of libvips."""
+    if profile is None or is_srgb(profile):
+        return image
+    depth = 16 if image.format == "ushort" else 8
+    image = image.icc_import(input_profile="srgb", pcs="lab", intent=_INTENT).copy()
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    return image.icc_export(pcs="lab", intent=_INTENT, depth=depth)
+
+
 def is_srgb(profile: bytes) -> bool:
-    """Whether an ICC profile has the colours of sRGB, whatever its name."""
-    levels = np.linspace(0, 255, 6).astype(np.uint8)
-    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(6, 36, 3)
-    try:
-        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        transform = ImageCms.buildTransform(given, ImageCms.createProfile("sRGB"), "RGB", "RGB")
-        found = np.asarray(ImageCms.applyTransform(Image.fromarray(colours), transform))
-    except (OSError, TypeError, ValueError, ImageCms.PyCMSError):  # corrupt, or of other colours
+    """Whether an ICC profile has the curves and primaries of sRGB, whatever its name."""
+    colours, seen = _cube(), _seen(profile, 3)
+    return seen is not None and bool(abs(seen.astype(int) - colours).max() <= _SAME)
+
+
+def usable(profile: bytes, channels: int) -> bool:
+    """Whether a profile is of 1 (grey), 3 (RGB) or 4 (CMYK) channels and converts to sRGB."""
+    return _seen(profile, channels) is not None and _keeps_tones(profile, channels)
+
+
+@functools.lru_cache(maxsize=16)
+def _keeps_tones(profile: bytes, channels: int) -> bool:
+    """Whether a ramp from black to white is one in sRGB too; else the profile is corrupt."""
+    ramp = np.linspace(0, 65535, 16).astype(np.uint16)
+    stored = np.repeat((65535 - ramp if channels == 4 else ramp)[None, :, None], channels, axis=2)
+    tones = _imported(_image(stored), profile).numpy().mean(axis=(0, 2))
+    return bool((np.diff(tones) > -_SAME).all() and tones[-1] >= _WHITE)
+
+
+@functools.lru_cache(maxsize=16)
+def works_both_ways(profile: bytes) -> bool:
+    """Whether an RGB profile also converts from sRGB: scanners' profiles do not."""
+    if not usable(profile, 3):
         return False
-    return bool(abs(found.astype(int) - colours).max() <= SAME)
-
-
-@functools.lru_cache(maxsize=8)
-def to_write(profile: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
-    """The profile that a photograph is written in, None for sRGB; and a note if it is another."""
-    if profile is None:
-        return None, ()
+    levels = np.linspace(65535 // 4, 3 * 65535 // 4, 9).astype(np.uint16)
+    grey = np.repeat(levels[None, :, None], 3, axis=2)
     try:
-        space = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
-    except (OSError, AttributeError):
-        return None, (_ONE_WAY,)
-    if space != "RGB":
-        return None, ()  # grey and CMYK become RGB
-    greys = np.repeat(np.linspace(0, 255, 16).astype(np.uint8), 3).reshape(1, 16, 3)
-    try:
-        back = to_srgb(as_vips(from_srgb(greys, profile)), profile).numpy()
-        image = as_vips(greys)
-        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-        image.pngsave_buffer()  # libpng checks it too
+        stored = _image(from_srgb(grey, profile))
+        back = _imported(stored, profile).numpy()
+        stored.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        stored.pngsave_buffer()  # libpng has checks of its own
     except pyvips.Error:
-        return None, (_ONE_WAY,)
-    returned = abs(back.astype(int) - greys).max() <= RETURNED
-    return (profile, ()) if returned else (None, (_ONE_WAY,))
+        return False
+    return is_srgb(profile) or bool(abs(back.astype(int) - grey).max() <= _NEAR)
+
+
+def _imported(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
+    image = image.copy()
+    if profile:
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    else:
+        image.remove("icc-profile-data")
+    depth = 16 if image.format == "ushort" else 8
+    return image.icc_transform("srgb", embedded=True, intent=_INTENT, depth=depth)
+
+
+@functools.lru_cache(maxsize=16)
+def _seen(profile: bytes, channels: int) -> np.ndarray | None:
+    """`_cube` of a profile in sRGB (of other channels: some colours); None if it fails."""
+    if _CHANNELS.get(profile[16:20]) != channels or not _is_whole(profile):
+        return None
+    colours = _cube() if channels == 3 else np.full((1, 4, channels), 30000, np.uint16)
+    try:
+        return np.asarray(_imported(_image(colours), profile).numpy())
+    except pyvips.Error:
+        return None
+
+
+def _is_whole(profile: bytes) -> bool:
+    """Whether all parts that the header and the table of tags name are there (ICC.1, 7.2, 7.3)."""
+    if len(profile) < 132 or profile[36:40] != b"acsp":
+        return False
+    size, number = (int.from_bytes(profile[at : at + 4], "big") for at in (0, 128))
+    if size > len(profile) or 132 + 12 * number > size:
+        return False
+    tags = (struct.unpack_from(">II", profile, 136 + 12 * tag) for tag in range(number))
+    return all(offset + length <= size for offset, length in tags)
+
+
+@functools.cache
+def _cube() -> np.ndarray:
+    """[1, N, 3] uint16: 6×6×6 colours and 32 greys."""
+    levels = np.linspace(0, 65535, 6)
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, 3)
+    greys = np.repeat(np.linspace(0, 65535, 32)[:, None], 3, axis=1)
+    return np.concatenate([cube, greys])[None].astype(np.uint16)
+
+
+def _image(colours: np.ndarray) -> pyvips.Image:
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(colours))
+    return image.copy(interpretation=_INTERPRETATIONS[colours.shape[2]])

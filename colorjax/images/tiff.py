@@ -12,8 +12,8 @@ import pyvips
 import tifffile
 
 from colorjax.images import exif, tiff_pixels
-from colorjax.images.opened import Opened, Photo
-from colorjax.images.profiles import to_srgb, to_write
+from colorjax.images.kinds import Opened, Photo
+from colorjax.images.profiles import to_srgb
 from colorjax.images.tiff_directory import (
     CIELAB,
     CMYK,
@@ -132,12 +132,10 @@ def _chain(pages: Any, notes: list[str]) -> Iterator[tifffile.TiffPage]:
 def _is_sound(page: tifffile.TiffPage) -> bool:
     """Whether what describes the pixels are numbers; tifffile hands on what a file holds."""
     needed = (page.imagewidth, page.imagelength, page.samplesperpixel)
-    more = (
-        *(page.subfiletype, page.tilewidth, page.tilelength, page.rowsperstrip),
-        *(page.photometric, page.compression, page.sampleformat),
-    )
+    kinds = (page.subfiletype, page.photometric, page.compression, page.sampleformat)
+    sizes = (page.tilewidth, page.tilelength, page.rowsperstrip)
     return (
-        all(isinstance(number, int) for number in needed + more)
+        all(isinstance(number, int) for number in (*needed, *kinds, *sizes))
         and min(needed) > 0
         and page.imagedepth == 1
         and page.planarconfig in (None, 1, 2)
@@ -194,17 +192,15 @@ def _open(
         more = (*more, "its layers are not kept")
     block, texts_lost = _exif(picture, file, size)
     resolution = _resolution(page)
-    coloured = profile and photometric in (2, PALETTE, YCBCR)
-    written, remark = to_write(profile if coloured else None)
     photo = Photo(
         rgb=np.empty((0, 0, 3), np.uint16 if image.format == "ushort" else np.uint8),
         format="tiff",
         exif=block,
         xmp=_value(picture, _XMP) or None,
         iptc=_iptc(_value(picture, _IPTC)),
-        profile=written,
+        profile=profile if profile and photometric in (2, PALETTE, YCBCR) else None,
         dpi=resolution,
-        notes=(*notes, *more, *texts_lost, *remark),
+        notes=(*notes, *more, *texts_lost),
     )
     return Opened(photo, image)
 

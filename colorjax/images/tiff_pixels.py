@@ -34,7 +34,7 @@ except ImportError:  # an extra
 
 # Compressions: of libvips, and those whose corrupt data libtiff and libjpeg only warn of.
 _NONE, _LZW, _OLD_JPEG, _JPEG, _PACKBITS, _WEBP = 1, 5, 6, 7, 32773, 50001
-_DEFLATE, _FAX = (8, 32946), (2, 3, 4)
+_DEFLATE, _ZSTD, _FAX = (8, 32946), (34926, 50000), (2, 3, 4)
 _VIPS = (_NONE, _LZW, _JPEG, _PACKBITS, _WEBP, *_DEFLATE, *_FAX)
 _WARNS = (_JPEG, _PACKBITS)
 _FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float", "float64": "double"}
@@ -178,9 +178,10 @@ def _with_tifffile(page: tifffile.TiffPage, file: BinaryIO) -> pyvips.Image:
     try:
         array = page.asarray(out="memmap" if page.nbytes > 1 << 28 else None, squeeze=False)
     except Exception as error:  # a library's, of untrusted bytes
-        if "imagecodecs" not in str(error) or imagecodecs:
+        missing = isinstance(error, ImportError) or "imagecodecs" in str(error)
+        if imagecodecs or not missing:
             raise ValueError(f"is corrupt or not supported ({_line(error)})") from error
-        if page.bitspersample == 8 and page.compression in (50000, 34926):  # ZSTD
+        if page.bitspersample == 8 and page.compression in _ZSTD:
             return _with_pillow(page, file)
         name = getattr(page.compression, "name", page.compression)
         part = "samples need" if page.compression == _NONE else f"compression ({name}) needs"

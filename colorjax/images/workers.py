@@ -28,7 +28,8 @@ import numpy as np
 import pebble
 import pyvips
 
-from colorjax.images.photo import Opened, Photo, corrupt, open_photo
+from colorjax.images.kinds import Opened, Photo
+from colorjax.images.photo import open_photo, reasons
 
 # Seconds that decoding one file may take, and more for each million bytes of the file.
 TIME_LIMIT = 60.0
@@ -205,22 +206,17 @@ def _initialize() -> None:
 def _read(path: Path, prefix: Path) -> list[_Page] | _Failure:
     """Decodes a file to raw pixels, in a worker."""
     try:
-        return [
-            _decoded(opened, Path(f"{prefix}-{number}"))
-            for number, opened in enumerate(open_photo(path))
-        ]
+        with reasons():
+            return [
+                _decoded(opened, Path(f"{prefix}-{number}"))
+                for number, opened in enumerate(open_photo(path))
+            ]
     except MemoryError:
         return _Failure("not enough memory")
     except OSError as error:
         return _Failure(error.strerror or str(error), error.errno)
-    except pyvips.Error as error:
-        if os.strerror(errno.ENOSPC) in str(error):
-            return _Failure(os.strerror(errno.ENOSPC), errno.ENOSPC)
-        return _Failure(corrupt(error))
     except ValueError as error:
-        return _Failure(_one_line(error))
-    except Exception as error:
-        return _Failure(f"cannot be decoded ({type(error).__name__}: {_one_line(error)})")
+        return _Failure(" ".join(str(error).split()))
 
 
 def _decoded(opened: Opened, file: Path) -> _Page:
@@ -230,11 +226,12 @@ def _decoded(opened: Opened, file: Path) -> _Page:
     if shutil.disk_usage(file.parent).free < math.prod(shape) * dtype.itemsize:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if math.prod(shape) * dtype.itemsize > LARGE_BYTES:
-        image.rawsave(str(file))  # some rows at a time; for small pictures it is slow
+        try:
+            image.rawsave(str(file))  # some rows at a time; for small pictures it is slow
+        except pyvips.Error as error:
+            if os.strerror(errno.ENOSPC) in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise
     else:
         image.numpy().tofile(file)
     return _Page(opened.photo, file, shape, dtype.str)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,7 +11,7 @@ import numpy as np
 import tifffile
 
 from colorjax.images import exif
-from colorjax.images.opened import Photo
+from colorjax.images.kinds import Photo
 from colorjax.images.profiles import from_srgb
 from colorjax.images.tiff import DESCRIBING
 
@@ -113,9 +114,12 @@ def _write_page(
     )
 
 
-def _strips(photo: Photo, rows: int) -> Iterator[np.ndarray]:
+def _strips(photo: Photo, rows: int) -> Iterator[bytes]:
+    """The strips, deflated; tifffile would ask for all rows at once."""
     for start in range(0, photo.rgb.shape[0], rows):
-        rgb = from_srgb(np.asarray(photo.rgb[start : start + rows]), photo.profile)
+        pixels = from_srgb(np.asarray(photo.rgb[start : start + rows]), photo.profile)
         if photo.alpha is not None:
-            rgb = np.dstack([rgb, photo.alpha[start : start + rows]])
-        yield np.ascontiguousarray(rgb)
+            pixels = np.dstack([pixels, photo.alpha[start : start + rows]])
+        differences = pixels.astype(pixels.dtype.newbyteorder("<"))
+        differences[:, 1:] -= pixels[:, :-1]  # the predictor (TIFF 6.0, section 14)
+        yield zlib.compress(differences.tobytes())

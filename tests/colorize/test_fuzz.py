@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 
 import cv2
 import fuzz
@@ -86,8 +87,10 @@ def _black(rgb):
 
 
 def _is_cmyk(data):
-    with contextlib.suppress(Exception), Image.open(io.BytesIO(data)) as image:
-        return image.mode == "CMYK"
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")  # Pillow's, of corrupt EXIF
+        with Image.open(io.BytesIO(data)) as image:
+            return image.mode == "CMYK"
     return False
 
 
