@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from colorjax.colorize.files import Results
     from colorjax.colorize.plan import Job, Plan
     from colorjax.colorize.record import Record
-    from colorjax.images.workers import PhotoReader
 
 # As an input standard input, as the output standard output.
 PIPE = "-"
@@ -32,7 +31,7 @@ def add_colorize(commands: Any) -> None:
     parser = commands.add_parser(
         "colorize",
         help="colour photographs",
-        description="Colours photographs: JPEG, PNG, WebP, TIFF, BMP and AVIF of up to 1000 megapixels, "
+        description="Colours photographs of up to 1000 megapixels: JPEG, PNG, WebP, TIFF, BMP, AVIF, "
         "and HEIC with the extra heic (pip install '.[heic]'). Lightness, EXIF, profile, "
         "resolution, transparency and 16 bits are kept where the format has them. Files that "
         "colorjax wrote are never inputs; photographs that are coloured with the same settings are "
