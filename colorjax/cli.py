@@ -1,5 +1,8 @@
 """The `colorjax` command. `colorjax COMMAND --help` describes a subcommand, with an example."""
 
+import difflib
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -10,10 +13,12 @@ from colorjax.commands.export import add_export
 from colorjax.commands.models import add_models
 from colorjax.commands.prepare import add_prepare
 from colorjax.terminal.arguments import Parser
-from colorjax.terminal.errors import exit_status
+from colorjax.terminal.errors import InputError, exit_status
 
 # Each adds its parser, and sets `run` to the function that takes the parsed options.
 COMMANDS = (add_colorize, add_models, add_prepare, add_evaluate, add_export)
+# Other spellings of a subcommand.
+SPELLINGS = dict.fromkeys(("colour", "color", "colourize", "colorise", "colourise"), "colorize")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,9 +33,29 @@ def run(arguments: list[str]) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
-    options = parser.parse_args(arguments)
+    if not arguments:
+        parser.print_help()
+        return
+    options = parser.parse_args([_command(arguments, list(commands.choices)), *arguments[1:]])
     options.arguments = arguments
     options.run(options)
+
+
+def _command(arguments: list[str], known: list[str]) -> str:
+    """The subcommand that is meant. Raises InputError with a suggestion for an unknown one."""
+    name = arguments[0]
+    if name in SPELLINGS:
+        return SPELLINGS[name]
+    if name in known or name.startswith("-"):
+        return name
+    if name == "train":
+        flags = arguments[1:] if "--config" in " ".join(arguments) else ["--config=configs/gan.py"]
+        raise InputError(f"training is: {shlex.join(['python', '-m', 'colorjax.main', *flags])}")
+    if os.path.exists(name):
+        raise InputError(f"to colour files: {shlex.join(['colorjax', 'colorize', *arguments])}")
+    close = difflib.get_close_matches(name, [*known, *SPELLINGS], n=1)
+    meant = f"did you mean {SPELLINGS.get(close[0], close[0])}?" if close else "choose"
+    raise InputError(f"there is no command {name!r}; {meant} ({', '.join(known)})")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,12 @@ from filelock import FileLock, Timeout
 def replaced(path: Path) -> Iterator[Path]:
     """Yields a temporary path to write to, and renames it to `path` unless there was an error.
 
-    Creates the folder if it does not exist.
+    The temporary path is in the same folder, which is created if it does not exist. No two calls
+    share one, and it is hidden: what a killed process leaves is never taken for an image.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    # Short, because `path` may have the longest name that there is.
+    part = path.with_name(f".colorjax-{secrets.token_hex(8)}.part")
     try:
         yield part
         os.replace(part, path)

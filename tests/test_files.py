@@ -1,5 +1,6 @@
 """Files are written completely or not at all, and locks work on every operating system."""
 
+import os
 import subprocess
 import sys
 
@@ -59,3 +60,19 @@ def test_colouring_can_be_imported_without_fcntl():
         "import colorjax.cli, colorjax.colorize.colorizer, colorjax.runs.weights, colorjax.files"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=support.environment())
+
+
+def test_writers_of_one_file_do_not_share_a_temporary_one_and_long_names_work(tmp_path):
+    path = tmp_path / ("x" * 255)
+    before = os.umask(0o027)
+    try:
+        with files.replaced(path) as first, files.replaced(path) as second:
+            assert len({first, second, path}) == 3
+            assert first.name.startswith(".")
+            first.write_text("first")
+            second.write_text("second")
+    finally:
+        os.umask(before)
+    assert path.read_text() == "first"  # it left its block last
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [path]

@@ -8,7 +8,7 @@ import colorjax
 
 ROOT = Path(colorjax.__file__).parent
 FLOORS = (
-    {"lab", "damage", "terminal"},
+    {"lab", "damage", "terminal", "__version__"},
     {"files", "models", "parallel"},
     {"images", "display"},
     {"data", "runs", "evaluation"},

@@ -86,8 +86,8 @@ def _data(commands: Any) -> argparse.ArgumentParser:
     for name, default, help in (
         ("images", 2000, "images in each round"),
         ("rounds", 5, "rounds"),
-        ("batch_size", 64, "images in a batch"),
-        ("image_size", 128, "side in pixels"),
+        ("batch-size", 64, "images in a batch"),
+        ("image-size", 128, "side in pixels"),
         ("size", 1_200_000, "size of the data set, whose images are repeated by index"),
     ):
         parser.add_argument(
@@ -109,6 +109,12 @@ def _colorize(commands: Any) -> argparse.ArgumentParser:
         "--images 200",
     )
     parser.add_argument("--model", default="", help="as for colorjax colorize")
+    parser.add_argument(
+        "--assembled",
+        metavar="ZIP",
+        default="",
+        help="instead: errors on pictures assembled from the faces in this folder or zip",
+    )
     parser.add_argument("--images", type=positive, default=40, help="(default: 40)")
     parser.add_argument("--side", type=positive, default=1000, help="pixels (default: 1000)")
     parser.add_argument("--rounds", type=positive, default=3, help="(default: 3)")
@@ -137,12 +143,12 @@ def _train(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--dtype", choices=dtypes, nargs="+", help=default("bfloat16", "float32") + both
     )
-    parser.add_argument("--batch_size", type=int, help=default(256, 16))
+    parser.add_argument("--batch-size", type=int, help=default(256, 16))
     parser.add_argument(
-        "--image_size", type=int, nargs="+", help="pixels " + default(128, 64) + both
+        "--image-size", type=int, nargs="+", help="pixels " + default(128, 64) + both
     )
     parser.add_argument(
-        "--output_stride",
+        "--output-stride",
         type=int,
         choices=(1, 4),
         nargs="+",

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from colorjax.benchmark.assembled import measure as pictures_of_faces
 from colorjax.colorize import faces
 from colorjax.colorize.colorizer import Colorizer
-from colorjax.colorize.files import colorize_files, plan
+from colorjax.colorize.files import colorize_files
+from colorjax.colorize.plan import plan
 from colorjax.data.procedural.renderer import render_face
 from colorjax.images.photo import read_photo
 from colorjax.images.write_photo import write_photo
 from colorjax.parallel import devices
-from colorjax.runs.weights import DEFAULT_MODEL
+from colorjax.runs.model_paths import DEFAULT_MODEL
 
 Row = Mapping[str, Any]
 
@@ -29,7 +31,9 @@ PILLOW = "Pillow: decode and encode"
 FOLDER = "the entire folder"
 
 
-def measure(*, model: str, images: int, side: int, rounds: int) -> tuple[list[Row], Row]:
+def measure(
+    *, model: str, images: int, side: int, rounds: int, assembled: str = ""
+) -> tuple[list[Row], Row]:
     """Times every part on the same JPEGs, in turns.
 
     Args:
@@ -37,11 +41,15 @@ def measure(*, model: str, images: int, side: int, rounds: int) -> tuple[list[Ro
       images: number of photographs.
       side: width and height in pixels.
       rounds: number of times that every part is timed.
+      assembled: a folder or zip of faces. If given, `assembled.measure` colours pictures of these
+        instead, and nothing is timed.
 
     Returns:
       Rows with milliseconds per photograph (median, minimum and maximum of the rounds), and the
       conditions.
     """
+    if assembled:
+        return pictures_of_faces(path=assembled, model=model)
     devices.configure()
     model = model or DEFAULT_MODEL
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +60,7 @@ def measure(*, model: str, images: int, side: int, rounds: int) -> tuple[list[Ro
         files = sorted(source.iterdir())
         photos = [read_photo(file) for file in files]
         colorizer = Colorizer.load(model)
-        jobs = plan([str(source)], Path(folder) / "coloured")
+        jobs = plan([str(source)], Path(folder) / "coloured").jobs
         colorize_files(jobs[:8], colorizer)  # compiles
         # Each colours all photographs. The first four use one core, the last two use all.
         parts: dict[str, Callable[[], Any]] = {

@@ -1,93 +1,49 @@
-"""Colouring files: which files, where the results go, and the batches in between."""
+"""Colouring files: read by worker processes, coloured in batches, written in threads."""
 
+import contextlib
 import errno
-import glob
+import math
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from colorjax.colorize.colorizer import Colorizer
-from colorjax.images.folders import Folder, printable
-from colorjax.images.photo import FORMATS, SUFFIXES, Photo, read_photo, to_bytes
+from colorjax import __version__
+from colorjax.colorize.colorizer import Colorizer, in_threads, reduced
+from colorjax.colorize.full_size import area_mean
+from colorjax.colorize.plan import Job, compared
+from colorjax.images import xmp
+from colorjax.images.folders import printable
+from colorjax.images.photo import FORMATS, Photo, to_bytes
+from colorjax.images.workers import PhotoReader
 from colorjax.images.write_photo import write_photo
-from colorjax.terminal.errors import EndedError, InputError
+from colorjax.terminal.errors import EndedError
 
 # Maximum number of pixels per batch, unless it is a single picture.
 BATCH_PIXELS = 1 << 24
-# Ending of the files that show a picture in grey and in colour.
-COMPARED = "_compare.jpg"
+# Files are read ahead until they have this many bytes together.
+AHEAD_BYTES = 1 << 27
+# Longest side of a grey and a coloured picture side by side, in pixels.
+COMPARED_SIDE = 16_384
 
 
-class Job(NamedTuple):
-    """A file to colour and the file to write."""
+class Results(NamedTuple):
+    """What became of the files.
 
-    source: Path
-    target: Path
-
-
-def plan(inputs: Sequence[str], output: Path, suffix: str = "", format: str = "") -> list[Job]:
-    """Finds the files and where each is written: `output` with its name or its path in a folder.
-
-    Args:
-      inputs: files, folders (searched recursively) and globs.
-      output: a folder. Files in it are not inputs.
-      suffix: appended to each name. Files whose names already end in it are not inputs.
-      format: a key of SUFFIXES; "" keeps the format of each file.
-
-    Raises:
-      InputError: an input does not exist, there are no images, two files would be written to the
-        same path, or a file would be replaced by its own coloured version.
+    Attributes:
+      coloured: number of files written.
+      failures: the files that failed, and the reasons: the source, or the target if that could
+        not be written.
+      notes: sources, and what their coloured files do not keep.
     """
-    sources: dict[Path, Path] = {}  # by target; several inputs may contain the same file
-    for source, name in (found for given in inputs for found in _sources(given, output, suffix)):
-        path = Path(name)
-        ending = SUFFIXES[format] if format else path.suffix
-        target = output / path.with_name(path.stem + suffix + ending)
-        if sources.setdefault(target, source) != source:
-            raise InputError(
-                f"{printable(sources[target])} and {printable(source)} would both be written to "
-                f"{printable(target)}; colour them into different folders"
-            )
-        if target.exists() and target.samefile(source):
-            raise InputError(
-                f"{printable(source)} would be replaced by its coloured version; choose another "
-                "--output, or add a --suffix"
-            )
-    if not sources:
-        raise InputError(f"no images in {', '.join(inputs)}; give files or folders")
-    return [Job(source, target) for target, source in sources.items()]
 
-
-def _sources(given: str, output: Path, suffix: str) -> Iterator[tuple[Path, str]]:
-    """Files, and their names relative to the output folder."""
-    path = Path(given).expanduser()
-    if path.is_dir():
-        inside = output.resolve()
-        try:
-            found = list(Folder(path).names)
-        except OSError as error:
-            raise InputError(f"{printable(path)} cannot be read ({error.strerror})") from error
-        for name in found:
-            source = path / name
-            written = suffix and (source.stem.endswith(suffix) or name.endswith(COMPARED))
-            # If the output is the input folder, only the suffix tells results from inputs.
-            below = inside in source.resolve().parents and inside != path.resolve()
-            if not written and not below:
-                yield source, name
-    elif path.exists():
-        yield path, path.name
-    else:
-        matches = sorted(glob.glob(os.path.expanduser(given), recursive=True))
-        if not matches:
-            raise InputError(f"{printable(path)} does not exist; check the path")
-        for match in matches:
-            yield from _sources(match, output, suffix)
+    coloured: int
+    failures: list[tuple[Path, str]]
+    notes: list[tuple[Path, str]]
 
 
 def colorize_files(
@@ -97,91 +53,209 @@ def colorize_files(
     saturation: float = 1.0,
     compare: bool = False,
     batch_size: int = 8,
+    mark: str | None = None,
     advance: Callable[[], None] = lambda: None,
-) -> list[tuple[Path, str]]:
+    written: Callable[[Job], None] = lambda job: None,
+    reader: PhotoReader | None = None,
+) -> Results:
     """Colours files. A file that fails does not stop the others.
 
-    While a batch is coloured, the next one is read and the previous one is written.
+    While a batch is coloured, the next one is read and the previous one is written. Large pictures
+    are coloured in temporary files: memory is needed for some of their rows only.
 
     Args:
       jobs: see `plan`.
       colorizer: colours the pictures.
       saturation: factor applied to a*b*.
-      compare: also writes grey and coloured side by side, a_png_compare.jpg for a.png.
+      compare: also writes grey and coloured side by side, see `plan.compared`; of at most 16,384
+        pixels in width and height.
       batch_size: maximum number of files per batch.
+      mark: name of the model that XMP names as the source of the colours; None: no such mark.
       advance: called once for each file that is written or has failed.
-
-    Returns:
-      The files that failed, and the reasons.
+      written: called when a job's files are complete; from other threads, one at a time.
+      reader: reads the files, and ends its processes after the last. One that is created early,
+        before JAX is imported, saves time.
 
     Raises:
-      EndedError: the disk is full. No file is left half written.
+      EndedError: a disk is full. No file is left half written.
     """
-    failures = []
+    tally = _Tally(advance)
+    one_at_a_time = threading.Lock()
 
-    def results(started: Iterable[tuple[Job, Future]]) -> Iterator[tuple[Job, Any]]:
-        for job, future in started:
-            try:
-                yield job, future.result()
-            except (OSError, ValueError, MemoryError) as error:
-                if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-                    raise EndedError(
-                        f"the disk of {printable(job.target.parent)} is full; free space and run "
-                        "the same command again to resume"
-                    ) from error
-                reason = getattr(error, "strerror", None) or str(error) or "not enough memory"
-                failures.append((job.source, reason))
-                advance()
+    def write(job: Job, photo: Photo) -> None:
+        _write(job, photo, colorizer if compare else None, mark)
+        with one_at_a_time:
+            written(job)
 
-    writing: list[tuple[Job, Future]] = []
-    reading: list[tuple[Job, Future]] = []
-    with ThreadPoolExecutor() as pool:
-        for batch in [*_batches(jobs, batch_size), []]:
-            photos = list(results(reading))
-            reading = [(job, pool.submit(read_photo, job.source)) for job in batch]
-            coloured = colorizer([photo.rgb for _, photo in photos], saturation)
-            for _ in results(writing):
-                advance()
-            writing = [
-                (job, pool.submit(_write, job, photo, rgb, compare))
-                for (job, photo), rgb in zip(photos, coloured, strict=True)
-            ]
-        for _ in results(writing):
-            advance()
-    return failures
+    writing: list[tuple[Job, Photo, Future[None]]] = []
+    with contextlib.ExitStack() as stack:
+        reader = reader or stack.enter_context(PhotoReader(len(jobs)))
+        pool = stack.enter_context(ThreadPoolExecutor())
+        stack.callback(pool.shutdown, cancel_futures=True)  # after Ctrl-C
+        for batch in _batches(_arriving(jobs, reader, batch_size, tally), batch_size):
+            coloured = _color(colorizer, [photo for _, photo in batch], saturation)
+            tally.wait_for(writing)
+            writing = []
+            for (job, _), photo in zip(batch, coloured, strict=True):
+                if isinstance(photo, Exception):
+                    tally.failed(job.source, photo, "cannot be coloured ({})")
+                else:
+                    writing.append((job, photo, pool.submit(write, job, photo)))
+        tally.wait_for(writing)
+    return Results(tally.coloured, tally.failures, tally.notes)
 
 
-def _batches(jobs: Sequence[Job], batch_size: int) -> Iterator[list[Job]]:
-    batch: list[Job] = []
+class _Tally:
+    """What has become of the files so far."""
+
+    def __init__(self, advance: Callable[[], None]) -> None:
+        self.coloured = 0
+        self.failures: list[tuple[Path, str]] = []
+        self.notes: list[tuple[Path, str]] = []
+        self._advance = advance
+
+    def failed(self, path: Path, error: BaseException, words: str = "{}") -> None:
+        """Counts a failure; raises what ends the batch: Ctrl-C, a full disk."""
+        if not isinstance(error, Exception):
+            raise error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            # Reading fills the folder of the temporary files, writing that of the result.
+            full = error.filename if words == "{}" and error.filename else path.parent
+            raise EndedError(
+                f"the disk of {printable(full)} is full; free space and run the same command "
+                "again to resume"
+            ) from error
+        reason = _reason(error)
+        self.failures.append(
+            (path, reason if reason.startswith("cannot be") else words.format(reason))
+        )
+        self._advance()
+
+    def wait_for(self, writing: Sequence[tuple[Job, Photo, Future[None]]]) -> None:
+        """Waits until files are written, and counts them."""
+        for job, photo, future in writing:
+            if error := future.exception():
+                self.failed(job.target, error, "cannot be written ({})")
+                continue
+            self.coloured += 1
+            self.notes.extend((job.source, note) for note in photo.notes)
+            self._advance()
+
+
+def _arriving(
+    jobs: Sequence[Job],
+    reader: PhotoReader,
+    batch_size: int,
+    tally: _Tally,
+) -> Iterator[tuple[Job, Photo]]:
+    """The photographs as they are read, one batch ahead."""
+    waiting: dict[Future[Photo], tuple[Job, int]] = {}
+    queue = iter(jobs)
+    while True:
+        while not waiting or (
+            len(waiting) < 2 * batch_size
+            and sum(size for _, size in waiting.values()) < AHEAD_BYTES
+        ):
+            job = next(queue, None)
+            if job is None:
+                break
+            waiting[reader.submit(job.source)] = job, _num_bytes(job.source)
+        if not waiting:
+            reader.end()
+            return
+        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+            job, _ = waiting.pop(future)
+            if error := future.exception():
+                tally.failed(job.source, error)
+            else:
+                yield job, _as_written(future.result(), job.target)
+
+
+def _num_bytes(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0  # the error is reported when the file is read
+
+
+def _as_written(photo: Photo, target: Path) -> Photo:
+    """A photograph in the format of the target; only TIFFs have several pages."""
+    format = FORMATS.get(target.suffix.lower(), photo.format)
+    if format != "tiff" and photo.pages:
+        note = f"page 1 of {1 + len(photo.pages)} only; --format tiff keeps all"
+        photo = photo._replace(pages=(), notes=(*photo.notes, note))
+    return photo._replace(format=format)
+
+
+def _batches(
+    photos: Iterator[tuple[Job, Photo]], batch_size: int
+) -> Iterator[list[tuple[Job, Photo]]]:
+    batch: list[tuple[Job, Photo]] = []
     pixels = 0
-    for job in jobs:
-        size = _num_pixels(job.source)
+    for job, photo in photos:
+        size = sum(math.prod(page.rgb.shape[:2]) for page in (photo, *photo.pages))
         if batch and (len(batch) == batch_size or pixels + size > BATCH_PIXELS):
             yield batch
             batch, pixels = [], 0
-        batch.append(job)
+        batch.append((job, photo))
         pixels += size
     if batch:
         yield batch
 
 
-def _num_pixels(path: Path) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(path) as image:
-                return image.width * image.height
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return 0  # the error is reported when the file is read
+def _color(
+    colorizer: Colorizer, photos: Sequence[Photo], saturation: float
+) -> list[Photo | Exception]:
+    """Colours photographs in place, one by one if they fail together."""
+    pictures = [page.rgb for photo in photos for page in (photo, *photo.pages)]
+
+    def full_size(picture: np.ndarray, coefficients: np.ndarray) -> None:
+        colorizer.full_size(picture, saturation * coefficients, out=picture)
+
+    try:
+        views = in_threads(reduced, pictures)
+        crops = colorizer.find_faces(views)
+        in_threads(full_size, pictures, colorizer.coefficients(views, crops))
+    except Exception as error:
+        if len(photos) == 1:
+            return [error]
+        return [found for photo in photos for found in _color(colorizer, [photo], saturation)]
+    found = iter(crops)
+    # A list, since any() would stop early and leave crops of this photograph for the next.
+    faces = [[next(found) for _ in (photo, *photo.pages)] for photo in photos]
+    return [p if any(seen) else _without_face(p) for p, seen in zip(photos, faces, strict=True)]
 
 
-def _write(job: Job, photo: Photo, rgb: np.ndarray, compare: bool) -> None:
-    if compare:
-        grey = Image.fromarray(to_bytes(photo.rgb)).convert("L").convert("RGB")
-        both = np.concatenate([np.asarray(grey), to_bytes(rgb)], axis=1)
-        # The extension is part of the name, because a.jpg and a.png may be in one folder.
-        name = job.target.name.replace(".", "_") + COMPARED
-        write_photo(job.target.with_name(name), Photo(both, format="jpeg"))
-    format = FORMATS.get(job.target.suffix.lower(), photo.format)
+def _without_face(photo: Photo) -> Photo:
+    note = "no face found; the colours of other things are less reliable"
+    return photo._replace(notes=(*photo.notes, note))
+
+
+def _write(job: Job, photo: Photo, comparing: Colorizer | None, mark: str | None) -> None:
+    if mark is not None:
+        photo = photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
+    if comparing:
+        height, width = photo.rgb.shape[:2]
+        scale = min(1.0, COMPARED_SIDE / max(height, 2 * width))
+        size = max(1, int(scale * width)), max(1, int(scale * height))
+        small = area_mean(photo.rgb, size) if scale < 1 else photo.rgb
+        both = np.empty((size[1], 2 * size[0], 3), np.uint8)
+        for top in range(0, size[1], 256):
+            both[top : top + 256] = np.tile(to_bytes(small[top : top + 256]), (1, 2, 1))
+        grey = both[:, : size[0]]
+        # Colours have the lightness of the grey picture.
+        comparing.full_size(grey, np.zeros((1, 1, 4), np.float32), out=grey)
+        grey[..., 0] = grey[..., 2] = grey[..., 1]
+        write_photo(compared(job.target), Photo(both, format="jpeg"))
     # Written last: a file that exists is complete.
-    write_photo(job.target, photo._replace(rgb=rgb, format=format))
+    write_photo(job.target, photo)
+
+
+def _reason(error: BaseException) -> str:
+    """Why a file failed, in one line; the kind of an error that is not expected."""
+    text = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "")
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, (OSError, ValueError)) and text:
+        return text
+    return f"{type(error).__name__}: {text}"

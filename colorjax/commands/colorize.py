@@ -1,12 +1,29 @@
 """`colorjax colorize`."""
 
 import argparse
+import contextlib
+import os
+import shutil
 import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from colorjax.terminal.arguments import positive, saturation
+from colorjax.terminal.arguments import image_format, positive, saturation
 from colorjax.terminal.errors import EndedError, InputError
+
+if TYPE_CHECKING:
+    from colorjax.colorize.files import Results
+    from colorjax.colorize.plan import Job, Plan
+    from colorjax.colorize.record import Record
+
+# As an input standard input, as the output standard output.
+PIPE = "-"
+# The names printed after a note that several files share.
+NAMED = 2
+STANDARD_INPUT = "standard input"
 
 
 def add_colorize(commands: Any) -> None:
@@ -14,17 +31,28 @@ def add_colorize(commands: Any) -> None:
     parser = commands.add_parser(
         "colorize",
         help="colour photographs",
-        description="Colours photographs: JPEG, PNG, WebP, TIFF and BMP of any size. Lightness, "
-        "EXIF, profile, resolution, transparency and 16 bits are kept where the format has them. "
-        "Files in the output folder are skipped, so an interrupted command resumes.",
-        epilog="example:\n  colorjax colorize album/ portrait.jpg --output coloured\n"
+        description="Colours photographs of up to 1000 megapixels: JPEG, PNG, WebP, TIFF, BMP, "
+        "AVIF, and HEIC with the extra heic (pip install '.[heic]'). Lightness, EXIF, profile, "
+        "resolution, transparency and 16 bits are kept where the format has them. Files that "
+        "colorjax wrote are never inputs; photographs that are coloured with the same settings are "
+        "skipped, so an interrupted command resumes.",
+        epilog="example:\n  colorjax colorize portrait.jpg\n"
+        "  colorjax colorize album/ portrait.jpg --output coloured\n"
         "  colorjax colorize 'scans/*.tif' --output coloured --model runs/gan-image_folder "
-        "--saturation 1.2",
+        "--saturation 1.2\n"
+        "  colorjax colorize - < grey.jpg > coloured.jpg",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="IN", help="files, folders (searched recursively), globs")
-    add("--output", metavar="DIR", type=Path, required=True, help="folder of the coloured files")
+    inputs = "files, folders (searched recursively), globs, or - for standard input"
+    add("inputs", nargs="+", metavar="IN", help=inputs)
+    add(
+        "-o",
+        "--output",
+        metavar="DIR|FILE",
+        help="folder of the coloured files; for one input also a file, or - for standard output "
+        "(default: NAME_coloured beside each input)",
+    )
     add(
         "--model",
         metavar="RUN|FILE|NAME",
@@ -34,53 +62,168 @@ def add_colorize(commands: Any) -> None:
     )
     bolder = "factor for the colours: 1.2 is bolder, 0 is grey (default: 1)"
     add("--saturation", type=saturation, default=1.0, metavar="X", help=bolder)
-    pair = "also write grey and coloured side by side: a_png_compare.jpg for a.png"
+    pair = "also write grey and coloured side by side: a.png_compare.jpg for a.png"
     add("--compare", action="store_true", help=pair)
-    add("--suffix", default="", help="appended to each name, such as _coloured")
-    formats = ["jpeg", "png", "webp", "tiff", "bmp"]
-    add("--format", default="", choices=formats, help="of all outputs (default: of each input)")
-    add("--overwrite", action="store_true", help="replace files that exist")
+    suffix = "appended to each name (default: _coloured without --output, else nothing)"
+    add("--suffix", metavar="TEXT", help=suffix)
+    formats = "of all outputs: jpg, png, webp, tif or bmp (default: that of each input)"
+    add("--format", type=image_format, metavar="FORMAT", help=formats)
+    mark = "do not note in the XMP metadata that a program made the colours"
+    add("--no-mark", dest="mark", action="store_false", help=mark)
+    again = "replace files that colorjax did not write, and colour again what is coloured already"
+    add("--overwrite", action="store_true", help=again)
     add("--device", choices=["cpu", "gpu", "tpu"], help="default: JAX's default device")
-    add("--batch_size", type=positive, default=8, metavar="N", help="photographs per batch")
+    add("--batch-size", type=positive, default=8, metavar="N", help="photographs per batch")
     parser.set_defaults(run=_run_colorize)
 
 
 def _run_colorize(options: argparse.Namespace) -> None:
     """Colours files. Raises EndedError (status 1) if some could not be coloured."""
-    from colorjax.colorize.colorizer import Colorizer
-    from colorjax.colorize.files import colorize_files, plan
-    from colorjax.images.folders import printable
-    from colorjax.parallel import devices
-    from colorjax.runs.weights import DEFAULT_MODEL
-    from colorjax.terminal.progress import counting
+    # Nothing here imports JAX: wrong input is answered at once.
+    from colorjax.colorize.plan import plan
+    from colorjax.colorize.record import Record
+    from colorjax.runs.model_paths import DEFAULT_MODEL, digest, find_model
 
-    jobs = plan(options.inputs, options.output, options.suffix, options.format)
-    to_do = [job for job in jobs if options.overwrite or not job.target.exists()]
-    failures = []
-    if to_do:
+    model = options.model or DEFAULT_MODEL
+    weights = digest(find_model(model))
+    record = Record({"model": weights, "saturation": options.saturation, "mark": options.mark})
+    with _without_pipes(options) as (inputs, output, piped):
+        planned = plan(
+            inputs,
+            output,
+            record,
+            suffix=options.suffix,
+            format=options.format or "",
+            compare=options.compare,
+            overwrite=options.overwrite,
+        )
+        if piped and len(planned.jobs) + len(planned.failures) > 1:
+            raise InputError("- is for one picture; give one input file, or a folder as --output")
+        if not piped and any(job.target.name.startswith(STANDARD_INPUT) for job in planned.jobs):
+            raise InputError("standard input has no name; give a FILE as --output, or -")
+        coloured, notes, failures = 0, [], planned.failures
+        if planned.jobs:
+            results = _colour(planned.jobs, model, record, output, options)
+            coloured, notes = results.coloured, results.notes
+            failures = [*failures, *results.failures]
+        if piped and coloured:
+            with planned.jobs[0].target.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+    said = sys.stderr if piped else sys.stdout
+    if not piped:
+        _print_counts(planned, coloured, output)
+    for line in _grouped(notes):
+        print(line, file=said)
+    if record.error and not piped:
+        print(f"{record.error}: what was coloured is not remembered there.", file=said)
+    for source, reason in failures:
+        print(f"{_shown(source)}: {reason}", file=sys.stderr)
+    if failures:
+        total = len(planned.jobs) + planned.current + len(planned.failures)
+        raise EndedError(f"{len(failures)} of {total} could not be coloured (see above)")
+
+
+@contextlib.contextmanager
+def _without_pipes(options: argparse.Namespace) -> Iterator[tuple[list[str], str | None, bool]]:
+    """The inputs and the output with files in place of standard input and standard output.
+
+    Gives also whether the result is to be copied to standard output.
+
+    Raises:
+      InputError: standard input is one of several inputs, or has no file to be written to; or
+        standard output is for several pictures, or is a terminal.
+    """
+    inputs, output = list(options.inputs), options.output
+    reads = PIPE in inputs
+    writes = output == PIPE or (reads and output is None)
+    if not reads and not writes:
+        yield inputs, output, False
+        return
+    if len(inputs) > 1 or os.path.isdir(inputs[0]):
+        raise InputError("- is for one picture; give one input file, or a folder as --output")
+    if writes and options.compare:
+        raise InputError("--compare writes a second file; give a folder as --output")
+    if writes and sys.stdout.isatty():
+        raise InputError("standard output is a terminal; add > coloured.jpg, or give an --output")
+    with tempfile.TemporaryDirectory(prefix="colorjax-") as folder:
+        if reads:
+            source = Path(folder, STANDARD_INPUT)
+            with source.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+            inputs = [str(source)]
+        yield inputs, str(Path(folder, "out")) if writes else output, writes
+
+
+def _colour(
+    jobs: Sequence["Job"],
+    model: str,
+    record: "Record",
+    output: str | None,
+    options: argparse.Namespace,
+) -> "Results":
+    from colorjax.images.workers import PhotoReader
+
+    with PhotoReader(len(jobs)) as reader:  # its processes start while JAX is imported
+        from colorjax.colorize.colorizer import Colorizer
+        from colorjax.colorize.files import colorize_files
+        from colorjax.colorize.plan import compared
+        from colorjax.parallel import devices
+        from colorjax.terminal.progress import counting
+
         devices.configure()
-        model = options.model or DEFAULT_MODEL
         colorizer = Colorizer.load(model, options.batch_size, options.device)
-        try:
-            options.output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {printable(options.output)} ({error.strerror}); choose another "
-                "--output"
-            ) from error
-        with counting("Colouring", len(to_do)) as advance:
-            failures = colorize_files(
-                to_do,
+        if output is not None:
+            try:
+                jobs[0].target.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"cannot write to {_shown(jobs[0].target.parent)} ({error.strerror}); choose "
+                    "another --output"
+                ) from error
+
+        def written(job: "Job") -> None:
+            record.add(job.target, job.source)
+            if options.compare:
+                record.add(compared(job.target), job.source)
+
+        with counting("Colouring", len(jobs)) as advance:
+            return colorize_files(
+                jobs,
                 colorizer,
                 saturation=options.saturation,
                 compare=options.compare,
                 batch_size=options.batch_size,
+                mark=Path(model).name if options.mark else None,
                 advance=advance,
+                written=written,
+                reader=reader,
             )
-    print(f"{len(to_do) - len(failures)} coloured into {printable(options.output)}.")
-    if skipped := len(jobs) - len(to_do):
-        print(f"{skipped} skipped because they exist; --overwrite replaces them.")
-    for source, reason in failures:
-        print(f"{printable(source)}: {reason}", file=sys.stderr)
-    if failures:
-        raise EndedError(f"{len(failures)} of {len(to_do)} could not be coloured (see above)")
+
+
+def _print_counts(planned: "Plan", coloured: int, output: str | None) -> None:
+    if len(planned.jobs) == coloured == 1:
+        print(f"Coloured: {_shown(planned.jobs[0].target)}")
+    else:
+        where = "beside the inputs" if output is None else f"into {_shown(Path(output))}"
+        print(f"{coloured} coloured {where}.")
+    if planned.current:
+        print(f"{planned.current} skipped, coloured already (--overwrite colours them again).")
+    if planned.own:
+        print(f"{planned.own} left out because colorjax wrote them.")
+
+
+def _grouped(notes: Sequence[tuple[Path, str]]) -> Iterator[str]:
+    """A line for each text: "not kept: a.jpg, b.jpg and 12 more"."""
+    names = defaultdict(list)
+    for source, text in notes:
+        names[text].append(_shown(source))
+    for text, all_names in names.items():
+        more = len(all_names) - NAMED
+        rest = f" and {more} more" if more > 0 else ""
+        yield f"{text}: {', '.join(all_names[:NAMED])}{rest}"
+
+
+def _shown(path: Path) -> str:
+    from colorjax.images.folders import printable
+
+    return STANDARD_INPUT if path.name == STANDARD_INPUT else printable(path)

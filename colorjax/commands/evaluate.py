@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from colorjax.terminal.arguments import positive, strength
+from colorjax.terminal.errors import InputError
 
 
 def add_evaluate(commands: Any) -> None:
@@ -24,9 +25,9 @@ def add_evaluate(commands: Any) -> None:
         "runs",
         nargs="+",
         metavar="RUN",
-        type=Path,
         help="the folder of a run (its newest checkpoint), RUN/checkpoints/STEP, "
-        "RUN/checkpoints/best (on validation), or a file written by `colorjax export`",
+        "RUN/checkpoints/best (on validation), a file written by `colorjax export`, or a name "
+        "listed by `colorjax models`; which needs --dataset if it comes first",
     )
     parser.add_argument(
         "--dataset",
@@ -55,13 +56,18 @@ def add_evaluate(commands: Any) -> None:
 
 
 def _run_evaluate(options: argparse.Namespace) -> None:
+    from colorjax.runs.model_paths import find_model, packaged
+
+    paths = [find_model(run) for run in options.runs]  # imports no JAX
+    if options.dataset is None and options.runs[0] in packaged():
+        raise InputError(f"{options.runs[0]} comes without its data; give --dataset NAME or PATH")
     from colorjax.parallel import devices
     from colorjax.report import tables
     from colorjax.report.compare import evaluate_runs
 
     devices.configure()
     found = evaluate_runs(
-        options.runs,
+        paths,
         options.output,
         dataset=options.dataset,
         overwrite=options.overwrite,

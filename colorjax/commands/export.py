@@ -22,10 +22,10 @@ def add_export(commands: Any) -> None:
     )
     parser.add_argument(
         "path",
-        metavar="RUN",
-        type=Path,
-        help="the folder of a run for its newest checkpoint, RUN/checkpoints/STEP, or "
-        "RUN/checkpoints/best for the best one on validation",
+        metavar="RUN|FILE|NAME",
+        help="the folder of a run for its newest checkpoint, RUN/checkpoints/STEP, "
+        "RUN/checkpoints/best for the best one on validation, an exported file, or a name listed "
+        "by `colorjax models`",
     )
     parser.add_argument(
         "--output", metavar="FILE", type=Path, required=True, help="ends in .safetensors"
@@ -39,8 +39,7 @@ def add_export(commands: Any) -> None:
     parser.add_argument("--card", type=Path, metavar="FILE", help="Markdown to add to the card")
     parser.add_argument(
         "--interpolate",
-        type=Path,
-        metavar="RUN|FILE",
+        metavar="RUN|FILE|NAME",
         help="average the parameters with those of this model, from which RUN was started (a GAN "
         "from its regression): the result is more colourful than the regression and has a "
         "smaller error than the GAN",
@@ -55,17 +54,27 @@ def add_export(commands: Any) -> None:
 
 
 def _run_export(options: argparse.Namespace) -> None:
-    from colorjax.runs.trained_model import load_run, run_folder
-    from colorjax.runs.weights import export_weights, interpolate, model_card, open_path
+    from colorjax.runs.model_paths import SUFFIX, find_model, is_weights, read_metadata
 
-    run = load_run(options.path, options.path.resolve().name)
+    path = find_model(options.path)  # imports no JAX
     if options.interpolate is not None:
-        other = open_path(options.interpolate, run_folder(options.interpolate).resolve().stem)
-        run = interpolate(run, other, 0.5 if options.share is None else options.share)
+        find_model(options.interpolate)
     elif options.share is not None:
         raise InputError("--share needs --interpolate")
+    if options.output.suffix != SUFFIX:
+        raise InputError(f"{options.output} must end in {SUFFIX}")
+    from colorjax.runs.weights import export_weights, interpolate, model_card, open_model
+
+    run = open_model(options.path)
+    if options.interpolate is not None:
+        other = open_model(options.interpolate)
+        run = interpolate(run, other, 0.5 if options.share is None else options.share)
+    if is_weights(path) and options.card is None and options.interpolate is None:
+        card = read_metadata(path)["card"]  # with its terms
+    else:
+        card = model_card(run, options.card)
     try:
-        export_weights(run, options.output, model_card(run, options.card), options.dtype)
+        export_weights(run, options.output, card, options.dtype)
     except OSError as error:
         raise InputError(
             f"cannot write {options.output} ({error}); choose another --output"

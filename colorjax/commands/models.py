@@ -1,8 +1,9 @@
 """`colorjax models`."""
 
 import argparse
-from pathlib import Path
 from typing import Any
+
+from colorjax.terminal.errors import InputError
 
 
 def add_models(commands: Any) -> None:
@@ -14,15 +15,28 @@ def add_models(commands: Any) -> None:
         epilog="example:\n  colorjax models faces",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", nargs="?", help="the name of a listed model, or a weights file")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="NAME|FILE",
+        help="the name of a listed model, or a weights file",
+    )
     parser.set_defaults(run=_run_models)
 
 
 def _run_models(options: argparse.Namespace) -> None:
-    from colorjax.runs.weights import DEFAULT_MODEL, packaged, read_metadata
+    from colorjax.runs.model_paths import (
+        DEFAULT_MODEL,
+        find_model,
+        is_weights,
+        packaged,
+        read_metadata,
+    )
 
     if options.model:
-        path = packaged().get(options.model, Path(options.model))
+        path = find_model(options.model)
+        if not is_weights(path):
+            raise InputError(f"{path} is a run; `colorjax export` writes its card")
         print(read_metadata(path)["card"])
         return
     for name, path in packaged().items():

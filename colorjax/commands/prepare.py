@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from colorjax.terminal.arguments import decimal, positive
+
 
 def add_prepare(commands: Any) -> None:
     """Adds the subcommand to `commands`."""
@@ -12,48 +14,63 @@ def add_prepare(commands: Any) -> None:
         help="prepare a data set for training",
         description="Prepares a data set once, for all trainings that read it.",
         epilog="examples:\n"
-        "  colorjax prepare digiface1m --config 72 --parts 0-1999 --data_dir data "
-        "--accept_license\n"
+        "  colorjax prepare digiface1m --config 72 --parts 0-1999 --data-dir data "
+        "--accept-license\n"
         "  python -m colorjax.main --config=configs/gan.py:digiface1m "
         "--config.dataset.cache_dir=data",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("dataset", choices=["digiface1m", "image_folder", "procedural_faces"])
     parser.add_argument(
-        "--data_dir",
+        "dataset",
+        choices=["digiface1m", "image_folder", "procedural_faces"],
+        metavar="DATASET",
+        help="digiface1m, image_folder or procedural_faces",
+    )
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
         help="folder for prepared data and downloads; pass it to training as "
         "--config.dataset.cache_dir (default: the user's cache folder)",
     )
     digiface = parser.add_argument_group("digiface1m")
     digiface.add_argument(
-        "--config", default="72", help="72 or 5 images per subject, or all (default: 72)"
+        "--config",
+        default="72",
+        metavar="72|5|all",
+        help="72 or 5 images per subject, or all (default: 72)",
     )
     digiface.add_argument(
         "--parts",
+        metavar="PARTS",
         default="",
         help="zips by their subjects, as 0-1999,2000-3999 (default: all that are needed)",
     )
     digiface.add_argument(
-        "--max_subjects", type=int, default=0, metavar="N", help="only the first N subjects"
+        "--max-subjects", type=positive, default=0, metavar="N", help="only the first N subjects"
     )
     digiface.add_argument(
-        "--manual_dir", help="a folder with zips that you have; missing ones are downloaded"
+        "--manual-dir",
+        metavar="DIR",
+        help="a folder with zips that you have; missing ones are downloaded",
     )
     digiface.add_argument("--mirror", metavar="URL", help="download from this address instead")
     digiface.add_argument(
-        "--accept_license",
+        "--accept-license",
         action="store_true",
         help="accept the licence: non-commercial research only",
     )
     folder = parser.add_argument_group("image_folder")
-    folder.add_argument("--path", help="folders and zips, comma-separated")
+    folder.add_argument("--path", metavar="PATHS", help="folders and zips, comma-separated")
     folder.add_argument(
-        "--validation_path",
-        help="folders and zips for validation (default: a tenth of the people is held out)",
+        "--validation-path",
+        metavar="PATHS",
+        help="folders and zips for validation (default: the folder val or test in --path if there "
+        "is one, else a tenth of the people)",
     )
     folder.add_argument(
-        "--min_chroma",
-        type=float,
+        "--min-chroma",
+        type=decimal,
+        metavar="X",
         default=5.0,
         help="skip images with less chroma (Lab units) in 95%% of their pixels; 0 keeps all "
         "(default: 5.0)",

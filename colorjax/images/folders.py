@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import lzma
 import os
 import posixpath
 import stat
@@ -13,16 +14,19 @@ from pathlib import Path
 from colorjax.images.photo import FORMATS
 from colorjax.terminal.errors import InputError
 
-# What corrupt files and zip members make zipfile and the decoders raise.
+# What corrupt zips make zipfile raise.
 READ_ERRORS = (
     OSError,
     EOFError,
     MemoryError,
     RuntimeError,
     ValueError,
+    lzma.LZMAError,
     zipfile.BadZipFile,
     zlib.error,
 )
+# The flag of a zip's member that is encrypted (APPNOTE 4.4.4).
+ENCRYPTED = 1
 # A member, or an archive, that unpacks to more than BOMB_BYTES and to more than BOMB_RATIO times
 # its packed size is a decompression bomb: no image format packs faces so tightly.
 BOMB_BYTES = 64 << 20
@@ -84,7 +88,7 @@ class Folder:
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[Callable[[str], bytes]]:
-        """Gives the function that reads a file; it raises one of READ_ERRORS."""
+        """Gives the function that reads a file; it raises OSError, or ValueError if it is huge."""
 
         def read(name: str) -> bytes:
             file = self.path / name
@@ -105,7 +109,7 @@ class Zip:
     Raises:
       zipfile.BadZipFile: the file is not a zip, or is corrupt.
       InputError: a member's name points outside the zip; a member is a link, or a decompression
-        bomb.
+        bomb; a wanted one is encrypted.
     """
 
     def __init__(self, path: Path, wanted: Callable[[str], bool]):
@@ -118,6 +122,8 @@ class Zip:
         # Some Windows programs write "\\" into names, others start them with "./".
         named = ((posixpath.normpath(m.filename.replace("\\", "/")), m) for m in members)
         self._members = {name: member for name, member in named if wanted(name)}
+        if any(member.flag_bits & ENCRYPTED for member in self._members.values()):
+            raise InputError(f"{path} is encrypted; unpack it with its password, give the folder")
         self.names = sorted(self._members)
 
     def _check(self, member: zipfile.ZipInfo) -> None:

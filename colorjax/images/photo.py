@@ -1,22 +1,24 @@
 """Reads image files with all that belongs to the picture: depth, alpha, profile, EXIF, XMP.
 
-libvips decodes (16 bits, profiles, CMYK, palettes); Pillow reads the metadata, and BMP.
+libvips decodes (16 bits, profiles, CMYK, palettes); Pillow reads BMP, pillow-heif HEIC.
 """
 
+import contextlib
 import io
-import logging
-import operator
-import struct
-import warnings
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import pyvips
-from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
-# libvips logs remarks on unusual but readable files.
-logging.getLogger("pyvips").setLevel(logging.ERROR)
+from colorjax.images import decoders, exif, profiles, xmp
+from colorjax.images.kinds import Opened, Photo
+from colorjax.images.metadata import EXIF_MARK, JPEG_END, Metadata, read_metadata, resolution
+
+# Remarks on unusual but readable files; pyvips fails at bytes of theirs in them.
+pyvips._remove_log_handler()
 # No operation is repeated: libvips would only keep files in memory.
 pyvips.cache_set_max(0)
 
@@ -24,191 +26,241 @@ pyvips.cache_set_max(0)
 FORMATS = {
     ".jpg": "jpeg",
     ".jpeg": "jpeg",
+    ".jpe": "jpeg",
+    ".jfif": "jpeg",
     ".png": "png",
     ".webp": "webp",
     ".tif": "tiff",
     ".tiff": "tiff",
     ".bmp": "bmp",
+    ".heic": "heic",
+    ".heif": "heic",
+    ".avif": "avif",
 }
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}
-MAX_PIXELS = 179_000_000  # Pillow's own limit
+MAX_PIXELS = 1_000_000_000
+_MAX_DPI = 1e6
 
-# EXIF tags: the orientation, and the directories of camera data and of the place.
-ORIENTATION, EXIF, GPS = 0x0112, 0x8769, 0x8825
-# The text tags of a TIFF directory: description, make, model, software, date, artist, copyright.
-TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)
-_TIFF_MODES = ("YCbCr", "LAB")
+_SIGNATURES = {
+    b"\xff\xd8\xff": "jpeg",
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+    b"II+\0": "tiff",
+    b"MM\0+": "tiff",
+    b"BM": "bmp",
+}
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
 
 
-class Photo(NamedTuple):
-    """A photograph as it is seen: upright, in sRGB.
+def output_suffix(path: Path) -> str:
+    """The suffix of a coloured copy: that of the file, but ".jpg" for HEIC and AVIF."""
+    readable_only = FORMATS.get(path.suffix.lower()) in ("heic", "avif")
+    return ".jpg" if readable_only else path.suffix
 
-    Attributes:
-      rgb: [H, W, 3] uint8 or uint16 sRGB.
-      alpha: [H, W] of the same type, or None.
-      format: a key of SUFFIXES.
-      exif: without an orientation; None if there is no metadata.
-      xmp: as in the file, or None.
-      profile: the ICC profile of the file if its colour space is RGB; None means sRGB.
-      dpi: pixels per inch, horizontally and vertically, or None.
+
+def open_photo(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> list[Opened]:
+    """Opens a JPEG, PNG, WebP, TIFF, BMP, HEIC or AVIF; each page of a TIFF.
+
+    Args:
+      source: a file, or the contents of one.
+      max_pixels: an image that has more is refused before it is decoded.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: it is not such an image, is corrupt, holds an animation, has more than
+        `max_pixels`, or cannot be read rightly. Decoding `Opened.image` may still fail.
     """
-
-    rgb: np.ndarray
-    alpha: np.ndarray | None = None
-    format: str = "png"
-    exif: Image.Exif | None = None
-    xmp: bytes | None = None
-    profile: bytes | None = None
-    dpi: tuple[float, float] | None = None
+    with reasons():
+        return _open_any(source, max_pixels, first_picture=False)
 
 
 def read_photo(
     source: Path | bytes, *, max_pixels: int = MAX_PIXELS, first_picture: bool = False
 ) -> Photo:
-    """Reads a JPEG, PNG, WebP, TIFF or BMP.
+    """Like `open_photo`, but decoded.
 
     Args:
-      source: a file, or the contents of one.
-      max_pixels: an image that claims more is refused before it is decoded.
-      first_picture: reads the first of several pictures instead of refusing the file.
-
-    Raises:
-      OSError: the file cannot be read.
-      ValueError: it is not such an image, is corrupt or truncated, holds several pictures, has
-        more than `max_pixels`, or samples that are not integers of at most 16 bits.
+      source: see `open_photo`.
+      max_pixels: see `open_photo`.
+      first_picture: reads the first of several pages or frames only.
     """
-    data = source if isinstance(source, bytes) else source.read_bytes()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # remarks on unusual but readable files
-        try:
-            with Image.open(io.BytesIO(data), formats=("JPEG", *map(str.upper, SUFFIXES))) as image:
-                if image.width * image.height > max_pixels:
-                    raise Image.DecompressionBombError
-                _check(image, len(data), first_picture)
-                exif = _exif(image)
-                dpi = image.info.get("dpi")
-                photo = Photo(
-                    rgb=np.empty((0, 0, 3), np.uint8),
-                    # Some JPEGs of phones are "MPO": a second picture follows the first.
-                    format="jpeg" if image.format == "MPO" else str(image.format).lower(),
-                    xmp=image.info.get("xmp"),
-                    profile=image.info.get("icc_profile") or None,
-                    dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
-                )
-                pixels = _decode_with_pillow(image) if _needs_pillow(image) else None
-        except Image.UnidentifiedImageError as error:
-            raise ValueError(f"is not an image ({', '.join(SUFFIXES)})") from error
-        except Image.DecompressionBombError as error:
-            raise ValueError(
-                f"claims to have more than {max_pixels / 1e6:.0f} million pixels"
-            ) from error
-        except (OSError, SyntaxError, EOFError, struct.error) as error:  # Pillow's plugins
-            raise ValueError(f"is corrupt ({error})") from error
-    turned = exif.pop(ORIENTATION, 1) != 1
+    with reasons():
+        opened = _open_any(source, max_pixels, first_picture)
+        photo, *others = map(_decoded, opened[:1] if first_picture else opened)
+    return photo._replace(pages=tuple(others))
+
+
+def _decoded(opened: Opened) -> Photo:
+    pixels = opened.image.numpy()
+    alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
+    return opened.photo._replace(rgb=pixels[..., :3], alpha=alpha)
+
+
+@contextlib.contextmanager
+def reasons() -> Iterator[None]:
+    """Turns the errors of decoders into ValueErrors."""
     try:
-        if pixels is None:
-            pixels = _decode(data, photo.format, turned)
-        rgb, alpha = _to_srgb(pixels, photo.profile)
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(f"is corrupt ({_one_line(error)})") from error  # of Pillow's
     except pyvips.Error as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        details = f" ({lines[1]})" if len(lines) > 1 else ""
-        raise ValueError(f"is corrupt or truncated{details}") from error
-    is_rgb = photo.profile is not None and _profile_text(photo.profile, "xcolor_space") == "RGB"
-    return photo._replace(
-        rgb=rgb, alpha=alpha, exif=exif, profile=photo.profile if is_rgb else None
+        raise ValueError(f"is corrupt or truncated{_details(error)}") from error
+    except UnicodeDecodeError as error:  # libvips' words hold bytes of the file
+        raise ValueError("is corrupt or truncated") from error
+    except (ValueError, MemoryError):
+        raise
+    except Exception as error:  # decoders' many kinds, of untrusted bytes
+        name = type(error).__name__
+        raise ValueError(f"is corrupt ({name}: {_one_line(error)})") from error
+
+
+def _open_any(source: Path | bytes, max_pixels: int, first_picture: bool) -> list[Opened]:
+    stream = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+    with stream as file:
+        return _open(source, file, max_pixels, first_picture)
+
+
+def _open(
+    source: Path | bytes, file: BinaryIO, max_pixels: int, first_picture: bool
+) -> list[Opened]:
+    format = _format(file.read(64))
+    if format is None:
+        raise ValueError(f"is not an image ({', '.join(SUFFIXES)}, heic, avif)")
+    if format == "tiff":
+        from colorjax.images.tiff import open_tiff  # it needs tifffile: slow
+
+        return [Opened(_checked(photo), image) for photo, image in open_tiff(source, max_pixels)]
+
+    def check_size(width: int, height: int) -> None:
+        if width * height > max_pixels:
+            limit = f"at most {max_pixels / 1e6:.0f} million are read"
+            raise ValueError(f"has {width} × {height} pixels; {limit}")
+
+    if format in ("bmp", "heic"):
+        read = decoders.open_bmp if format == "bmp" else decoders.open_heic
+        image, found = read(source, file, check_size)
+        photo, _ = _described(found, "jpeg" if format == "heic" else format)
+    elif format == "avif":
+        image = _vips(source, "sequential", "truncated")
+        check_size(image.width, image.height)
+        photo, _ = _described(_avif_metadata(image), "jpeg")  # libvips turns the picture
+    else:
+        found = read_metadata(file, format)
+        if found.pictures > 1 and not first_picture:
+            raise ValueError(f"holds {found.pictures} pictures; save them one by one")
+        if not found.ends:
+            file.seek(0)
+            source = file.read() + JPEG_END
+        photo, turn = _described(found, format)
+        # libjpeg only warns of what it fills with grey. An error in a PNG may be a wrong checksum.
+        fail_on = "warning" if format == "jpeg" and found.strict else "truncated"
+        image = _vips(source, "random" if turn > 1 else "sequential", fail_on)
+        check_size(image.width, image.height)
+        if turn > 1:
+            image = image.copy()
+            image.set_type(pyvips.GValue.gint_type, "orientation", turn)
+            image = image.autorot()
+    image = _to_srgb(image, photo.profile)
+    return [Opened(_checked(photo), image)]
+
+
+def _format(head: bytes) -> str | None:
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:8] == b"ftyp":
+        size = min(int.from_bytes(head[:4], "big"), len(head))
+        brands = {head[8:12], *(head[at : at + 4] for at in range(16, size, 4))}
+        # Both kinds name the brand of their container, mif1, too.
+        kinds = (("avif", _AVIF_BRANDS), ("heic", _HEIC_BRANDS))
+        return next((kind for kind, known in kinds if not brands.isdisjoint(known)), None)
+    return next((name for mark, name in _SIGNATURES.items() if head.startswith(mark)), None)
+
+
+def _vips(source: Path | bytes, access: str, fail_on: str) -> pyvips.Image:
+    if isinstance(source, Path):
+        stream = pyvips.Source.new_from_file(os.fsencode(source))
+    else:
+        stream = pyvips.Source.new_from_memory(source)
+    return pyvips.Image.new_from_source(stream, "", access=access, fail_on=fail_on)
+
+
+def _avif_metadata(image: pyvips.Image) -> Metadata:
+    names = {"exif": "exif-data", "xmp": "xmp-data", "profile": "icc-profile-data"}
+    present = set(image.get_fields())
+    values = {key: bytes(image.get(name)) for key, name in names.items() if name in present}
+    if "exif" in values:
+        values["exif"] = values["exif"].removeprefix(EXIF_MARK)
+    return Metadata(**values)  # type: ignore[arg-type]
+
+
+def _described(found: Metadata, format: str) -> tuple[Photo, int]:
+    """A photograph without pixels, and the orientation that these are stored in."""
+    block, notes, turn = found.exif, found.notes, 0
+    if block is not None:
+        try:
+            turn, block = exif.orientation(block), exif.upright(block)
+        except ValueError:
+            block, notes = None, (*notes, "its EXIF is corrupt and is not kept")
+    dpi = found.dpi or (resolution(block) if block else None)
+    if found.xmp:
+        turn = turn or xmp.orientation(found.xmp)
+    photo = Photo(
+        rgb=np.empty((0, 0, 3), np.uint8),
+        format=format,
+        exif=block,
+        xmp=xmp.upright(found.xmp) if found.xmp else None,
+        iptc=found.iptc,
+        texts=found.texts,
+        profile=found.profile,
+        dpi=dpi,
+        notes=notes,
     )
+    return photo, turn
 
 
-def _check(image: Image.Image, size: int, first_picture: bool) -> None:
-    pictures = getattr(image, "n_frames", 1)
-    if pictures > 1 and image.format != "MPO" and not first_picture:
-        raise ValueError(f"holds {pictures} pictures; save them one by one")
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        # libtiff reads what is missing at the end of a file as black.
-        tags = image.tag_v2
-        for starts, lengths in ((273, 279), (324, 325)):  # of strips, of tiles
-            ends = map(operator.add, tags.get(starts, ()), tags.get(lengths, ()))
-            if max(ends, default=0) > size:
-                raise ValueError("is truncated")
+def _checked(photo: Photo) -> Photo:
+    """The photograph without a profile or resolution that it cannot be written with."""
+    if photo.dpi and not all(1e-3 <= value <= _MAX_DPI for value in photo.dpi):
+        photo = photo._replace(dpi=None)
+    profile = photo.profile
+    if profile is None or profiles.works_both_ways(profile):
+        return photo
+    if profiles.usable(profile, 3):
+        note = "its colour profile works one way only; written in sRGB"
+    elif profiles.usable(profile, 1) or profiles.usable(profile, 4):
+        return photo._replace(profile=None)  # it has colours now
+    else:
+        note = "its colour profile is corrupt; written in sRGB"
+    return photo._replace(profile=None, notes=(*photo.notes, note))
 
 
-def _exif(image: Image.Image) -> Image.Exif:
-    """What describes the photograph, and not how its pixels are stored in a TIFF."""
-    kept = Image.Exif()
-    if image.format == "PNG" and "exif" not in image.info:
-        return kept  # Pillow would decode all of it to look for EXIF at the end
-    found = image.getexif()
-    for tag, value in found.items():
-        if tag in TEXT_TAGS or (image.format != "TIFF" and tag not in (EXIF, GPS)):
-            kept[tag] = value
-    for tag in (EXIF, GPS):
-        kept.get_ifd(tag).update(found.get_ifd(tag))
-    kept[ORIENTATION] = found.get(ORIENTATION, 1)
-    return kept
-
-
-def _decode(data: bytes, format: str, turned: bool) -> pyvips.Image:
-    image = pyvips.Image.new_from_buffer(
-        data,
-        "",
-        access="random" if turned else "sequential",
-        # A TIFF strip that cannot be decoded is an error, and would be read as black; a PNG with a
-        # wrong checksum is one too, and is read correctly.
-        fail_on="error" if format == "tiff" else "truncated",
-    )
-    return image.autorot() if turned else image
-
-
-def _needs_pillow(image: Image.Image) -> bool:
-    """Whether libvips cannot read an image, or reads it wrongly."""
-    compression = image.info.get("compression")
-    return image.format == "BMP" or image.mode in _TIFF_MODES or compression in ("lzma", "zstd")
-
-
-def _decode_with_pillow(image: Image.Image) -> pyvips.Image:
-    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", *_TIFF_MODES):
-        raise ValueError(f"has a compression that is not supported at this depth ({image.mode})")
-    has_alpha = image.mode in ("RGBA", "LA", "PA")
-    upright = ImageOps.exif_transpose(image).convert("RGBA" if has_alpha else "RGB")
-    return pyvips.Image.new_from_array(np.asarray(upright))
-
-
-def _to_srgb(image: pyvips.Image, profile: bytes | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """[H, W, 3] sRGB and [H, W] alpha or None, of 8 bits, or of 16 if the image has more than 8."""
-    if image.format not in ("uchar", "char", "ushort", "short"):
+def _to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
+    """SRGB and alpha of 8 bits, or of 16 if the image has more than 8."""
+    if image.format not in ("uchar", "ushort"):
         raise ValueError("has samples that are not integers of at most 16 bits")
-    deep = image.format not in ("uchar", "char")
     alpha = None
     if image.hasalpha():
-        image = image.copy_memory()  # it is read twice
-        alpha = image[image.bands - 1].numpy()
+        alpha = image[image.bands - 1]
         image = image[: image.bands - 1] if image.bands > 2 else image[0]
-    plain = "rgb16" if deep else "srgb"
-    if image.interpretation == "cmyk" or (profile and not is_srgb(profile)):
-        try:
-            depth = 16 if deep else 8
-            image = image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
-        except pyvips.Error:  # a corrupt profile counts as none
-            image = image.colourspace(plain)
-    else:
-        image = image.colourspace(plain)
-    if image.bands != 3:
-        raise ValueError(f"has {image.bands} channels")
-    rgb = image.cast("ushort" if deep else "uchar").numpy()
-    return rgb, alpha
+    rgb = profiles.to_srgb(image, profile)
+    if rgb.bands != 3:
+        raise ValueError(f"has {rgb.bands} channels")
+    return rgb if alpha is None else rgb.bandjoin(alpha.cast(rgb.format))
 
 
-def is_srgb(profile: bytes) -> bool:
-    """Whether an ICC profile calls itself sRGB."""
-    return "srgb" in _profile_text(profile, "profile_description").lower()
+def _details(error: pyvips.Error) -> str:
+    """What libvips says, in brackets, without the names of its operation and of the file."""
+    lines = [line.rpartition(": ")[2].strip() for line in str(error).splitlines()[1:]]
+    lines = [line for line in lines if line and "bad seek" not in line]  # before it tries a format
+    return f" ({lines[0][:200]})" if lines else ""
 
 
-def _profile_text(profile: bytes, attribute: str) -> str:
-    try:
-        text: Any = getattr(ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile, attribute)
-    except OSError:  # corrupt
-        return ""
-    return (text or "").strip()
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def to_bytes(x: np.ndarray) -> np.ndarray:

@@ -1,124 +1,234 @@
-"""Writes photographs with all that belongs to them: depth, alpha, profile, EXIF, XMP, dpi."""
+"""Writes photographs with all that belongs to them: depth, alpha, profile, EXIF, XMP, texts.
+
+libvips encodes the pixels and the profile. The rest is inserted here as raw bytes.
+"""
 
 import errno
 import io
 import os
+import shutil
 import struct
 import tempfile
+import zlib
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import numpy as np
 import pyvips
-from PIL import Image, TiffImagePlugin
 
 from colorjax.files import replaced
-from colorjax.images.photo import EXIF, GPS, TEXT_TAGS, Photo, is_srgb, on_white, to_bytes
+from colorjax.images.metadata import (
+    EXIF_MARK,
+    IPTC_RESOURCE,
+    PHOTOSHOP_MARK,
+    RAW_PROFILE,
+    XMP_KEYWORD,
+    XMP_MARK,
+    riff_chunks,
+)
+from colorjax.images.photo import Photo
+from colorjax.images.profiles import exported
+
+_SEGMENT = 65533  # bytes in a segment of a JPEG
+# Flags of WebP's extended header.
+_WEBP_PROFILE, _WEBP_ALPHA, _WEBP_EXIF, _WEBP_XMP = 0x20, 0x10, 0x08, 0x04
 
 
 def write_photo(path: Path, photo: Photo) -> None:
     """Writes a photograph in its format and profile; `path` appears once it is complete.
 
     JPEG, WebP and BMP store 8 bits. JPEG and BMP store no alpha: the photograph is composited on
-    white.
+    white. Only TIFF stores `photo.pages`. What a format cannot store is left out: BMP no metadata
+    but the resolution, WebP neither this nor IPTC and texts, JPEG no block of 64 KB or more.
 
     Raises:
       OSError: it cannot be written.
     """
-    with replaced(path) as temporary, temporary.open("w+b") as file:
+    with replaced(path) as temporary:
         try:
-            _encode(file, photo)
+            if photo.format == "tiff":
+                from colorjax.images.write_tiff import write_tiff  # it needs tifffile: slow
+
+                write_tiff(temporary, [photo._replace(pages=()), *photo.pages])
+                return
+            image = _image(photo)
+            with temporary.open("w+b") as file:
+                if photo.format == "bmp":
+                    _write_bmp(file, image, photo.dpi)
+                    return
+                with tempfile.TemporaryFile(dir=temporary.parent) as encoded:
+                    _encode(encoded, image, photo.format)
+                    encoded.seek(0)
+                    _INSERTING[photo.format](encoded, file, photo)
         except pyvips.Error as error:
             raise _os_error(str(error)) from error
 
 
-def _encode(file: IO[bytes], photo: Photo) -> None:
-    rgb, alpha = photo.rgb, photo.alpha
-    if photo.format in ("jpeg", "webp", "bmp"):
-        rgb, alpha = to_bytes(rgb), None if alpha is None else to_bytes(alpha)
-    rgb = _from_srgb(rgb, photo.profile)
-    if photo.format in ("jpeg", "bmp"):
-        rgb, alpha = on_white(rgb, alpha), None
-    if photo.format == "bmp":
-        Image.fromarray(rgb).save(file, "BMP", **({"dpi": photo.dpi} if photo.dpi else {}))
-        return
-    image = _vips(rgb if alpha is None else np.dstack([rgb, alpha]))
-    exif = Image.Exif() if photo.exif is None else photo.exif
-    blobs = {"icc-profile-data": photo.profile, "xmp-data": photo.xmp}
-    if exif or exif.get_ifd(EXIF) or exif.get_ifd(GPS):
-        blobs["exif-data"] = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
-    for name, value in blobs.items():
-        if value:
-            image.set_type(pyvips.GValue.blob_type, name, value)
-    across, down = photo.dpi or (72, 72)  # libvips always writes a resolution
-    image = image.copy(xres=across / 25.4, yres=down / 25.4)
-    target = pyvips.Target.new_to_descriptor(file.fileno())
-    if photo.format == "jpeg":
-        image.jpegsave_target(target, Q=95, subsample_mode="off")
-    elif photo.format == "webp":
-        image.webpsave_target(target, Q=95, smart_subsample=True)
-    elif photo.format == "png":
-        image.pngsave_target(target)
-    else:
-        image.tiffsave_target(target, compression="deflate", predictor="horizontal")
-        _add_tiff_tags(file, exif)
-
-
-def _add_tiff_tags(file: IO[bytes], exif: Image.Exif) -> None:
-    """Adds to a little-endian TIFF (6.0, section 2) the tags that libvips omits.
-
-    A new directory with all the old entries is appended, and the header made to point to it.
-    """
-
-    def append(data: bytes) -> int:
-        offset = file.seek(0, io.SEEK_END)
-        padding = offset % 2
-        file.write(b"\0" * padding + data)
-        return offset + padding
-
-    file.seek(4)
-    file.seek(struct.unpack("<I", file.read(4))[0])
-    (count,) = struct.unpack("<H", file.read(2))
-    entries = [file.read(12) for _ in range(count)]
-    directory = {struct.unpack("<H", entry[:2])[0]: entry for entry in entries}
-    for tag in TEXT_TAGS:
-        text = str(exif.get(tag, "")).encode() + b"\0"
-        if len(text) > 4:  # a shorter one would have to be stored in the entry itself
-            directory[tag] = struct.pack("<HHII", tag, 2, len(text), append(text))
-    for tag in (EXIF, GPS):
-        within = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-        for key, value in exif.get_ifd(tag).items():
-            if not isinstance(value, dict):  # a directory of its own: interoperability
-                within[key] = value
-        if len(within):
-            offset = append(b"")
-            append(within.tobytes(offset))
-            directory[tag] = struct.pack("<HHII", tag, 4, 1, offset)
-    entries = [directory[tag] for tag in sorted(directory)]
-    offset = append(struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4))
-    file.seek(4)
-    file.write(struct.pack("<I", offset))
-
-
-def _from_srgb(rgb: np.ndarray, profile: bytes | None) -> np.ndarray:
-    """Converts sRGB to another RGB profile."""
-    if profile is None or is_srgb(profile):
-        return rgb
-    with tempfile.NamedTemporaryFile(suffix=".icc") as file:  # libvips reads it from a file
-        file.write(profile)
-        file.flush()
-        depth = 16 if rgb.dtype == np.uint16 else 8
-        options = {"input_profile": "srgb", "intent": "relative", "depth": depth}
-        return _vips(rgb).icc_transform(file.name, **options).numpy()
-
-
-def _vips(pixels: np.ndarray) -> pyvips.Image:
+def _image(photo: Photo) -> pyvips.Image:
+    """The picture as it is encoded."""
+    pixels = _joined(photo.rgb, photo.alpha)
     height, width, bands = pixels.shape
     deep = pixels.dtype == np.uint16
     image = pyvips.Image.new_from_memory(
-        np.ascontiguousarray(pixels).data, width, height, bands, "ushort" if deep else "uchar"
+        pixels.data, width, height, bands, "ushort" if deep else "uchar"
     )
-    return image.copy(interpretation="rgb16" if deep else "srgb")
+    image = image.copy(interpretation="rgb16" if deep else "srgb")
+    alpha = image[3] if bands == 4 else None
+    image = exported(image[:3] if bands == 4 else image, photo.profile)
+    image = image if alpha is None else image.bandjoin(alpha)
+    if photo.format != "png" and deep:
+        image = image.linear(1 / 257, 0).rint().cast("uchar").copy(interpretation="srgb")
+    if photo.format in ("jpeg", "bmp") and alpha is not None:
+        image = image.flatten(background=255)
+    if photo.profile:
+        image = image.copy()
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", photo.profile)
+    else:
+        image.remove("icc-profile-data")
+    return image
+
+
+def _joined(rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """[H, W, 3 or 4], contiguous; without a copy where `rgb` and `alpha` lie in one such array."""
+    if alpha is None:
+        return np.ascontiguousarray(rgb)
+    height, width = alpha.shape
+    size = rgb.itemsize
+    strides = (4 * size * width, 4 * size, size)
+    address = rgb.__array_interface__["data"][0] + 3 * size
+    shared = alpha.__array_interface__["data"][0] == address and alpha.strides == strides[:2]
+    if rgb.strides == strides and shared:
+        return np.lib.stride_tricks.as_strided(rgb, (height, width, 4), strides)
+    return np.dstack([rgb, alpha])
+
+
+def _encode(file: BinaryIO, image: pyvips.Image, format: str) -> None:
+    target = pyvips.Target.new_to_descriptor(file.fileno())
+    if format == "jpeg":
+        image.jpegsave_target(target, Q=95, subsample_mode="off", keep="icc")
+    elif format == "webp":
+        image.webpsave_target(target, Q=95, smart_subsample=True, keep="icc")
+    else:
+        image.pngsave_target(target, keep="none")
+
+
+def _insert_jpeg(encoded: BinaryIO, file: BinaryIO, photo: Photo) -> None:
+    """Inserts segments at the beginning, instead of libvips' JFIF if it wrote one."""
+    kind, length = struct.unpack(">2xHH", encoded.read(6))
+    encoded.seek(4 + length if kind == 0xFFE0 else 2)
+    across, down = (min(round(value), 65535) for value in photo.dpi or (1, 1))
+    jfif = struct.pack(">5sHBHHBB", b"JFIF\0", 0x0101, photo.dpi is not None, across, down, 0, 0)
+    segments = [(0xE0, jfif)]
+    if photo.exif:
+        segments.append((0xE1, EXIF_MARK + photo.exif))
+    if photo.xmp:
+        segments.append((0xE1, XMP_MARK + photo.xmp))
+    if photo.iptc:
+        resources = _resource(photo.iptc)
+        for at in range(0, len(resources), 65000):
+            segments.append((0xED, PHOTOSHOP_MARK + resources[at : at + 65000]))
+    for keyword, text in photo.texts:
+        whole = f"{keyword}: {text}" if keyword else text
+        segments.append((0xFE, whole.encode("utf-8", "surrogateescape")))
+    file.write(b"\xff\xd8")
+    for kind, data in segments:
+        if len(data) <= _SEGMENT:
+            file.write(struct.pack(">BBH", 0xFF, kind, len(data) + 2) + data)
+    shutil.copyfileobj(encoded, file, 1 << 20)
+
+
+def _resource(iptc: bytes) -> bytes:
+    """IPTC-IIM as an image resource of Photoshop."""
+    size = struct.pack(">I", len(iptc))
+    return IPTC_RESOURCE + b"\0\0" + size + iptc + bytes(len(iptc) % 2)
+
+
+def _insert_png(encoded: BinaryIO, file: BinaryIO, photo: Photo) -> None:
+    """Inserts chunks behind the header, and leaves out the resolution that libvips makes up."""
+    file.write(encoded.read(8 + 25))
+    chunks = []
+    if photo.profile:  # libpng refuses those with small faults
+        chunks.append((b"iCCP", b"icc\0\0" + zlib.compress(photo.profile)))
+    if photo.dpi:
+        across, down = (round(value / 0.0254) for value in photo.dpi)
+        chunks.append((b"pHYs", struct.pack(">IIB", across, down, 1)))
+    if photo.exif:
+        chunks.append((b"eXIf", photo.exif))
+    texts = list(photo.texts)
+    if photo.xmp:
+        texts.append((XMP_KEYWORD, photo.xmp.decode("utf-8", "surrogateescape")))
+    if photo.iptc:
+        resource = _resource(photo.iptc)
+        digits = resource.hex()
+        lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
+        texts.append((f"{RAW_PROFILE}iptc", f"\niptc\n{len(resource):8d}\n{lines}\n"))
+    chunks += [_png_text(keyword or "Comment", text) for keyword, text in texts]
+    for kind, data in chunks:
+        file.write(struct.pack(">I", len(data)) + kind + data)
+        file.write(struct.pack(">I", zlib.crc32(kind + data)))
+    while len(head := encoded.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IDAT":
+            file.write(head)
+            break
+        data = encoded.read(length + 4)
+        if kind != b"pHYs":
+            file.write(head + data)
+    shutil.copyfileobj(encoded, file, 1 << 20)
+
+
+def _png_text(keyword: str, text: str) -> tuple[bytes, bytes]:
+    name = keyword.encode("latin-1", "replace")[:79] + b"\0"
+    data = text.encode("utf-8", "surrogateescape")
+    if text.isascii() and keyword != XMP_KEYWORD:
+        return b"tEXt", name + data
+    return b"iTXt", name + b"\0\0\0\0" + data
+
+
+def _insert_webp(encoded: BinaryIO, file: BinaryIO, photo: Photo) -> None:
+    size = encoded.seek(0, io.SEEK_END)
+    chunks = []
+    for kind, data in riff_chunks(encoded):
+        if kind != b"VP8X":
+            chunks.append((kind, data))
+    kinds = {kind for kind, _ in chunks}
+    flags = _WEBP_PROFILE * (b"ICCP" in kinds) + _WEBP_ALPHA * (photo.alpha is not None)
+    for kind, flag, value in (
+        (b"EXIF", _WEBP_EXIF, photo.exif),
+        (b"XMP ", _WEBP_XMP, photo.xmp),
+    ):
+        if value:
+            chunks.append((kind, value))
+            flags += flag
+    if not flags:
+        encoded.seek(0)
+        shutil.copyfileobj(encoded, file, size)
+        return
+    height, width = photo.rgb.shape[:2]
+    extent = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    body = b"WEBP"
+    for kind, data in [(b"VP8X", struct.pack("<I", flags) + extent), *chunks]:
+        body += kind + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+    file.write(b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
+_INSERTING = {"jpeg": _insert_jpeg, "png": _insert_png, "webp": _insert_webp}
+
+
+def _write_bmp(file: BinaryIO, image: pyvips.Image, dpi: tuple[float, float] | None) -> None:
+    """Writes 24 bits a pixel, rows from the lowest to the uppermost, each padded to 4 bytes."""
+    stride = (3 * image.width + 3) // 4 * 4
+    size = stride * image.height
+    if size + 54 >= 1 << 32:
+        raise OSError(errno.EFBIG, "too large for a BMP (4 GB); choose another --format")
+    across, down = (round(value / 0.0254) for value in dpi or (0, 0))
+    file.write(struct.pack("<2sIII", b"BM", 54 + size, 0, 54))
+    file.write(struct.pack("<IiiHHII", 40, image.width, image.height, 1, 24, 0, size))
+    file.write(struct.pack("<iiII", across, down, 0, 0))
+    file.flush()
+    bgr = image[2].bandjoin([image[1], image[0]]).flipver().copy(interpretation="multiband")
+    rows = bgr.bandunfold().embed(0, 0, stride, image.height)
+    rows.rawsave_target(pyvips.Target.new_to_descriptor(file.fileno()))
 
 
 def _os_error(text: str) -> OSError:

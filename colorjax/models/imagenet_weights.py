@@ -87,7 +87,7 @@ def _read(path: str) -> dict[str, np.ndarray]:
         return readers[suffix](path)
     except ImportError as error:
         raise InputError(
-            f"{path}: reading {suffix} needs {error.name}: pip install 'colorjax[weights]'"
+            f"{path}: reading {suffix} needs {error.name}: pip install '.[weights]'"
         ) from error
     except Exception as error:  # The readers raise errors of any type on garbage.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]

@@ -1,6 +1,5 @@
 """Runs, finished or still training, opened for prediction."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict
 from colorjax.models import build_generator
 from colorjax.models.variables import Predictor, Variables, model_predictor
 from colorjax.parallel import devices
+from colorjax.runs.model_paths import read_config, run_folder
 from colorjax.runs.workdir import best_step, read_rows
 from colorjax.terminal.errors import InputError
 
@@ -96,12 +96,6 @@ def describe_model(config: Mapping[str, Any]) -> tuple[nn.Module, int, Variables
     return generator, size, {"batch_stats": {}, **shapes}
 
 
-def run_folder(path: Path) -> Path:
-    """The folder of a run, given RUN, RUN/checkpoints/STEP or RUN/checkpoints/best."""
-    named = path.parent.name == "checkpoints" and (path.name == "best" or path.name.isdecimal())
-    return path.parent.parent if named and not (path / "config.json").exists() else path
-
-
 def run_and_step(path: Path) -> tuple[Path, int | None]:
     """The folder of a run and the step of one of its checkpoints; None for the newest.
 
@@ -128,22 +122,6 @@ def run_and_step(path: Path) -> tuple[Path, int | None]:
             f"(config.best_checkpoint); give one of {path.parent}"
         )
     return workdir, step
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The config.json of a run. Raises InputError if it is missing or corrupt."""
-    file = path / "config.json"
-    if not path.is_dir():
-        raise InputError(f"{path} is not a run: the folder does not exist; give a run's --workdir")
-    try:
-        config = json.loads(file.read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is not a run: it has no config.json; give a --workdir") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} is corrupt ({error}); restore it from a copy") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{file} is corrupt (it holds no object); restore it from a copy")
-    return config
 
 
 def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:

@@ -1,24 +1,21 @@
 """Generators as safetensors files, which hold no code and need no checkpoint library."""
 
-import importlib.resources
 import json
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.flax import load_file, save
 
 from colorjax.files import replaced
 from colorjax.models.variables import check_like, model_predictor
 from colorjax.parallel import devices
 from colorjax.runs.config_keys import without_private
-from colorjax.runs.trained_model import TrainedModel, describe_model, load_run, run_folder
+from colorjax.runs.model_paths import SUFFIX, find_model, is_weights, read_metadata, run_folder
+from colorjax.runs.trained_model import TrainedModel, describe_model, load_run
 from colorjax.terminal.errors import InputError
-
-SUFFIX = ".safetensors"
-DEFAULT_MODEL = "faces"
 
 
 def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float16") -> None:
@@ -147,51 +144,18 @@ def load_weights(path: Path, name: str) -> TrainedModel:
     )
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a weights file: format, config, step and card.
-
-    Raises:
-      InputError: it does not exist, or `export_weights` did not write it.
-    """
-    try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; check the path") from error
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{path} is not a safetensors file ({error}); give a run or what `colorjax export` "
-            "wrote"
-        ) from error
-    if not metadata.get("format", "").startswith("colorjax ") or "card" not in metadata:
-        raise InputError(f"{path} is not from colorjax; give what `colorjax export` wrote")
-    return metadata
-
-
-def packaged() -> dict[str, Path]:
-    """The models that come with colorjax, by name."""
-    folder = Path(str(importlib.resources.files("colorjax") / "assets/models"))
-    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
-
-
 def open_model(model: str) -> TrainedModel:
     """Opens a packaged model by its name, or a run or weights file by its path.
 
     Raises:
       InputError: there is no such model, or it cannot be read.
     """
-    if model in packaged():
-        return load_weights(packaged()[model], model)
-    path = Path(model).expanduser()
-    if not run_folder(path).exists() and path.suffix != SUFFIX:
-        raise InputError(
-            f"{model!r} is neither a run nor a weights file nor a packaged model "
-            f"({', '.join(packaged())}); give one with --model"
-        )
-    return open_path(path, path.resolve().stem)
+    path = find_model(model)
+    if is_weights(path):
+        return load_weights(path, path.resolve().stem)
+    return load_run(path, run_folder(path).resolve().name)
 
 
 def open_path(path: Path, name: str) -> TrainedModel:
     """Opens a run or a weights file. Raises InputError if it cannot be read."""
-    is_weights = path.is_file() or path.suffix == SUFFIX
-    return load_weights(path, name) if is_weights else load_run(path, name)
+    return load_weights(path, name) if is_weights(path) else load_run(path, name)

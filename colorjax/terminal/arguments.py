@@ -1,7 +1,9 @@
-"""Command-line arguments: the parser, and the types of numbers."""
+"""Command-line arguments: the parser, and the types of values."""
 
 import argparse
-from typing import NoReturn
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from colorjax.terminal.errors import InputError
 
@@ -33,6 +35,25 @@ def positive(text: str) -> int:
     return number
 
 
+# The names that people type, and the formats they mean.
+_FORMATS = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp", "tif": "tiff"}
+_FORMATS |= {"tiff": "tiff", "bmp": "bmp"}
+
+
+def image_format(text: str) -> str:
+    """The format of a name such as jpg or .TIF."""
+    try:
+        return _FORMATS[text.lower().removeprefix(".")]
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not written; choose jpg, png, webp, tif or bmp"
+        ) from error
+
+
+def decimal(text: str) -> float:
+    return _number(text, 0, float("inf"))
+
+
 def _number(text: str, low: float, high: float) -> float:
     try:
         number = float(text)
@@ -44,7 +65,15 @@ def _number(text: str, low: float, high: float) -> float:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises InputError, so that errors are reported in one line."""
+    """Raises InputError, so that errors are reported in one line. --a_b is understood as --a-b."""
+
+    def parse_known_args(  # type: ignore[override]  # argparse overloads it by the namespace
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        given = [
+            re.sub(r"^--\w[\w-]*", lambda flag: flag[0].replace("_", "-"), a) for a in args or ()
+        ]
+        return super().parse_known_args(None if args is None else given, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see {self.prog} --help)")

@@ -1,6 +1,7 @@
 """Errors that are reported in one line, and the exit statuses of all commands."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -25,14 +26,20 @@ def exit_status(command: Callable[[], None], interrupted: str = "stopped") -> in
       interrupted: message after Ctrl-C.
 
     Returns:
-      The exit status: 0, 1 for a full disk, 2 for wrong input, 130 for Ctrl-C, an EndedError's own.
+      The exit status: 0, 1 for a full disk or a closed pipe, 2 for wrong input, 130 for Ctrl-C,
+      an EndedError's own.
     """
     try:
         command()
+        sys.stdout.flush()
     except InputError as error:
         message, status = str(error), 2
     except EndedError as error:
         message, status = str(error), error.status
+    except BrokenPipeError:
+        # Python would write what is buffered once more, at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        message, status = "the reader of the output has closed it", 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

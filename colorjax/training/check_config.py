@@ -44,6 +44,4 @@ def check_config(config: ConfigDict) -> None:
             f"{', '.join(METRICS)}, or empty"
         )
     if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
-        raise InputError(
-            "config.tensorboard needs tensorboardX; pip install 'colorjax[tensorboard]'"
-        )
+        raise InputError("config.tensorboard needs tensorboardX; pip install '.[tensorboard]'")

@@ -20,7 +20,8 @@ from colorjax.models.variables import (
 )
 from colorjax.parallel import devices, processes
 from colorjax.runs import checkpoint
-from colorjax.runs.trained_model import run_and_step, run_folder
+from colorjax.runs.model_paths import run_folder
+from colorjax.runs.trained_model import run_and_step
 from colorjax.runs.weights import load_weights
 from colorjax.terminal.errors import InputError
 from colorjax.training import augment, losses

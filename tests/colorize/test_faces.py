@@ -16,8 +16,26 @@ def test_a_face_is_found_at_any_size_of_the_picture(scale):
     assert 100 < crop.side / scale < 250
 
 
-def test_a_face_crop_needs_no_crop():
-    assert face_crops(np.ascontiguousarray(data.astronaut()[25:205, 135:315])) == []
+def test_a_face_crop_is_found_and_hardly_zoomed():
+    (crop,) = face_crops(np.ascontiguousarray(data.astronaut()[25:205, 135:315]))
+    assert crop.weight == 1
+    assert 1 <= zoom([crop], (180, 180)) < 1.4
+
+
+def test_cropping_by_a_few_pixels_moves_the_crop_by_as_many():
+    picture = data.astronaut()
+    crops = []
+    for y, x in ((0, 0), (1, 0), (0, 1), (3, 5), (8, 8)):
+        (crop,) = face_crops(np.ascontiguousarray(picture[y : y + 504, x : x + 504]))
+        crops.append((crop.x + x, crop.y + y, crop.side, crop.weight))
+    assert np.ptp(crops, axis=0)[:3].max() < 12
+    assert np.ptp(crops, axis=0)[3] == 0
+
+
+@pytest.mark.parametrize("picture", [data.coffee(), data.chelsea(), data.rocket()])
+def test_no_face_is_found_where_none_is(picture):
+    """A cup, a cat and a rocket."""
+    assert not face_crops(picture)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (23, 500), (300, 200)])
@@ -25,10 +43,12 @@ def test_no_face_is_found_in_a_flat_picture(shape):
     assert face_crops(np.full((*shape, 3), 128, np.uint8)) == []
 
 
-def test_zoom_gives_the_median_face_the_size_of_a_face_crop():
+def test_zoom_gives_the_mean_face_the_size_of_a_face_crop():
     assert zoom([], (100, 300)) == 1
-    assert zoom([Crop(0, 0, 50)], (100, 300)) == 2
-    assert zoom([Crop(0, 0, side) for side in (10, 20, 90)], (200, 100)) == 5
+    assert zoom([Crop(0, 0, 50)], (100, 300)) == pytest.approx(2)
+    sides = [Crop(0, 0, side) for side in (10, 40)]
+    assert zoom(sides, (200, 100)) == pytest.approx(5)
+    assert zoom([sides[0], Crop(0, 0, 40, weight=1e-6)], (200, 100)) == pytest.approx(10, abs=1e-3)
     assert zoom([Crop(0, 0, 200)], (100, 300)) == 1
 
 
@@ -40,3 +60,6 @@ def test_nearness_is_one_at_faces_and_falls_to_zero():
     # At 1.25 sides from the centre, half way between 0.5 and 2.
     assert near[50, 45] == pytest.approx(0.5, abs=0.03)
     assert nearness([], (3, 4)).sum() == 0
+    assert nearness([Crop(10, 40, 20, weight=0.25)], (100, 200)).max() == 0.25
+    # Half as much where the zoom is half way to 1.25.
+    assert nearness([Crop(0, 0, 80)], (90, 90)).max() == pytest.approx(0.5)

@@ -1,6 +1,9 @@
 import errno
 import os
 import shutil
+import struct
+from concurrent.futures import Future
+from pathlib import Path
 
 import cv2
 import jax.numpy as jnp
@@ -12,7 +15,8 @@ from skimage import color, data
 from colorjax import cli
 from colorjax.colorize import files
 from colorjax.colorize.colorizer import Colorizer
-from colorjax.colorize.files import Job, plan
+from colorjax.colorize.plan import Job, plan
+from colorjax.images.photo import Photo
 from colorjax.images.write_photo import write_photo
 
 
@@ -44,7 +48,9 @@ ALBUM = ["1950/a.JPG", "1950/c.tif", "1950/summer/d.webp", "a.jpg", "b.png"]
 
 
 def names(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """All files but hidden ones: the record of what was written."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(folder)) for path in files if path.name[0] != ".")
 
 
 def is_coloured(path):
@@ -74,15 +80,6 @@ def test_command_and_python_give_the_same_with_the_default_model(tmp_path):
     assert abs(color.rgb2lab(portrait) - color.rgb2lab(coloured)).mean() < 4
 
 
-def test_files_folders_and_globs_are_found(album, tmp_path):
-    output = tmp_path / "out"
-    jobs = plan([str(album / "a.jpg"), str(album / "1950")], output)
-    expected = ["a.jpg", "a.JPG", "c.tif", "summer/d.webp"]
-    assert [str(job.target.relative_to(output)) for job in jobs] == expected
-    jobs = plan([str(album / "**" / "*.jpg")], output)
-    assert jobs == [Job(album / "a.jpg", output / "a.jpg")]
-
-
 def test_an_interrupted_command_resumes(command, album, tmp_path, monkeypatch, capsys):
     output, written = tmp_path / "out", []
 
@@ -101,7 +98,7 @@ def test_an_interrupted_command_resumes(command, album, tmp_path, monkeypatch, c
     assert all(path.stat().st_mtime_ns == time for path, time in written)
     out = capsys.readouterr().out
     assert "3 coloured" in out
-    assert "2 skipped because they exist" in out
+    assert "2 skipped, coloured already" in out
     assert command(album, "--output", output, "--overwrite") == 0
     assert "5 coloured" in capsys.readouterr().out
 
@@ -126,7 +123,7 @@ def test_suffix_format_and_compare(command, album, tmp_path):
     assert command(album / "b.png", "--output", output, "--suffix", "_c", "--format", "tiff") == 0
     assert names(output) == ["b_c.tif"]
     assert command(album / "b.png", "--output", output, "--compare") == 0
-    with Image.open(output / "b_png_compare.jpg") as pair:
+    with Image.open(output / "b.png_compare.jpg") as pair:
         both = np.asarray(pair)
     assert both.shape == (40, 96, 3)
     grey, coloured = color.rgb2lab(both[:, :48]), color.rgb2lab(both[:, 48:])
@@ -174,13 +171,16 @@ def test_a_full_disk_ends_the_command_with_one_line(command, album, tmp_path, mo
         (["nowhere.jpg"], "nowhere.jpg does not exist"),
         (["nowhere/*.jpg"], "does not exist"),
         (["{empty}"], "no images in"),
-        (["{album}", "--format", "gif"], "invalid choice: 'gif'"),
+        (["{album}", "--format", "gif"], "'gif' is not written; choose jpg"),
         (["{album}", "--saturation", "much"], "'much' is not a number"),
         (["{album}", "--batch_size", "0"], "0 is less than 1"),
         (["{album}/a.jpg", "{album}/1950", "--format", "png"], "would both be written to"),
         (["{album}", "--model", "nowhere"], "'nowhere'"),
         (["{album}", "--device", "tpu"], "there is no device 'tpu'; JAX finds cpu"),
-        (["{album}", "--output", "{album}/notes.txt"], "(File exists); choose another --output"),
+        (
+            ["{album}", "--output", "{album}/notes.txt"],
+            "notes.txt is a file; choose another --output",
+        ),
         (["{album}", "--output", "{album}", "--overwrite"], "replaced by its coloured version"),
         ([], "the following arguments are required: IN"),
     ],
@@ -208,17 +208,126 @@ def test_batches_are_limited_in_files_and_pixels(
     (album / "empty.png").write_bytes(b"")
     sizes, done = [], []
 
-    def colorizer(pictures, saturation):
-        sizes.append(len(pictures))
-        return pictures
+    class Grey(Colorizer):
+        def coefficients(self, pictures, crops):
+            sizes.append(len(pictures))
+            return [np.zeros((1, 1, 4), np.float32)] * len(pictures)
 
     monkeypatch.setattr(files, "BATCH_PIXELS", pixels)
     jobs = sorted(
-        plan([str(album)], tmp_path / "out"), key=lambda job: job.source.name == "empty.png"
+        plan([str(album)], tmp_path / "out").jobs, key=lambda job: job.source.name == "empty.png"
     )
     failures = files.colorize_files(
-        jobs, colorizer, batch_size=batch_size, advance=lambda: done.append(1)
-    )
-    assert [size for size in sizes if size] == expected
+        jobs, Grey(reddish, {}, 32), batch_size=batch_size, advance=lambda: done.append(1)
+    ).failures
+    assert sizes == expected
     assert len(done) == len(jobs) == 6
     assert [source.name for source, _ in failures] == ["empty.png"]
+
+
+class Instant:
+    """A reader that has the photographs already."""
+
+    def __init__(self, photos):
+        self.photos = photos
+
+    def submit(self, path):
+        future = Future()
+        found = self.photos[path.name]
+        (future.set_exception if isinstance(found, Exception) else future.set_result)(found)
+        return future
+
+    def end(self):
+        pass
+
+
+def grey_photo(**fields):
+    return Photo(np.full((20, 30, 3), 119, np.uint8), format="jpeg", **fields)
+
+
+def colour(folder, photos, colorizer=None, ending="", **options):
+    jobs = [Job(Path(name), folder / (name + ending)) for name in photos]
+    colorizer = colorizer or Colorizer(reddish, {}, image_size=32)
+    return jobs, files.colorize_files(jobs, colorizer, reader=Instant(photos), **options)
+
+
+def test_no_fault_of_one_file_ends_a_batch(tmp_path, monkeypatch):
+    """Not even of a kind that nobody expects: in reading, in colouring and in writing."""
+
+    class Short(Colorizer):
+        def coefficients(self, pictures, crops):
+            if len(pictures) > 1 or pictures[0].shape[0] == 1:
+                raise MemoryError
+            return super().coefficients(pictures, crops)
+
+    def write(path, photo):
+        if path.name == "tag.jpg":
+            raise struct.error("required argument\nis not an integer")
+        write_photo(path, photo)
+
+    monkeypatch.setattr(files, "write_photo", write)
+    (tmp_path / "folder.jpg").mkdir()
+    photos = {name: grey_photo() for name in ("a.jpg", "tag.jpg", "b.jpg", "folder.jpg")}
+    photos["odd.jpg"] = ZeroDivisionError("resolution")
+    photos["large.jpg"] = Photo(np.zeros((1, 9, 3), np.uint8), format="jpeg")
+    written, counted = [], []
+    _, results = colour(
+        tmp_path,
+        photos,
+        Short(reddish, {}, 32),
+        written=written.append,
+        advance=lambda: counted.append(1),
+    )
+    assert results.coloured == len(written) == 2
+    assert len(counted) == len(photos)
+    assert sorted(results.failures) == [
+        (tmp_path / "folder.jpg", "cannot be written (Is a directory)"),
+        (tmp_path / "tag.jpg", "cannot be written (error: required argument)"),
+        (Path("large.jpg"), "cannot be coloured (not enough memory)"),
+        (Path("odd.jpg"), "ZeroDivisionError: resolution"),
+    ]
+    assert is_coloured(tmp_path / "a.jpg")
+    assert is_coloured(tmp_path / "b.jpg")
+
+
+def test_a_name_that_the_output_cannot_hold_is_a_fault_of_the_output(tmp_path):
+    (job,), results = colour(tmp_path, {"a.jpg": grey_photo()}, ending="x" * 251)
+    assert results.failures == [(job.target, "cannot be written (File name too long)")]
+
+
+def test_pages_are_coloured_and_what_is_left_out_is_noted(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(files, "write_photo", lambda path, photo: seen.append((path, photo)))
+    pages = {"a.tif": grey_photo(notes=("a tag",), pages=(grey_photo(), grey_photo()))}
+    _, results = colour(tmp_path, pages)
+    assert results.notes[0] == (Path("a.tif"), "a tag")
+    ((_, photo),) = seen
+    assert photo.format == "tiff"
+    for page in (photo, *photo.pages):
+        assert (page.rgb @ [1, -1, 0] > 20).all()
+    pages = {"a.tif": grey_photo(pages=(grey_photo(), grey_photo()))}
+    _, results = colour(tmp_path, pages, ending=".png")
+    assert results.notes[0] == (Path("a.tif"), "page 1 of 3 only; --format tiff keeps all")
+    assert seen[1][1].pages == ()
+
+
+def test_the_comparison_of_a_large_picture_is_made_smaller(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "COMPARED_SIDE", 30)
+    colour(tmp_path, {"a.jpg": grey_photo()}, compare=True)
+    with Image.open(next(tmp_path.glob("*_compare.jpg"))) as pair:
+        assert pair.size == (30, 10)
+        left, right = np.hsplit(color.rgb2lab(np.asarray(pair)), 2)
+    # JPEG mixes the two at their border.
+    assert abs(left[:, :8, 1:]).max() < 3
+    assert right[:, 8:, 1].min() > 15
+    assert abs(left[:, :8, 0] - right[:, 8:, 0].mean()).max() < 2
+
+
+def test_the_mark_names_the_model_and_can_be_left_out(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(files, "write_photo", lambda path, photo: seen.append(photo.xmp))
+    for mark in ("faces", None):
+        colour(tmp_path, {"a.jpg": grey_photo()}, mark=mark)
+    assert b"compositeWithTrainedAlgorithmicMedia" in seen[0]
+    assert b"model faces" in seen[0]
+    assert seen[1] is None

@@ -1,9 +1,16 @@
 import cv2
+import jax
 import numpy as np
 import pytest
 from skimage import color
 
-from colorjax.colorize.full_size import fit_coefficients, interpolate_rows
+from colorjax.colorize import full_size
+from colorjax.colorize.full_size import (
+    apply_coefficients,
+    area_mean,
+    fit_coefficients,
+    interpolate_rows,
+)
 from colorjax.data.procedural.renderer import render_face
 
 
@@ -43,3 +50,34 @@ def test_rows_are_those_of_opencv_s_bilinear_resize(shape):
     tops = range(0, shape[0], 7)
     bands = [interpolate_rows(maps, shape, top, min(top + 7, shape[0])) for top in tops]
     np.testing.assert_allclose(np.concatenate(bands), expected.reshape(*shape, 4), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("shape", "size"), [((200, 300), (40, 30)), ((97, 61), (60, 19))])
+def test_the_area_mean_is_opencv_s_to_within_a_level(monkeypatch, dtype, shape, size):
+    monkeypatch.setattr(full_size, "CHUNK", 2000)  # several bands
+    levels = np.iinfo(dtype).max
+    rgba = np.random.default_rng(0).integers(0, levels, (*shape, 4), dtype, endpoint=True)
+    picture = rgba[..., :3]  # not contiguous
+    expected = cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA)
+    found = area_mean(picture, size)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found.astype(int), expected.astype(int), atol=1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_black_and_white_remain_exact_whatever_the_colours_and_in_place(dtype):
+    top = np.iinfo(dtype).max
+    rng = np.random.default_rng(0)
+    levels = rng.choice(np.array([0, 1, top // 2, top - 1, top], dtype), (40, 40, 1))
+    for channels in (1, 3):
+        picture = np.repeat(levels, channels, axis=2)
+        coefficients = rng.normal(0, 60, (5, 5, 4)).astype(np.float32)
+        found = apply_coefficients(picture, coefficients, jax.devices()[0])
+        extreme = np.isin(levels[..., 0], [0, top])
+        np.testing.assert_array_equal(found[extreme], np.repeat(levels, 3, axis=2)[extreme])
+        assert (np.ptp(found[levels[..., 0] == top // 2], axis=1) > 0).all()
+    rgba = np.dstack([picture, picture[..., :1]])
+    view = rgba[..., :3]
+    assert apply_coefficients(view, coefficients, jax.devices()[0], out=view) is view
+    np.testing.assert_array_equal(rgba, np.dstack([found, levels]))

@@ -103,7 +103,7 @@ def test_colours_are_written_in_the_profile_of_the_photograph(tmp_path, picture,
         assert abs(found.astype(int) - rgb).max() < (300 if deep else 4)
 
 
-@pytest.mark.parametrize("suffix", sorted(FORMATS))
+@pytest.mark.parametrize("suffix", sorted(k for k, format in FORMATS.items() if format in SUFFIXES))
 def test_what_is_written_can_be_read(tmp_path, picture, suffix):
     path = tmp_path / f"a{suffix}"
     write_photo(path, Photo(picture, format=FORMATS[suffix]))

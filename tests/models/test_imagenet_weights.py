@@ -174,7 +174,7 @@ def test_pytorch_is_named_if_it_is_missing(template, tmp_path, monkeypatch):
     path = tmp_path / "resnet50.pth"
     path.write_bytes(b"weights")
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert "needs torch: pip install 'colorjax[weights]'" in refusal(path, template)
+    assert "needs torch: pip install '.[weights]'" in refusal(path, template)
 
 
 class Malicious:

@@ -213,7 +213,7 @@ def test_images_without_any_colour_are_refused_and_some_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: None, "the folder does not exist"),
+        (lambda path: None, "is neither a run nor a weights file"),
         (lambda path: path.mkdir(), "no config.json"),
         (lambda path: support.copy_until(support.trained("cnn"), 0, path), "no checkpoint yet"),
         (lambda path: _with_config(path, "{"), "is corrupt"),

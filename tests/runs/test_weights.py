@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from colorjax import cli
-from colorjax.runs import weights
+from colorjax.runs.model_paths import DEFAULT_MODEL, packaged, read_metadata
 from colorjax.runs.trained_model import load_run
 from colorjax.runs.weights import (
     export_weights,
@@ -22,7 +22,6 @@ from colorjax.runs.weights import (
     load_weights,
     model_card,
     open_model,
-    read_metadata,
 )
 from colorjax.terminal.errors import InputError
 
@@ -205,10 +204,10 @@ def test_parameters_that_half_precision_cannot_hold_are_refused(run, tmp_path):
 
 
 def test_the_packaged_model_is_small_listed_and_has_a_card(capsys):
-    assert weights.packaged()[weights.DEFAULT_MODEL].stat().st_size <= 12 * 2**20
+    assert packaged()[DEFAULT_MODEL].stat().st_size <= 12 * 2**20
     assert cli.main(["models"]) == 0
-    assert f"{weights.DEFAULT_MODEL} (the default): encoder_decoder" in capsys.readouterr().out
-    assert cli.main(["models", weights.DEFAULT_MODEL]) == 0
+    assert f"{DEFAULT_MODEL} (the default): encoder_decoder" in capsys.readouterr().out
+    assert cli.main(["models", DEFAULT_MODEL]) == 0
     card = capsys.readouterr().out
     assert card.startswith("# encoder_decoder")
     for word in ("Trained on", "MSE", "Limits", "research"):

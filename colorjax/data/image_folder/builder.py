@@ -5,18 +5,18 @@ import dataclasses
 import hashlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from colorjax.data.image_folder.layout import Layout
 from colorjax.data.image_folder.manifest import ImageFile, Manifest, digest
 from colorjax.data.image_folder.stored import MAX_PIXELS, as_stored
 from colorjax.files import write_text
 from colorjax.images.folders import (
-    READ_ERRORS,
     Folder,
     Root,
     name_bytes,
@@ -36,8 +36,8 @@ class ImageFolderConfig(tfds.core.BuilderConfig):
 
     Attributes:
       roots: what is read.
-      num_train_roots: the first roots are for training, the others for validation; if there are
-        no others, people are held out.
+      num_train_roots: the first roots are for training, the others for validation. If there are
+        no others and no folder `val` or `test` (see `Layout`), people are held out.
       min_chroma: see `Manifest`.
     """
 
@@ -49,8 +49,11 @@ class ImageFolderConfig(tfds.core.BuilderConfig):
 class ImageFolder(tfds.core.GeneratorBasedBuilder):
     """Images as upright sRGB JPEGs and PNGs; nobody is in both splits."""
 
-    VERSION = tfds.core.Version("3.0.0")
-    RELEASE_NOTES: ClassVar = {"3.0.0": "libvips rounds 16 bits, converts profiles and CMYK."}
+    VERSION = tfds.core.Version("4.0.0")
+    RELEASE_NOTES: ClassVar = {
+        "3.0.0": "libvips rounds 16 bits, converts profiles and CMYK.",
+        "4.0.0": "Wrapping folders are looked through; train, val and test are splits.",
+    }
     # TFDS downloads nothing; to look for checksums it would import a package it does not install.
     url_infos = None
 
@@ -62,7 +65,8 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
 
         Args:
           path: folders and zips, comma-separated.
-          validation_path: likewise; if empty, a tenth of the people in `path` is held out.
+          validation_path: likewise; if empty, folders `val` or `test` in `path` are used, or a
+            tenth of the people is held out.
           data_dir: where data are prepared.
           min_chroma: see `Manifest`.
 
@@ -104,27 +108,39 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         config = self.builder_config
         train = config.roots[: config.num_train_roots]
         validation = config.roots[config.num_train_roots :]
+        # For evaluation on all images: they are not duplicates of themselves.
         same = [root.path for root in train] == [root.path for root in validation]
-        if same:  # for evaluation on all images: they are not duplicates of themselves
-            manifest = Manifest(validation, 0, config.min_chroma)
-        else:
-            manifest = Manifest(config.roots, config.num_train_roots, config.min_chroma)
+        roots, num_train_roots = (validation, 0) if same else (config.roots, len(train))
+        layout = Layout(roots, num_train_roots)
+        for remark in () if same else layout.remarks():
+            print(remark, file=sys.stderr)
+        manifest = Manifest(roots, layout, config.min_chroma)
         account = manifest.account()
         print(f"{account[0].upper()}{account[1:]}.", file=sys.stderr)
         if not same:
-            _require(manifest, True, train)
-        if validation:
-            _require(manifest, False, validation)
+            _require(manifest, True, layout)
+        held_out = not layout.count(False)
+        if not held_out:
+            _require(manifest, False, layout)
         elif manifest.people() < 2:
             raise InputError(
-                f"all images of {_names(train)} are of one person, "
+                f"all images of {layout.where(True)} are of one person, "
                 f"{next(manifest.given(True)).person!r}, because first-level folders are people "
                 f"({account}); give images of more people, or set config.dataset.validation_path"
             )
 
         def files(training: bool) -> Iterator[ImageFile]:
-            return manifest.given(training and not same) if validation else manifest.split(training)
+            if held_out:
+                return manifest.split(training)
+            return manifest.given(training and not same)
 
+        train_count, count = (sum(1 for _ in files(training)) for training in (True, False))
+        if not same and count > train_count:
+            print(
+                f"The validation split ({count} images) is larger than the training split "
+                f"({train_count}); swap their paths if this is not meant.",
+                file=sys.stderr,
+            )
         return {
             "train": self._generate_examples(files(True)),
             "validation": self._generate_examples(files(False)),
@@ -142,7 +158,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
                         raise ValueError("other contents")
                     if not file.is_stored_as_is:
                         image = as_stored(image).data
-                except READ_ERRORS as error:
+                except Exception as error:
                     raise InputError(
                         f"{name} in {roots[file.root].path} has changed while it was prepared "
                         f"({error}); run the command again"
@@ -151,22 +167,24 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
                 yield f"{file.root}/{name}", example
 
 
-def _require(manifest: Manifest, training: bool, roots: Sequence[Root]) -> None:
+def _require(manifest: Manifest, training: bool, layout: Layout) -> None:
     if manifest.count(training):
         return
+    where = layout.where(training)
+    if not where:
+        raise InputError(
+            f"{layout.where(False)} is for validation, and no image is for training; add a folder "
+            "train, or give the folder to train on itself"
+        )
     if manifest.grey:
         raise InputError(
-            f"no image in {_names(roots)} has colours to learn from ({manifest.account()}); give "
+            f"no image in {where} has colours to learn from ({manifest.account()}); give "
             "coloured ones"
         )
     raise InputError(
-        f"no image in {_names(roots)} can be read; give image files of at most "
+        f"no image in {where} can be read; give image files of at most "
         f"{MAX_PIXELS // 10**6} megapixels that are not corrupt"
     )
-
-
-def _names(roots: Sequence[Root]) -> str:
-    return ", ".join(str(root.path) for root in roots)
 
 
 def _fingerprint(root: Root, known: Path) -> str:

@@ -2,12 +2,13 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from colorjax.data.image_folder.stored import Stored, as_stored, colourful_share
+from colorjax.data.image_folder.layout import Layout
+from colorjax.data.image_folder.stored import as_stored, colourful_share
 from colorjax.data.preparing import num_held_out, rank
-from colorjax.images.folders import READ_ERRORS, Root, name_bytes, printable
+from colorjax.images.folders import Root, name_bytes, printable
 from colorjax.terminal.progress import counting
 
 # A picture with a smaller share of its pixels in colour is grey.
@@ -21,7 +22,7 @@ class ImageFile(NamedTuple):
     Attributes:
       root: the index of its folder or zip.
       name: its path there.
-      person: the first part of the path, printable.
+      person: see `Layout`; printable.
       number: counts the images of a person.
       digest: of the contents.
       is_stored_as_is: see `as_stored`.
@@ -39,58 +40,60 @@ class Manifest:
     """The files of some roots that can be decoded, are in colour and are no duplicates.
 
     Args:
-      roots: each image in them is decoded once, so that none can fail during training.
-      num_train_roots: the first roots are for training, the others for validation. A picture that
-        is in both stays in validation.
+      roots: each image in them that is used is decoded once, so that none can fail during
+        training.
+      layout: of the roots. A picture that is for training and for validation stays in validation.
       min_chroma: a picture is grey if fewer than COLOURFUL_SHARE of its pixels have this chroma
         (Lab units); 0 accepts all.
     """
 
-    def __init__(self, roots: Sequence[Root], num_train_roots: int, min_chroma: float):
-        self._num_train_roots, self._min_chroma = num_train_roots, min_chroma
+    def __init__(self, roots: Sequence[Root], layout: Layout, min_chroma: float):
+        self._min_chroma = min_chroma
         self.grey = self.duplicate = self.unreadable = 0
         self._first_unreadable: list[str] = []
         # A temporary file of SQLite; any thread may garbage-collect this object.
         self._db = sqlite3.connect("", check_same_thread=False)
         self._db.execute(
-            "CREATE TABLE files (root INTEGER, name BLOB, person BLOB, rank BLOB, "
-            "digest BLOB UNIQUE, as_is INTEGER)"
+            "CREATE TABLE files (root INTEGER, training INTEGER, name BLOB, person BLOB, "
+            "rank BLOB, digest BLOB UNIQUE, as_is INTEGER)"
         )
-        total = sum(1 for root in roots for _ in root.names)
+        total = layout.count(False) + layout.count(True)
         with counting("Checking images", total) as advance:
-            for index in (*range(num_train_roots, len(roots)), *range(num_train_roots)):
-                with roots[index].reader() as read:
-                    for name in roots[index].names:
-                        try:
-                            data = read(name)
-                            self._add(index, name, data, as_stored(data))
-                        except READ_ERRORS:
-                            self.unreadable += 1
-                            if self.unreadable <= SHOWN:
-                                self._first_unreadable.append(printable(name))
-                        advance()
+            for training in (False, True):
+                for index, root in enumerate(roots):
+                    with root.reader() as read:
+                        for name, person in layout.files(index, training):
+                            self._check(read, training, index, name, person)
+                            advance()
         self._db.execute("CREATE INDEX people ON files (rank)")
 
     def __del__(self) -> None:
         self._db.close()
 
-    def _add(self, root: int, name: str, data: bytes, stored: Stored) -> None:
+    def _check(
+        self, read: Callable[[str], bytes], training: bool, root: int, name: str, person: str
+    ) -> None:
+        try:
+            data = read(name)
+            stored = as_stored(data)
+        except Exception:  # whatever a corrupt file makes zipfile and the decoders raise
+            self.unreadable += 1
+            if self.unreadable <= SHOWN:
+                self._first_unreadable.append(printable(name))
+            return
         chroma = self._min_chroma
         if chroma > 0 and colourful_share(stored.rgb, chroma) < COLOURFUL_SHARE:
             self.grey += 1
             return
-        # An image outside of any folder counts as a person of its own.
-        person = name.split("/", 1)[0]
         of_person = name_bytes(person), rank(person)
-        row = root, name_bytes(name), *of_person, digest(data), stored.data is data
-        cursor = self._db.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?, ?, ?)", row)
+        row = root, training, name_bytes(name), *of_person, digest(data), stored.data is data
+        cursor = self._db.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         self.duplicate += not cursor.rowcount
 
     def count(self, training: bool | None = None) -> int:
         """The number of used files: all, or those given for training or for validation."""
-        side = {None: "1", True: "root < :train", False: "root >= :train"}[training]
-        query = f"SELECT COUNT(*) FROM files WHERE {side}"
-        return self._db.execute(query, {"train": self._num_train_roots}).fetchone()[0]
+        side = "1" if training is None else f"training = {training}"
+        return self._db.execute(f"SELECT COUNT(*) FROM files WHERE {side}").fetchone()[0]
 
     def people(self) -> int:
         """The number of people in the used files."""
@@ -98,7 +101,7 @@ class Manifest:
 
     def given(self, training: bool) -> Iterator[ImageFile]:
         """The files given for training, or for validation."""
-        return self._files("root < ?" if training else "root >= ?", self._num_train_roots)
+        return self._files("training = ?", training)
 
     def split(self, training: bool) -> Iterator[ImageFile]:
         """The files of the people to train on, or of those held out; there must be two people."""
@@ -108,7 +111,7 @@ class Manifest:
         ).fetchone()[0]
         return self._files("rank > ?" if training else "rank <= ?", last)
 
-    def _files(self, side: str, value: int | bytes) -> Iterator[ImageFile]:
+    def _files(self, side: str, value: bool | bytes) -> Iterator[ImageFile]:
         columns = "root, name, person, digest, as_is"
         query = f"SELECT {columns} FROM files WHERE {side} ORDER BY person, root, name"
         number, last = 0, None

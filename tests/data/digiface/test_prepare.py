@@ -185,7 +185,7 @@ def test_another_file_with_the_right_name_is_refused(tmp_path, contents):
         (("--config", "73"), "no config '73'; choose one of 72, 5, all"),
         (("--parts", "0-2000"), "no part '0-2000'; choose from 0-1999, 2000-3999"),
         (("--max_subjects", "19"), "must be 0 .* at least 20, not 19"),
-        (("--max_subjects", "-1"), "not -1"),
+        (("--max_subjects", "-1"), "-1 is less than 1"),
         (("--manual_dir", "nowhere"), "nowhere is not a folder"),
     ],
 )
