@@ -7,14 +7,21 @@ bfloat16 product or convolution in float32.
 """
 
 import functools
+import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+NHWC = ("NHWC", "HWIO", "NHWC")
 # From this many channels in and out a bfloat16 convolution is faster as products. With 64 the GAN's
 # step at 128×128 took 1.88 CPU-seconds, with 128 it takes 1.62.
 WIDE = 128
+# From this many channels in and out the gradient by the kernel is faster as products.
+MEDIUM = 32
+# To at most this many channels a convolution is faster as one product.
+NARROW = 4
 
 
 def convolve(x: jax.Array, kernel: jax.Array, strides: int, pad: int) -> jax.Array:
@@ -33,59 +40,19 @@ def convolve(x: jax.Array, kernel: jax.Array, strides: int, pad: int) -> jax.Arr
     if size == 1 and pad == 0:
         # XLA's gradients of a 1×1 convolution take up to twice as long as a product's.
         return _product(x[:, ::strides, ::strides], kernel[0, 0])
-    # XLA's convolution with its own padding has slower gradients: the CNN's step at 64×64 took
-    # 1180 ms, and takes 350 this way.
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    height, width = ((side - size) // strides + 1 for side in x.shape[1:3])
-    is_small = height * width <= 16
-    if not is_small and not (x.dtype == jnp.bfloat16 and min(channels, features) >= WIDE):
-        return lax.conv_general_dilated(
-            x, kernel, 2 * (strides,), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-    shifted = [x[:, :, j : j + strides * width : strides] for j in range(size)]
-    columns = jnp.concatenate(shifted, axis=-1)
-    rows = [columns[:, i : i + strides * height : strides] for i in range(size)]
-    if is_small:
+    height, width = ((side + 2 * pad - size) // strides + 1 for side in x.shape[1:3])
+    if height * width <= 16:
         # To a 2×2 map with stride 2, XLA's convolution takes 440 ms and one product 12; to a 4×4
         # map it takes 65 ms and the product 40.
+        rows = _rows(x, size, strides, pad)
         return _product(jnp.concatenate(rows, axis=-1), kernel.reshape(-1, features))
-    sums = [_dot(row, kernel[i].reshape(-1, features)) for i, row in enumerate(rows)]
-    return functools.reduce(jnp.add, sums).astype(x.dtype)
-
-
-def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """[..., C] times [C, features], of the dtype of x."""
-    return _dot(x, kernel).astype(x.dtype) if x.dtype == jnp.bfloat16 else x @ kernel
-
-
-@jax.custom_vjp
-def _dot(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """[..., C] times [C, features], both bfloat16, in float32; so are the gradients' products."""
-    return _contract(x, kernel, x.ndim - 1, 0)
-
-
-def _contract(x: jax.Array, y: jax.Array, x_axes: int, y_axes: int) -> jax.Array:
-    dimensions = (((x_axes,), (y_axes,)), ((), ()))
-    return lax.dot_general(x, y, dimensions, preferred_element_type=jnp.float32)
-
-
-def _dot_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _dot(x, kernel), (x, kernel)
-
-
-def _dot_backward(
-    residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    x, kernel = residuals
-    cotangent = cotangent.astype(x.dtype)
-    rows = cotangent.reshape(-1, cotangent.shape[-1])
-    return (
-        _contract(cotangent, kernel, x.ndim - 1, 1).astype(x.dtype),
-        _contract(x.reshape(-1, x.shape[-1]), rows, 0, 0).astype(x.dtype),
-    )
-
-
-_dot.defvjp(_dot_forward, _dot_backward)
+    if features <= NARROW and strides == 1:
+        return _to_few_channels(x, kernel, pad)
+    if x.dtype == jnp.bfloat16 and min(channels, features) >= WIDE:
+        rows = _rows(x, size, strides, pad)
+        sums = [_dot(row, kernel[i].reshape(-1, features)) for i, row in enumerate(rows)]
+        return functools.reduce(jnp.add, sums).astype(x.dtype)
+    return _convolve(x, kernel, strides, pad)
 
 
 def max_pool(x: jax.Array) -> jax.Array:
@@ -125,3 +92,122 @@ def deconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
         for a in (0, 1)
     ]
     return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, features)
+
+
+def _padded(x: jax.Array, pad: int) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+
+
+def _tap(x: jax.Array, i: int, j: int, strides: int, height: int, width: int) -> jax.Array:
+    """What one tap of a kernel sees of padded maps, [N, height, width, C]."""
+    return x[:, i : i + strides * height : strides, j : j + strides * width : strides]
+
+
+def _rows(x: jax.Array, size: int, strides: int, pad: int) -> list[jax.Array]:
+    """What each row of a kernel sees: the channels of its taps, concatenated."""
+    x = _padded(x, pad)
+    height, width = ((side - size) // strides + 1 for side in x.shape[1:3])
+    columns = jnp.concatenate(
+        [x[:, :, j : j + strides * width : strides] for j in range(size)], axis=-1
+    )
+    return [columns[:, i : i + strides * height : strides] for i in range(size)]
+
+
+def _to_few_channels(x: jax.Array, kernel: jax.Array, pad: int) -> jax.Array:
+    """A convolution as one product by all taps; each result is then shifted to its place.
+
+    From 32 channels to 2 at 128×128 it takes 56 CPU-ms, forward and backward, and 117 otherwise.
+    """
+    size, _, channels, features = kernel.shape
+    y = _product(x, kernel.transpose(2, 0, 1, 3).reshape(channels, -1))
+    y = _padded(y, pad)
+    height, width = (side - size + 1 for side in y.shape[1:3])
+    taps = [
+        _tap(y[..., features * n : features * (n + 1)], i, j, 1, height, width)
+        for n, (i, j) in enumerate(itertools.product(range(size), repeat=2))
+    ]
+    return functools.reduce(jnp.add, taps)
+
+
+def _xla_convolve(x: jax.Array, kernel: jax.Array, strides: int, pad: int) -> jax.Array:
+    # With its own padding XLA's convolution has slower gradients: the CNN's step at 64×64 took
+    # 1180 ms, and takes 350 this way.
+    return lax.conv_general_dilated(
+        _padded(x, pad), kernel, 2 * (strides,), "VALID", dimension_numbers=NHWC
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(x: jax.Array, kernel: jax.Array, strides: int, pad: int) -> jax.Array:
+    """XLA's convolution, of which some gradients are computed in faster ways."""
+    return _xla_convolve(x, kernel, strides, pad)
+
+
+def _convolve_forward(x: jax.Array, kernel: jax.Array, strides: int, pad: int) -> tuple[Any, Any]:
+    return _convolve(x, kernel, strides, pad), (x, kernel)
+
+
+def _convolve_backward(
+    strides: int, pad: int, residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    size, _, channels, features = kernel.shape
+    _, height, width, _ = cotangent.shape
+    is_halved = (strides, pad) == (2, 1) and x.shape[1:3] == (2 * height, 2 * width)
+    if is_halved and size <= 4 and channels <= 2 * MEDIUM:
+        # A deconvolution. XLA puts zeros between the cotangents, and multiplies by them: from 64
+        # channels to 128 at 64×64, kernel 4×4, its three products take 205 CPU-ms, and these 141.
+        whole = jnp.pad(kernel, ((0, 4 - size), (0, 4 - size), (0, 0), (0, 0)))
+        by_x = deconvolve(cotangent, whole[::-1, ::-1].swapaxes(2, 3))
+    else:
+        (by_x,) = jax.linear_transpose(lambda x: _xla_convolve(x, kernel, strides, pad), x)(
+            cotangent
+        )
+    if min(channels, features) < MEDIUM:
+        transpose = jax.linear_transpose(lambda k: _xla_convolve(x, k, strides, pad), kernel)
+        return by_x, *transpose(cotangent)
+    padded, rows = _padded(x, pad), cotangent.reshape(-1, features)
+    products = [
+        _contract(_tap(padded, i, j, strides, height, width).reshape(-1, channels), rows, 0, 0)
+        for i, j in itertools.product(range(size), repeat=2)
+    ]
+    return by_x, jnp.stack(products).reshape(kernel.shape).astype(kernel.dtype)
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """[..., C] times [C, features], of the dtype of x."""
+    return _dot(x, kernel).astype(x.dtype)
+
+
+@jax.custom_vjp
+def _dot(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """[..., C] times [C, features] in at least float32; so are the gradients' products."""
+    return _contract(x, kernel, x.ndim - 1, 0)
+
+
+def _contract(x: jax.Array, y: jax.Array, x_axis: int, y_axis: int) -> jax.Array:
+    dimensions = (((x_axis,), (y_axis,)), ((), ()))
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    return lax.dot_general(x, y, dimensions, preferred_element_type=dtype)
+
+
+def _dot_forward(x: jax.Array, kernel: jax.Array) -> tuple[Any, Any]:
+    return _dot(x, kernel), (x, kernel)
+
+
+def _dot_backward(
+    residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    cotangent = cotangent.astype(x.dtype)
+    rows = cotangent.reshape(-1, cotangent.shape[-1])
+    return (
+        _contract(cotangent, kernel, x.ndim - 1, 1).astype(x.dtype),
+        _contract(x.reshape(-1, x.shape[-1]), rows, 0, 0).astype(x.dtype),
+    )
+
+
+_dot.defvjp(_dot_forward, _dot_backward)

@@ -13,7 +13,7 @@ from colorjax.models import kernels
 
 Dtype = Any
 ModuleDef = Callable[..., nn.Module]
-NHWC = ("NHWC", "HWIO", "NHWC")
+Initializer = nn.initializers.Initializer
 
 # He initialisation, drawn uniformly: XLA takes seconds to compile a truncated normal.
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
@@ -27,12 +27,14 @@ def scale_width(channels: int, width: float) -> int:
 def convolve(x: jax.Array, kernel: jax.Array, strides: int, pad: int) -> jax.Array:
     """A convolution of [N, H, W, C] with the same padding on all sides."""
     padding = 2 * [(pad, pad)]
-    return lax.conv_general_dilated(x, kernel, 2 * (strides,), padding, dimension_numbers=NHWC)
+    return lax.conv_general_dilated(
+        x, kernel, 2 * (strides,), padding, dimension_numbers=kernels.NHWC
+    )
 
 
 def deconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """A deconvolution (transposed convolution) of [N, H, W, C] with stride 2."""
-    return lax.conv_transpose(x, kernel, (2, 2), "SAME", dimension_numbers=NHWC)
+    return lax.conv_transpose(x, kernel, (2, 2), "SAME", dimension_numbers=kernels.NHWC)
 
 
 def max_pool(x: jax.Array, form: str = "plain") -> jax.Array:
@@ -53,6 +55,7 @@ class Conv(nn.Module):
       kernels: "plain" for `lax` operations, which work on every platform and with symbolic shapes,
         or "cpu" for the equal ones in kernels.py. The parameters are the same.
       use_bias: whether a bias is added.
+      kernel_init: draws the kernel.
     """
 
     features: int
@@ -61,12 +64,13 @@ class Conv(nn.Module):
     dtype: Dtype = jnp.float32
     kernels: str = "plain"
     use_bias: bool = False
+    kernel_init: Initializer = kernel_init
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Args: x: [N, H, W, C]. Returns [N, ceil(H / strides), ceil(W / strides), features]."""
         size = self.kernel_size
-        kernel = self.param("kernel", kernel_init, (size, size, x.shape[-1], self.features))
+        kernel = self.param("kernel", self.kernel_init, (size, size, x.shape[-1], self.features))
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         function = kernels.convolve if self.kernels == "cpu" else convolve
         x = function(x, kernel, self.strides, (size - 1) // 2)
@@ -154,7 +158,5 @@ class Decoder(nn.Module):
                 if skip.shape[-1] > features:
                     skip = Conv(features, 1, 1, self.dtype, self.kernels, name=f"skip{i}")(skip)
                 x = jnp.concatenate([x, skip.astype(self.dtype)], axis=-1)
-        ab = nn.Conv(
-            2, (3, 3), padding=1, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="ab"
-        )(x)
+        ab = Conv(2, 3, 1, self.dtype, self.kernels, True, nn.initializers.zeros, name="ab")(x)
         return enlarge(ab.astype(jnp.float32), self.output_stride)

@@ -47,16 +47,16 @@ def assert_same(plain, cpu, shapes, dtype, tolerance):
 
 
 @PRECISIONS
-@pytest.mark.parametrize("size", [(8, 12), (2, 2), (1, 3), (9, 7)])
-@pytest.mark.parametrize("channels", [5, 128])
+@pytest.mark.parametrize("size", [(8, 12), (2, 2), (9, 7)])
+@pytest.mark.parametrize(("channels", "features"), [(5, 2), (5, 6), (40, 33), (128, 129)])
 @pytest.mark.parametrize(
-    ("kernel_size", "strides", "pad"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (4, 2, 2), (7, 2, 3)]
+    ("kernel_size", "strides", "pad"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (4, 2, 1), (7, 2, 3)]
 )
-def test_convolution(size, channels, kernel_size, strides, pad, dtype, tolerance):
+def test_convolution(size, channels, features, kernel_size, strides, pad, dtype, tolerance):
     def form(convolve):
         return lambda x, kernel: convolve(x, kernel, strides, pad)
 
-    shapes = (2, *size, channels), (kernel_size, kernel_size, channels, channels + 1)
+    shapes = (2, *size, channels), (kernel_size, kernel_size, channels, features)
     plain, cpu = form(layers.convolve), form(kernels.convolve)
     assert_same(plain, cpu, shapes, dtype, tolerance)
 
