@@ -8,12 +8,8 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from colorjax.parallel import devices, processes
-from colorjax.parallel.stopping import StopRequested
-from colorjax.report import tables
+from colorjax.parallel import RESUME, huge_pages
 from colorjax.terminal.errors import EndedError, InputError, exit_status
-from colorjax.training.inflight import NonFiniteError
-from colorjax.training.train import train_and_evaluate
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Such as configs/gan.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder; runs/<config>-<data set> by default.")
@@ -29,6 +25,13 @@ STOPPED_STATUS = flags.DEFINE_integer("stopped_status", 0, "Exit status after SI
 def train() -> None:
     """Trains as the flags say, together with the other processes, and prints the results."""
     config = parse_flags()
+    # Not at the top: wrong flags are answered before JAX is loaded.
+    from colorjax.parallel import devices, processes
+    from colorjax.parallel.stopping import StopRequested
+    from colorjax.report import tables
+    from colorjax.training.inflight import NonFiniteError
+    from colorjax.training.train import train_and_evaluate
+
     devices.configure(config.deterministic)
     name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).name.split(".")[0]
     workdir = Path(WORKDIR.value or f"runs/{name}-{config.dataset.name}")
@@ -77,4 +80,5 @@ def _explain(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(train, f"stopped; {processes.RESUME}"))
+    huge_pages.restart()
+    sys.exit(exit_status(train, f"stopped; {RESUME}"))

@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from colorjax.parallel import huge_pages
 from colorjax.terminal.arguments import Parser, positive
 from colorjax.terminal.errors import InputError, exit_status
 
@@ -161,4 +162,5 @@ def _train(commands: Any) -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    huge_pages.restart()
     sys.exit(main())

@@ -1,1 +1,3 @@
 """Devices, processes, and stopping them."""
+
+RESUME = "the same command resumes from the newest checkpoint"

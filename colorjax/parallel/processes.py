@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jax.experimental import multihost_utils
 
+from colorjax.parallel import RESUME
 from colorjax.terminal.errors import EndedError, InputError
 
 T = TypeVar("T")
@@ -27,7 +28,6 @@ SHUTDOWN_TIMEOUT = 10
 # Collectives wait this long: one process may prepare data, or compile, while the others wait.
 COLLECTIVE_TIMEOUT = 7 * 24 * 3600
 
-RESUME = "the same command resumes from the newest checkpoint"
 # Words in the message of a collective that fails because a process was lost.
 LOST = ("Gloo", "gloo", "NCCL", "UNAVAILABLE", "coordination")
 

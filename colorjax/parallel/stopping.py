@@ -8,7 +8,7 @@ from typing import TypeVar
 import jax
 from jax.experimental import multihost_utils
 
-from colorjax.parallel.processes import RESUME
+from colorjax.parallel import RESUME
 
 T = TypeVar("T")
 
