@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from colorjax.benchmark.remote import Remote
 from colorjax.benchmark.workers import Device, Trainer
+from colorjax.damage import DAMAGES
 from colorjax.terminal.errors import EndedError, InputError
 
 Row = Mapping[str, Any]
@@ -123,7 +124,7 @@ def _config(
     dtype: str,
     output_stride: int,
 ) -> ConfigDict:
-    """The full-length recipe with the values chosen."""
+    """The full-length recipe with the values chosen, without damage, which PyTorch's has not."""
     try:
         module = importlib.import_module(f"configs.{CONFIGS[model]}")
     except ModuleNotFoundError as error:
@@ -134,6 +135,7 @@ def _config(
     config.model.output_stride = output_stride
     config.dataset.path = path
     config.dataset.name = "image_folder" if path else "procedural_faces"
+    config.damage.update(dict.fromkeys(DAMAGES, 0.0))
     if "gan" in config:
         config.gan.width = width
     return config
