@@ -19,7 +19,7 @@ from colorjax.colorize.plan import Job, compared
 from colorjax.images import xmp
 from colorjax.images.folders import printable
 from colorjax.images.photo import FORMATS, Photo, to_bytes
-from colorjax.images.workers import PhotoReader
+from colorjax.images.photo_reader import PhotoReader
 from colorjax.images.write_photo import write_photo
 from colorjax.terminal.errors import EndedError
 

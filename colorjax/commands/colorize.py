@@ -161,7 +161,7 @@ def _colour(
     output: str | None,
     options: argparse.Namespace,
 ) -> "Results":
-    from colorjax.images.workers import PhotoReader
+    from colorjax.images.photo_reader import PhotoReader
 
     with PhotoReader(len(jobs)) as reader:  # its processes start while JAX is imported
         from colorjax.colorize.colorizer import Colorizer

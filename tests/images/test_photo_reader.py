@@ -10,9 +10,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from colorjax.images import workers
+from colorjax.images import photo_reader
 from colorjax.images.photo import read_photo
-from colorjax.images.workers import PhotoReader
+from colorjax.images.photo_reader import PhotoReader
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def endless(tmp_path):
 @pytest.mark.parametrize("large", [0, 1 << 26])
 def test_photographs_are_those_of_read_photo(pictures, monkeypatch, large):
     """In memory and mapped from a file; their pixels may be written to."""
-    monkeypatch.setattr(workers, "LARGE_BYTES", large)
+    monkeypatch.setattr(photo_reader, "LARGE_BYTES", large)
     with PhotoReader(len(pictures)) as reader:
         found = [future.result() for future in map(reader.submit, pictures)]
     for path, photo in zip(pictures, found, strict=True):
@@ -87,7 +87,7 @@ def test_workers_that_crash_are_replaced(pictures, endless):
 SCRIPT = """
 import sys
 from pathlib import Path
-from colorjax.images.workers import PhotoReader
+from colorjax.images.photo_reader import PhotoReader
 print("once", [name for name in sys.modules if name.split(".")[0] in ("jax", "cv2")])
 with PhotoReader() as reader:
     print(reader.submit(Path(sys.argv[1])).result().rgb.shape)
@@ -105,7 +105,7 @@ def test_a_script_needs_no_guard_and_loads_no_jax(pictures, tmp_path):
 WAITING = """
 import sys
 from pathlib import Path
-from colorjax.images.workers import PhotoReader
+from colorjax.images.photo_reader import PhotoReader
 from colorjax.terminal.errors import exit_status
 
 def read():
