@@ -15,8 +15,7 @@ from colorjax.terminal.arguments import image_format, positive, saturation
 from colorjax.terminal.errors import EndedError, InputError
 
 if TYPE_CHECKING:
-    from colorjax.colorize.files import Results
-    from colorjax.colorize.plan import Job, Plan
+    from colorjax.colorize.plan import Plan, Results
     from colorjax.colorize.record import Record
 
 # As an input standard input, as the output standard output.
@@ -80,7 +79,7 @@ def add_colorize(commands: Any) -> None:
 def _run_colorize(options: argparse.Namespace) -> None:
     """Colours files. Raises EndedError (status 1) if some could not be coloured."""
     # Nothing here imports JAX: wrong input is answered at once.
-    from colorjax.colorize.plan import plan
+    from colorjax.colorize.plan import Results, plan
     from colorjax.colorize.record import Record
     from colorjax.runs.model_paths import DEFAULT_MODEL, digest, find_model
 
@@ -101,26 +100,30 @@ def _run_colorize(options: argparse.Namespace) -> None:
             raise InputError("- is for one picture; give one input file, or a folder as --output")
         if not piped and any(job.target.name.startswith(STANDARD_INPUT) for job in planned.jobs):
             raise InputError("standard input has no name; give a FILE as --output, or -")
-        coloured, notes, failures = 0, [], planned.failures
-        if planned.jobs:
-            results = _colour(planned.jobs, model, record, output, options)
-            coloured, notes = results.coloured, results.notes
-            failures = [*failures, *results.failures]
-        if piped and coloured:
+        results = Results(failures=list(planned.failures))
+        ended: BaseException | None = None
+        try:
+            if planned.jobs:
+                _colour(planned, model, record, results, options)
+        except (EndedError, KeyboardInterrupt) as error:
+            ended = error
+        if piped and results.coloured:
             with planned.jobs[0].target.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
     said = sys.stderr if piped else sys.stdout
     if not piped:
-        _print_counts(planned, coloured, output)
-    for line in _grouped(notes):
+        _print_counts(planned, results.coloured, output)
+    for line in _grouped(results.notes):
         print(line, file=said)
     if record.error and not piped:
         print(f"{record.error}: what was coloured is not remembered there.", file=said)
-    for source, reason in failures:
+    for source, reason in results.failures:
         print(f"{_shown(source)}: {reason}", file=sys.stderr)
-    if failures:
+    if ended:
+        raise ended
+    if results.failures:
         total = len(planned.jobs) + planned.current + len(planned.failures)
-        raise EndedError(f"{len(failures)} of {total} could not be coloured (see above)")
+        raise EndedError(f"{len(results.failures)} of {total} could not be coloured (see above)")
 
 
 @contextlib.contextmanager
@@ -155,47 +158,30 @@ def _without_pipes(options: argparse.Namespace) -> Iterator[tuple[list[str], str
 
 
 def _colour(
-    jobs: Sequence["Job"],
-    model: str,
-    record: "Record",
-    output: str | None,
-    options: argparse.Namespace,
-) -> "Results":
+    planned: "Plan", model: str, record: "Record", results: "Results", options: argparse.Namespace
+) -> None:
     from colorjax.images.photo_reader import PhotoReader
 
+    jobs = planned.jobs
     with PhotoReader(len(jobs)) as reader:  # its processes start while JAX is imported
         from colorjax.colorize.colorizer import Colorizer
         from colorjax.colorize.files import colorize_files
-        from colorjax.colorize.plan import compared
         from colorjax.parallel import devices
         from colorjax.terminal.progress import counting
 
         devices.configure()
         colorizer = Colorizer.load(model, options.batch_size, options.device)
-        if output is not None:
-            try:
-                jobs[0].target.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"cannot write to {_shown(jobs[0].target.parent)} ({error.strerror}); choose "
-                    "another --output"
-                ) from error
-
-        def written(job: "Job") -> None:
-            record.add(job.target, job.source)
-            if options.compare:
-                record.add(compared(job.target), job.source)
-
         with counting("Colouring", len(jobs)) as advance:
-            return colorize_files(
+            colorize_files(
                 jobs,
                 colorizer,
+                results,
                 saturation=options.saturation,
-                compare=options.compare,
                 batch_size=options.batch_size,
                 mark=Path(model).name if options.mark else None,
                 advance=advance,
-                written=written,
+                obstacle=planned.obstacle,
+                written=lambda job, path: record.add(path, job.source, job.stamp),
                 reader=reader,
             )
 
@@ -203,13 +189,13 @@ def _colour(
 def _print_counts(planned: "Plan", coloured: int, output: str | None) -> None:
     if len(planned.jobs) == coloured == 1:
         print(f"Coloured: {_shown(planned.jobs[0].target)}")
-    else:
+    elif coloured:
         where = "beside the inputs" if output is None else f"into {_shown(Path(output))}"
         print(f"{coloured} coloured {where}.")
     if planned.current:
         print(f"{planned.current} skipped, coloured already (--overwrite colours them again).")
-    if planned.own:
-        print(f"{planned.own} left out because colorjax wrote them.")
+    for reason, number in planned.left_out.items():
+        print(f"{number} left out {reason}.")
 
 
 def _grouped(notes: Sequence[tuple[Path, str]]) -> Iterator[str]:

@@ -6,29 +6,13 @@ import subprocess
 import sys
 import types
 
-import jax.numpy as jnp
-import numpy as np
 import pytest
 import support
+from albums import is_reddish
 from PIL import Image
 
-from colorjax import cli
 from colorjax.colorize import files
-from colorjax.colorize.colorizer import Colorizer
-from colorjax.colorize.files import Results
 from colorjax.colorize.record import NAME
-
-
-@pytest.fixture
-def command(monkeypatch):
-    """`colorjax colorize` with a constant model: returns the exit status."""
-
-    def reddish(variables, l):
-        return jnp.concatenate([20 + 0 * l, 10 + 0 * l], axis=-1)
-
-    colorizer = Colorizer(reddish, {}, image_size=32)
-    monkeypatch.setattr(Colorizer, "load", lambda *_: colorizer)
-    return lambda *arguments: cli.main(["colorize", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -54,8 +38,7 @@ def piped(command, monkeypatch):
 
 
 def is_red(data):
-    with Image.open(io.BytesIO(data)) as image:
-        return (np.asarray(image.convert("RGB")) @ [1, -1, 0] > 20).all()
+    return is_reddish(io.BytesIO(data))
 
 
 def test_standard_input_and_output(piped, grey, tmp_path, capsys):
@@ -138,10 +121,12 @@ def test_notes_are_grouped_and_failures_named(command, grey, monkeypatch, capsys
         source.write_bytes(grey.read_bytes())
     marks = []
 
-    def colour(jobs, colorizer, *, mark, **_):
+    def colour(jobs, colorizer, results, *, mark, **_):
         marks.append(mark)
+        results.coloured = 4
+        results.failures.append((jobs[4].source, "is truncated"))
         notes = [(job.source, "its profile is corrupt; written in sRGB") for job in jobs[:4]]
-        return Results(4, [(jobs[4].source, "is truncated")], [*notes, (sources[0], "no face")])
+        results.notes += [*notes, (sources[0], "no face")]
 
     monkeypatch.setattr(files, "colorize_files", colour)
     assert command(*sources) == command(*sources, "--no-mark") == 1

@@ -5,10 +5,9 @@ import struct
 from concurrent.futures import Future
 from pathlib import Path
 
-import cv2
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from albums import ALBUM, is_reddish, names, reddish, reddish_colorizer
 from PIL import Image
 from skimage import color, data
 
@@ -20,51 +19,12 @@ from colorjax.images.photo import Photo
 from colorjax.images.write_photo import write_photo
 
 
-def reddish(variables, l):
-    return jnp.concatenate([20 + 0 * l, 10 + 0 * l], axis=-1)
-
-
-@pytest.fixture
-def command(monkeypatch):
-    """`colorjax colorize` with a constant model: returns the exit status."""
-    colorizer = Colorizer(reddish, {}, image_size=32)
-    monkeypatch.setattr(Colorizer, "load", lambda *_: colorizer)
-    return lambda *arguments: cli.main(["colorize", *map(str, arguments)])
-
-
-@pytest.fixture
-def album(tmp_path):
-    """Five grey pictures of four formats in nested folders."""
-    grey = cv2.resize(data.astronaut()[..., 1], (48, 40), interpolation=cv2.INTER_AREA)
-    folder = tmp_path / "album"
-    for name in ALBUM:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(grey).save(folder / name)
-    (folder / "notes.txt").write_text("not an image")
-    return folder
-
-
-ALBUM = ["1950/a.JPG", "1950/c.tif", "1950/summer/d.webp", "a.jpg", "b.png"]
-
-
-def names(folder):
-    """All files but hidden ones: the record of what was written."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(str(path.relative_to(folder)) for path in files if path.name[0] != ".")
-
-
-def is_coloured(path):
-    with Image.open(path) as image:
-        lab = color.rgb2lab(np.asarray(image.convert("RGB")))
-    return abs(lab[..., 1].mean() - 20) < 4
-
-
 def test_a_folder_is_coloured_with_its_structure(command, album, tmp_path, capsys):
     (album / "1950" / "back").symlink_to(album)  # a circle
     inputs = [album, album / "a.jpg"]  # one of them twice
     assert command(*inputs, "--output", tmp_path / "out") == 0
     assert names(tmp_path / "out") == ALBUM
-    assert all(is_coloured(tmp_path / "out" / name) for name in ALBUM)
+    assert all(is_reddish(tmp_path / "out" / name) for name in ALBUM)
     assert "5 coloured into" in capsys.readouterr().out
 
 
@@ -149,20 +109,35 @@ def test_names_without_a_known_extension_or_valid_utf_8(command, album, tmp_path
     inputs = [album / name for name in kept]
     assert command(*inputs, empty, "--output", tmp_path / "out") == 1
     assert names(tmp_path / "out") == sorted(kept)
-    assert all(is_coloured(tmp_path / "out" / name) for name in kept)
+    assert all(is_reddish(tmp_path / "out" / name) for name in kept)
     assert "r\\xf6t.png: " in capsys.readouterr().err
 
 
-def test_a_full_disk_ends_the_command_with_one_line(command, album, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("end", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_a_full_disk_and_ctrl_c_end_the_command_after_what_was_found(
+    command, album, tmp_path, monkeypatch, capsys, end
+):
+    (album / "0.jpg").write_bytes(b"no image")
+    coloured = []
+
     def write(path, photo):
-        if path.name == "c.tif":
-            raise OSError(errno.ENOSPC, "No space left on device")
+        if coloured:
+            raise end
         write_photo(path, photo)
+        coloured.append(path)
 
     monkeypatch.setattr(files, "write_photo", write)
-    assert command(album, "--output", tmp_path / "out", "--batch_size", 1) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("colorjax: the disk of")
-    assert all(is_coloured(tmp_path / "out" / name) for name in names(tmp_path / "out"))
+    status = command(album, "--output", tmp_path / "out", "--batch_size", 1)
+    out, error = capsys.readouterr()
+    *_, failed, last = error.splitlines()
+    assert failed.startswith(f"{album / '0.jpg'}: is not an image")
+    if isinstance(end, OSError):
+        assert status == 1
+        assert last.startswith(f"colorjax: the disk of {tmp_path / 'out'}")
+    else:
+        assert (status, last) == (130, "colorjax: stopped")
+    assert "1 coloured into" in out
+    assert all(is_reddish(tmp_path / "out" / name) for name in names(tmp_path / "out"))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +149,7 @@ def test_a_full_disk_ends_the_command_with_one_line(command, album, tmp_path, mo
         (["{album}", "--format", "gif"], "'gif' is not written; choose jpg"),
         (["{album}", "--saturation", "much"], "'much' is not a number"),
         (["{album}", "--batch_size", "0"], "0 is less than 1"),
-        (["{album}/a.jpg", "{album}/1950", "--format", "png"], "would both be written to"),
+        (["{album}/b.png", "{copy}/b.png", "--format", "png"], "would both be written to"),
         (["{album}", "--model", "nowhere"], "'nowhere'"),
         (["{album}", "--device", "tpu"], "there is no device 'tpu'; JAX finds cpu"),
         (
@@ -187,7 +162,8 @@ def test_a_full_disk_ends_the_command_with_one_line(command, album, tmp_path, mo
 )
 def test_wrong_input_gives_one_line_and_status_two(album, tmp_path, capsys, arguments, words):
     (tmp_path / "empty").mkdir()
-    places = {"album": album, "empty": tmp_path / "empty"}
+    shutil.copytree(album, tmp_path / "copy")
+    places = {"album": album, "empty": tmp_path / "empty", "copy": tmp_path / "copy"}
     before = {name: (album / name).read_bytes() for name in names(album)}
     arguments = [argument.format(**places) for argument in arguments]
     assert cli.main(["colorize", "--output", str(tmp_path / "out"), *arguments]) == 2
@@ -247,7 +223,7 @@ def grey_photo(**fields):
 
 def colour(folder, photos, colorizer=None, ending="", **options):
     jobs = [Job(Path(name), folder / (name + ending)) for name in photos]
-    colorizer = colorizer or Colorizer(reddish, {}, image_size=32)
+    colorizer = colorizer or reddish_colorizer()
     return jobs, files.colorize_files(jobs, colorizer, reader=Instant(photos), **options)
 
 
@@ -275,7 +251,7 @@ def test_no_fault_of_one_file_ends_a_batch(tmp_path, monkeypatch):
         tmp_path,
         photos,
         Short(reddish, {}, 32),
-        written=written.append,
+        written=lambda job, path: written.append(path),
         advance=lambda: counted.append(1),
     )
     assert results.coloured == len(written) == 2
@@ -286,8 +262,47 @@ def test_no_fault_of_one_file_ends_a_batch(tmp_path, monkeypatch):
         (Path("large.jpg"), "cannot be coloured (not enough memory)"),
         (Path("odd.jpg"), "ZeroDivisionError: resolution"),
     ]
-    assert is_coloured(tmp_path / "a.jpg")
-    assert is_coloured(tmp_path / "b.jpg")
+    assert is_reddish(tmp_path / "a.jpg")
+    assert is_reddish(tmp_path / "b.jpg")
+
+
+def test_each_file_is_remembered_when_it_is_complete(command, album, monkeypatch):
+    """So a comparison whose picture could not be written is replaced by the next command."""
+
+    def write(path, photo):
+        if path.name == "b_coloured.png":
+            raise OSError(errno.EIO, "Input/output error")
+        write_photo(path, photo)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_photo", write)
+        assert command(album / "b.png", "--compare") == 1
+    assert (album / "b_coloured.png_compare.jpg").exists()
+    assert command(album / "b.png", "--compare") == 0
+
+
+def test_what_appears_at_a_target_while_it_is_coloured_is_kept(command, album, monkeypatch, capsys):
+    color = files._color
+
+    def slow(*arguments):
+        (album / "b_coloured.png").write_bytes(b"mine")
+        return color(*arguments)
+
+    monkeypatch.setattr(files, "_color", slow)
+    assert command(album / "a.jpg", album / "b.png") == 1
+    assert (album / "b_coloured.png").read_bytes() == b"mine"
+    reason = "b_coloured.png exists and is not from colorjax; --overwrite replaces it"
+    assert f"{album / 'b.png'}: {album}/{reason}\n" in capsys.readouterr().err
+
+
+def test_a_file_in_place_of_a_folder_is_a_fault_of_its_pictures(command, album, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1950").write_bytes(b"a file")
+    assert command(album, "--output", tmp_path / "out") == 1
+    assert names(tmp_path / "out") == ["1950", "a.jpg", "b.png"]
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'out' / '1950' / 'c.tif'}: cannot be written (" in error
+    assert error.endswith("3 of 5 could not be coloured (see above)\n")
 
 
 def test_a_name_that_the_output_cannot_hold_is_a_fault_of_the_output(tmp_path):
@@ -313,8 +328,10 @@ def test_pages_are_coloured_and_what_is_left_out_is_noted(tmp_path, monkeypatch)
 
 def test_the_comparison_of_a_large_picture_is_made_smaller(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "COMPARED_SIDE", 30)
-    colour(tmp_path, {"a.jpg": grey_photo()}, compare=True)
-    with Image.open(next(tmp_path.glob("*_compare.jpg"))) as pair:
+    job = Job(Path("a.jpg"), tmp_path / "a.jpg", compared=tmp_path / "pair.jpg")
+    reader = Instant({"a.jpg": grey_photo()})
+    files.colorize_files([job], reddish_colorizer(), reader=reader)
+    with Image.open(job.compared) as pair:
         assert pair.size == (30, 10)
         left, right = np.hsplit(color.rgb2lab(np.asarray(pair)), 2)
     # JPEG mixes the two at their border.
