@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def replaced(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes what processes that were killed more than a day ago have left of `replaced`."""
+    for part in folder.glob(".colorjax-*.part"):
+        with contextlib.suppress(OSError):
+            if part.stat().st_mtime < time.time() - 86_400:
+                part.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from colorjax.terminal import signals
 from colorjax.terminal.arguments import positive, strength
 from colorjax.terminal.errors import InputError
 
@@ -61,11 +62,12 @@ def _run_evaluate(options: argparse.Namespace) -> None:
     paths = [find_model(run) for run in options.runs]  # imports no JAX
     if options.dataset is None and options.runs[0] in packaged():
         raise InputError(f"{options.runs[0]} comes without its data; give --dataset NAME or PATH")
-    from colorjax.parallel import devices
-    from colorjax.report import tables
-    from colorjax.report.compare import evaluate_runs
+    with signals.delayed():
+        from colorjax.parallel import devices
+        from colorjax.report import tables
+        from colorjax.report.compare import evaluate_runs
 
-    devices.configure()
+        devices.configure()
     found = evaluate_runs(
         paths,
         options.output,

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from colorjax.terminal import signals
 from colorjax.terminal.arguments import share
 from colorjax.terminal.errors import InputError
 
@@ -63,7 +64,8 @@ def _run_export(options: argparse.Namespace) -> None:
         raise InputError("--share needs --interpolate")
     if options.output.suffix != SUFFIX:
         raise InputError(f"{options.output} must end in {SUFFIX}")
-    from colorjax.runs.weights import export_weights, interpolate, model_card, open_model
+    with signals.delayed():
+        from colorjax.runs.weights import export_weights, interpolate, model_card, open_model
 
     run = open_model(options.path)
     if options.interpolate is not None:

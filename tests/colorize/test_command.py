@@ -86,6 +86,47 @@ def test_pipes_that_cannot_be_used(piped, grey, tmp_path, capsys, arguments, ter
     assert sorted(os.listdir(tmp_path)) == ["b.png", "grey.jpg"]
 
 
+def test_standard_input_without_a_name_is_refused_before_it_is_read(
+    command, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("sys.stdin", None)
+    assert command("-", "-o", tmp_path) == 2
+    assert "standard input is closed" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=None))  # fails if it is read
+    assert command("-", "-o", tmp_path) == 2
+    assert "standard input has no name" in capsys.readouterr().err
+
+
+def test_a_file_may_be_called_standard_input(command, grey, capsys):
+    named = grey.rename(grey.with_name("standard input.jpg"))
+    assert command(named) == 0
+    assert f"Coloured: {grey.parent}/standard input_coloured.jpg\n" in capsys.readouterr().out
+    named.write_bytes(b"no image")
+    assert command(named) == 1
+    assert f"{named}: is not an image" in capsys.readouterr().err
+
+
+def test_a_file_as_output_that_failed_is_not_counted(command, grey, tmp_path, capsys):
+    grey.write_bytes(b"no image")
+    assert command(grey, "-o", tmp_path / "out.jpg") == 1
+    assert "coloured into" not in capsys.readouterr().out
+
+
+def test_the_model_is_never_an_empty_name(command, grey, capsys):
+    assert command(grey, "--model", "") == 2
+    assert "'' is neither a run nor" in capsys.readouterr().err
+
+
+def test_what_killed_processes_left_is_deleted_after_a_day(command, grey):
+    old, new = (grey.with_name(f".colorjax-{number}.part") for number in (1, 2))
+    for part in (old, new):
+        part.touch()
+    os.utime(old, (0, 0))
+    assert command(grey) == 0
+    assert new.exists()
+    assert not old.exists()
+
+
 def test_a_photograph_is_coloured_beside_itself_once(command, grey, capsys):
     assert command(grey) == command(grey) == 0
     target = grey.with_name("grey_coloured.jpg")
@@ -113,6 +154,8 @@ def test_other_weights_colour_again(command, grey, monkeypatch, capsys):
         assert command(grey, "--model", run) == 0
         counts.append("1 skipped" in capsys.readouterr().out)
     assert counts == [False, True, False]
+    assert command(grey, "--model", run / "checkpoints" / "7") == 0
+    assert b"model run" in grey.with_name("grey_coloured.jpg").read_bytes()  # not "model 7"
 
 
 def test_notes_are_grouped_and_failures_named(command, grey, monkeypatch, capsys):
