@@ -228,13 +228,17 @@ def _without_face(photo: Photo) -> Photo:
 
 def _write(job: Job, photo: Photo, colorizer: Colorizer, mark: str | None) -> Iterator[Path]:
     """Writes a job's files; gives each once it is complete."""
-    if mark is not None:
-        photo = photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
+
+    def marked(photo: Photo) -> Photo:
+        if mark is None:
+            return photo
+        return photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
+
     if job.compared:
-        write_photo(job.compared, _side_by_side(photo.rgb, colorizer))
+        write_photo(job.compared, marked(_side_by_side(photo.rgb, colorizer)))
         yield job.compared
     # Written last: a file that exists is complete.
-    write_photo(job.target, photo)
+    write_photo(job.target, marked(photo))
     yield job.target
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from colorjax.colorize.inputs import Found, find
 from colorjax.colorize.record import Record, stamp
+from colorjax.images import xmp
 from colorjax.images.folders import printable
 from colorjax.images.photo import FORMATS, SUFFIXES, output_suffix
 from colorjax.terminal.errors import InputError
@@ -167,7 +168,7 @@ def plan(
             if key not in unique or unique[key].left_out:  # it may be left out in its folder only
                 unique[key] = one
     for key, one in unique.items():
-        if not one.failure and record.wrote(Path(key)):
+        if not one.failure and _is_own(key, one, place, record):
             unique[key] = one._replace(left_out=OWN)
     found = list(unique.values())
     failures = [(one.path, one.failure) for one in found if one.failure]
@@ -189,6 +190,15 @@ def plan(
         else:
             to_do.append(job)
     return Plan(to_do, current, left_out, failures, rules)
+
+
+def _is_own(real: str, one: Found, place: Place, record: Record) -> bool:
+    """Whether colorjax wrote a file: by the record or, after it was moved or copied, by its XMP."""
+    if record.wrote(Path(real)):
+        return True
+    # What is coloured already need not be opened.
+    known = record.is_current(place.target(one), stamp(one.path))
+    return not known and xmp.is_marked(one.path)
 
 
 def _refuse_nothing(inputs: Sequence[str], found: Sequence[Found]) -> None:

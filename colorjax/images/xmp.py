@@ -1,6 +1,8 @@
 """XMP packets: what turning and colouring a photograph changes in them."""
 
+import os
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
@@ -66,3 +68,23 @@ def _is_well_formed(xmp: bytes) -> bool:
     except ElementTree.ParseError:
         return False
     return _END in xmp
+
+
+_OWN = re.compile(rb"AISystemUsed\s*(?:=\s*[\"']|>)\s*colorjax ")
+# Bytes of a file in which XMP stands: behind a JPEG's EXIF of up to 64 KB, in WebP at the end.
+_AT_START, _AT_END = 3 << 16, 1 << 16
+
+
+def is_marked(path: Path) -> bool:
+    """Whether a file says that colorjax coloured it.
+
+    Only its start and its end are searched, and not what another program has compressed.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_AT_START)
+            file.seek(max(len(data), file.seek(0, os.SEEK_END) - _AT_END))
+            data += file.read()
+    except OSError:
+        return False
+    return b"AISystemUsed" in data and _OWN.search(data) is not None  # the pattern alone is slow
