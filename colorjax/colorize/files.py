@@ -16,6 +16,7 @@ from colorjax.colorize.colorizer import Colorizer, in_threads, reduced
 from colorjax.colorize.full_size import area_mean
 from colorjax.colorize.plan import Job, Results
 from colorjax.images import xmp
+from colorjax.images.decode import num_cores
 from colorjax.images.folders import printable
 from colorjax.images.photo import FORMATS, Photo, to_bytes
 from colorjax.images.photo_reader import PhotoReader
@@ -24,7 +25,7 @@ from colorjax.terminal.errors import EndedError
 
 # Maximum number of pixels per batch, unless it is a single picture.
 BATCH_PIXELS = 1 << 24
-# Files are read ahead until they have this many bytes together.
+# Files are read ahead until they have this many bytes together, packed or unpacked.
 AHEAD_BYTES = 1 << 27
 # Longest side of a grey and a coloured picture side by side, in pixels.
 COMPARED_SIDE = 16_384
@@ -146,10 +147,11 @@ def _arriving(
     """The photographs as they are read, one batch ahead."""
     waiting: dict[Future[Photo], tuple[Job, int]] = {}
     queue = iter(jobs)
+    largest = AHEAD_BYTES  # bytes of a decoded picture so far; not known yet
     while True:
+        ahead = min(2 * batch_size, max(2 * num_cores(), AHEAD_BYTES // largest))
         while not waiting or (
-            len(waiting) < 2 * batch_size
-            and sum(size for _, size in waiting.values()) < AHEAD_BYTES
+            len(waiting) < ahead and sum(size for _, size in waiting.values()) < AHEAD_BYTES
         ):
             job = next(queue, None)
             if job is None:
@@ -162,8 +164,11 @@ def _arriving(
             job, _ = waiting.pop(future)
             if error := future.exception():
                 tally.failed(job.source, error)
-            else:
-                yield job, _as_written(future.result(), job.target)
+                continue
+            photo = future.result()
+            size = sum(page.rgb.nbytes for page in (photo, *photo.pages))
+            largest = size if largest == AHEAD_BYTES else max(largest, size)
+            yield job, _as_written(photo, job.target)
 
 
 def _num_bytes(path: Path) -> int:
