@@ -26,6 +26,8 @@ def test_help_and_wrong_input_import_no_jax(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.json").write_text("{}")
+    file = tmp_path / "results.json"  # of a report
+    file.touch()
     wrong = [
         ["colorize", "nowhere.jpg"],
         ["colorize", str(tmp_path), "--model", "nosuch"],
@@ -35,6 +37,12 @@ def test_help_and_wrong_input_import_no_jax(tmp_path):
         ["evaluate", "faces", "--output", str(tmp_path / "out")],
         ["evaluate", "nosuch", "--output", str(tmp_path / "out")],
         ["export", "nosuch", "--output", "a.safetensors"],
+        ["evaluate", "faces", "--dataset", "nosuch", "--output", str(tmp_path / "out")],
+        ["evaluate", "faces", "--dataset", str(tmp_path), "--output", str(file)],
+        ["evaluate", "faces", "--dataset", str(tmp_path), "--output", str(file / "out")],
+        ["evaluate", "faces", "--dataset", str(tmp_path), "--output", str(tmp_path)],
+        ["export", "faces", "--output", str(file / "x.safetensors")],
+        ["export", "faces", "--output", str(tmp_path / "x.safetensors"), "--card", "nosuch"],
         ["prepare", "nosuch"],
         ["train"],
     ]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from colorjax.colorize.inputs import Found, find
 from colorjax.colorize.record import Record, stamp
+from colorjax.files import check_folder
 from colorjax.images import xmp
 from colorjax.images.folders import printable
 from colorjax.images.photo import FORMATS, SUFFIXES, output_suffix
@@ -248,7 +249,7 @@ def find_place(output: str | Path | None, suffix: str | None, format: str) -> Pl
     ending = path.suffix.lower()
     is_image = ending in FORMATS or ending in _OTHER_FORMATS
     if os.path.isdir(path) or str(output).endswith(os.sep) or not is_image:
-        _check_folder(path)
+        check_folder(path)
         return Place(path, None, suffix or "", format)
     if FORMATS.get(ending) not in SUFFIXES:
         raise InputError(f"{ending} is not written; choose {', '.join(SUFFIXES.values())}")
@@ -256,17 +257,8 @@ def find_place(output: str | Path | None, suffix: str | None, format: str) -> Pl
         raise InputError(f"--output {printable(path)} is not {format}; leave out --format")
     if suffix:
         raise InputError("--suffix is for folders; give the complete name as --output")
-    _check_folder(path.parent)
+    check_folder(path.parent)
     return Place(None, path, "", format)
-
-
-def _check_folder(folder: Path) -> None:
-    """Raises InputError if a folder cannot be created or written to."""
-    existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not os.path.isdir(existing):
-        raise InputError(f"{printable(existing)} is a file; choose another --output")
-    if not os.access(existing, os.W_OK):
-        raise InputError(f"{printable(existing)} cannot be written to; choose another --output")
 
 
 def _shortened(stem: str, ending: str) -> str:

@@ -205,7 +205,7 @@ def test_an_output_that_cannot_be_created_is_refused_when_planning(album, monkey
         with pytest.raises(InputError, match=r"a\.jpg is a file; choose another --output"):
             plan([str(album / "b.png")], output)
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(InputError, match="album cannot be written to"):
+    with pytest.raises(InputError, match=r"cannot write to .*album"):
         plan([str(album / "b.png")], album / "new" / "folder")
 
 
