@@ -1,5 +1,6 @@
 """Which files are coloured, and where the results go."""
 
+import functools
 import hashlib
 import os
 from collections import Counter
@@ -162,27 +163,23 @@ def plan(
     """
     record = record or Record()
     place = find_place(output, suffix, format)
-    unique: dict[str, Found] = {}
-    for given in inputs:
-        for one in find(given, place.folder, place.suffix):
-            key = str(one.path) if one.failure else os.path.realpath(one.path)
-            if key not in unique or unique[key].left_out:  # it may be left out in its folder only
-                unique[key] = one
-    for key, one in unique.items():
-        if not one.failure and _is_own(key, one, place, record):
-            unique[key] = one._replace(left_out=OWN)
-    found = list(unique.values())
+    found = _found(inputs, place, record)
     failures = [(one.path, one.failure) for one in found if one.failure]
     left_out = Counter(one.left_out for one in found if one.left_out)
-    sources = {key: one for key, one in unique.items() if not (one.failure or one.left_out)}
+    sources = [one for one in found if not (one.failure or one.left_out)]
     if not sources and not failures:
         _refuse_nothing(inputs, found)
     folders = any(os.path.isdir(os.path.expanduser(given)) for given in inputs)
     if place.file is not None and (folders or len(sources) + len(failures) > 1):
         raise InputError(f"{printable(place.file)} is one file; give a folder for several results")
-    rules = _Rules(record, overwrite, place.file is not None, frozenset(sources))
+    rules = _Rules(
+        record,
+        overwrite,
+        place.file is not None,
+        frozenset(os.path.realpath(one.path) for one in sources),
+    )
     to_do, current = [], 0
-    for job in _jobs(list(sources.values()), place, compare):
+    for job in _jobs(sources, place, compare):
         reason = rules.obstacle(job)
         if reason:
             failures.append((job.source, reason))
@@ -193,9 +190,25 @@ def plan(
     return Plan(to_do, current, left_out, failures, rules)
 
 
-def _is_own(real: str, one: Found, place: Place, record: Record) -> bool:
+def _found(inputs: Sequence[str], place: Place, record: Record) -> list[Found]:
+    """What inputs name, and once what several name; links of other names are other pictures."""
+    unique: dict[tuple[str, ...], Found] = {}
+    real_folder = functools.cache(os.path.realpath)
+    for given in inputs:
+        for one in find(given, place.folder, place.suffix):
+            target = place.target(one) if not one.failure else one.path
+            key = os.path.realpath(one.path), real_folder(target.parent), target.name
+            if key not in unique or unique[key].left_out:  # it may be left out in its folder only
+                unique[key] = one
+    return [
+        one._replace(left_out=OWN) if not one.failure and _is_own(one, place, record) else one
+        for one in unique.values()
+    ]
+
+
+def _is_own(one: Found, place: Place, record: Record) -> bool:
     """Whether colorjax wrote a file: by the record or, after it was moved or copied, by its XMP."""
-    if record.wrote(Path(real)):
+    if record.wrote(Path(os.path.realpath(one.path))):
         return True
     # What is coloured already need not be opened.
     known = record.is_current(place.target(one), stamp(one.path))

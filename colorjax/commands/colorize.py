@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from colorjax.terminal import signals
-from colorjax.terminal.arguments import image_format, positive, saturation
+from colorjax.terminal.arguments import positive, saturation
 from colorjax.terminal.errors import EndedError, InputError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def add_colorize(commands: Any) -> None:
     suffix = "appended to each name (default: _coloured without --output, else nothing)"
     add("--suffix", metavar="TEXT", help=suffix)
     formats = "of all outputs: jpg, png, webp, tif or bmp (default: that of each input)"
-    add("--format", type=image_format, metavar="FORMAT", help=formats)
+    add("--format", type=_image_format, metavar="FORMAT", help=formats)
     mark = "do not note in the XMP metadata that a program made the colours"
     add("--no-mark", dest="mark", action="store_false", help=mark)
     again = "replace files that colorjax did not write, and colour again what is coloured already"
@@ -75,6 +75,19 @@ def add_colorize(commands: Any) -> None:
     add("--device", choices=["cpu", "gpu", "tpu"], help="default: JAX's default device")
     add("--batch-size", type=positive, default=8, metavar="N", help="photographs per batch")
     parser.set_defaults(run=_run_colorize)
+
+
+def _image_format(text: str) -> str:
+    """The format of a name such as jpg or .TIF."""
+    from colorjax.images.photo import FORMATS, SUFFIXES
+
+    format = FORMATS.get(f".{text.lower().removeprefix('.')}", "")
+    if format not in SUFFIXES:
+        *others, last = (suffix[1:] for suffix in SUFFIXES.values())
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not written; choose {', '.join(others)} or {last}"
+        )
+    return format
 
 
 class _Pipes(NamedTuple):

@@ -36,21 +36,6 @@ def positive(text: str) -> int:
     return number
 
 
-# The names that people type, and the formats they mean.
-_FORMATS = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp", "tif": "tiff"}
-_FORMATS |= {"tiff": "tiff", "bmp": "bmp"}
-
-
-def image_format(text: str) -> str:
-    """The format of a name such as jpg or .TIF."""
-    try:
-        return _FORMATS[text.lower().removeprefix(".")]
-    except KeyError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not written; choose jpg, png, webp, tif or bmp"
-        ) from error
-
-
 def decimal(text: str) -> float:
     return _number(text, 0, float("inf"))
 

@@ -48,11 +48,13 @@ def test_a_folder_in_that_of_the_results_is_searched(album, monkeypatch):
 
 
 def test_each_file_is_coloured_once_however_it_is_named(album, tmp_path, monkeypatch):
+    """But a link of another name is another picture, which is expected in the output."""
     (tmp_path / "link").symlink_to(album)
     (album / "also.jpg").symlink_to(album / "a.jpg")
     monkeypatch.chdir(album)
     planned = plan([str(album), "../link", "a.jpg", "./1950/../a.jpg"], tmp_path / "out")
-    assert len(planned.jobs) == 5
+    assert len(planned.jobs) == 6
+    assert len(plan(["../link", str(album)], None).jobs) == 6
     assert len(plan(["a.jpg", str(album / "a.jpg")], None).jobs) == 1
 
 
