@@ -185,7 +185,10 @@ def _without_pipes(options: argparse.Namespace) -> Iterator[_Pipes]:
             with source.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
             inputs = [str(source)]
-        yield _Pipes(inputs, str(folder / "out") if writes else output, folder, writes)
+        try:
+            yield _Pipes(inputs, str(folder / "out") if writes else output, folder, writes)
+        except InputError as error:
+            raise InputError(str(error).replace(os.path.join(folder, ""), "")) from error
 
 
 def _colour(

@@ -35,16 +35,21 @@ def test_results_without_a_mark_are_photographs_elsewhere(command, album):
     assert (album / "1950" / "summer" / "a_coloured_coloured.jpg").exists()
 
 
-def test_the_result_of_a_pipe_is_not_an_input(command, album, monkeypatch):
-    out = io.BytesIO()
-    stdin = types.SimpleNamespace(buffer=io.BytesIO((album / "b.png").read_bytes()))
-    with monkeypatch.context() as patch:
-        patch.setattr("sys.stdin", stdin)
-        patch.setattr("sys.stdout", io.TextIOWrapper(out, write_through=True))
-        assert command("-") == 0
-        result = out.getvalue()
+def test_the_result_of_a_pipe_is_not_an_input(command, album, monkeypatch, capsys):
+    def piped(data):
+        out = io.BytesIO()
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
+            patch.setattr("sys.stdout", io.TextIOWrapper(out, write_through=True))
+            return command("-"), out.getvalue()
+
+    status, result = piped((album / "b.png").read_bytes())
+    assert status == 0
     (album / "result.png").write_bytes(result)
     assert command(album / "result.png") == 2
+    capsys.readouterr()
+    assert piped(result) == (2, b"")
+    assert capsys.readouterr().err.startswith("colorjax: standard input: written by colorjax")
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
