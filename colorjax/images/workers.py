@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 import pebble
 
-from colorjax.images.photo import reasons
+from colorjax.images.reasons import reasons
 
 # Seconds that decoding one file may take, and more for each million bytes of the file.
 TIME_LIMIT = 60.0

@@ -74,13 +74,14 @@ def written(tmp_path, contents, **changes):
 
 def test_all_of_a_jpeg_comes_back(tmp_path):
     resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(IPTC)) + IPTC + bytes(len(IPTC) % 2)
-    other = b"8BIM\x03\xed\3abc" + struct.pack(">I", 3) + b"xyz\0"
+    other = b"8BIM\x04\x0a\3abc" + struct.pack(">I", 3) + b"xyz\0"  # whether it is copyrighted
+    thumbnail = b"8BIM\x04\x0c\0\0" + struct.pack(">I", 2) + b"\xff\xd8"
     image = written(
         tmp_path,
         jpeg(
             segment(0xE1, b"Exif\0\0" + block()),
             segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
-            segment(0xED, b"Photoshop 3.0\0" + other + resource),
+            segment(0xED, b"Photoshop 3.0\0" + other + thumbnail + resource),
             segment(0xFE, CAPTION.encode()),
             segment(0xFE, b"Caf\xe9"),
         ),
@@ -89,6 +90,7 @@ def test_all_of_a_jpeg_comes_back(tmp_path):
     assert image.info["exif"] == b"Exif\0\0" + exif.upright(block())
     assert image.info["xmp"] == XMP.replace(b'"6"', b'"1"')
     assert IptcImagePlugin.getiptcinfo(image)[2, 120] == CAPTION.encode()
+    assert image.info["photoshop"] == {0x0404: IPTC, 0x040A: b"xyz"}
     assert [data for kind, data in image.applist if kind == "COM"] == [CAPTION.encode(), b"Caf\xe9"]
     assert (image.info["jfif_unit"], image.info["jfif_density"]) == (0, (1, 1))
 
