@@ -72,3 +72,13 @@ def test_a_truncated_profile_counts_as_none(picture, length):
             np.testing.assert_array_equal(photo.rgb, picture)
         else:  # only a text is missing
             assert profiles.works_both_ways(profile)
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
+def test_padding_behind_a_profile_is_left_out(tmp_path, picture, format):
+    profile = adobe()[0]
+    photo = read_photo(encoded(picture, format, icc_profile=profile + bytes(512)))
+    assert (photo.profile, photo.notes) == (profile, ())
+    write_photo(tmp_path / "a", photo)
+    with Image.open(tmp_path / "a") as image:
+        assert image.info["icc_profile"] == profile

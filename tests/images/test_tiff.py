@@ -234,3 +234,10 @@ def test_large_pictures_lie_in_the_folder_for_temporary_files(tmp_path, monkeypa
     with pytest.raises(OSError, match="No space left") as caught:
         read(contents)
     assert caught.value.filename == str(tmp_path)
+
+
+def test_the_name_of_a_compression_that_is_not_read_is_plain():
+    at = (contents := tiff(A)).index(struct.pack("<HHI", 259, 3, 1)) + 8
+    with pytest.raises(ValueError, match=r"CCIRLEW") as caught:
+        read(contents[:at] + struct.pack("<H", 32771) + contents[at + 2 :])
+    assert "COMPRESSION." not in str(caught.value)
