@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyvips
 
-# Pixels of what decoders hold as a whole; they need up to 14 bytes each, 4 GiB in all.
+# Pixels of what decoders hold as a whole; they need up to 16 bytes each, 4 GB in all.
 MAX_WHOLE = 250_000_000
 
 

@@ -196,4 +196,3 @@ def test_a_picture_that_is_too_wide_for_its_format_is_named(tmp_path, format):
         write_photo(tmp_path / "a", Photo(wide, format=format))
     assert "unable to call" not in str(caught.value)
     assert "Vips" not in str(caught.value)
-    print(caught.value)
