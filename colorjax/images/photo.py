@@ -67,7 +67,7 @@ def output_suffix(path: Path) -> str:
 
 
 def open_photo(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Iterator[Opened]:
-    """Opens a JPEG, PNG, WebP, TIFF, BMP, HEIC or AVIF; the pages of a TIFF one by one.
+    """Opens a JPEG, PNG, WebP, TIFF, BMP, HEIC or AVIF; pages of a TIFF when they are asked for.
 
     Args:
       source: a file, or the contents of one.
@@ -120,8 +120,7 @@ def _open(source: Path | bytes, max_pixels: int, first_picture: bool) -> Iterato
             image, found = _DECODERS[format](source, file, max_pixels)
             photo, _ = _described(found, format if format in SUFFIXES else "jpeg")
             pages = iter([Opened(photo, _to_srgb(image, photo.profile))])
-        for photo, image in pages:
-            yield Opened(_checked(photo), image)
+        yield from map(_checked, pages)  # which keeps none of them
 
 
 def _coded(
@@ -187,7 +186,11 @@ def _described(found: Metadata, format: str) -> tuple[Photo, int]:
     return photo, turn
 
 
-def _checked(photo: Photo) -> Photo:
+def _checked(opened: Opened) -> Opened:
+    return opened._replace(photo=_writable(opened.photo))
+
+
+def _writable(photo: Photo) -> Photo:
     """The photograph without a profile or resolution that it cannot be written with."""
     if photo.dpi and not all(1e-3 <= value <= _MAX_DPI for value in photo.dpi):
         photo = photo._replace(dpi=None)

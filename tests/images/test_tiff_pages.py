@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import os
 import struct
+import tempfile
 import time
 import weakref
 from unittest import mock
@@ -15,7 +17,7 @@ from PIL import Image, ImageOps
 from skimage import data
 from tiff_files import DEEP, TILES, A, read, tiff
 
-from colorjax.images import exif
+from colorjax.images import exif, photo_reader
 from colorjax.images.tiff import open_tiff
 
 
@@ -101,22 +103,27 @@ def test_corrupt_exif_is_named_and_texts_in_utf8_stay():
     assert kept == {0xA433: within[0xA433]}
 
 
-def test_pages_are_decoded_one_by_one(monkeypatch):
+def test_pages_are_decoded_one_by_one(tmp_path, monkeypatch):
     decoded = []
     pixels = tifffile.TiffPage.asarray
 
     def asarray(page, **options):
+        assert all(array() is None for array in decoded)
         array = pixels(page, **options)
         decoded.append(weakref.ref(array))
         return array
 
     monkeypatch.setattr(tifffile.TiffPage, "asarray", asarray)
     floats = [(A / 255).astype("f4"), (A[:50] / 255).astype("f4"), (A[:40] / 255).astype("f4")]
-    for opened in open_tiff(tiff(*floats), 10**6):
-        assert all(array() is None for array in decoded[:-1])
-        assert opened.image.width == A.shape[1]
-        del opened
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(*floats))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    pages = photo_reader._read(path, tmp_path / "0")
+    assert [page.shape for page in pages] == [page.shape for page in floats]
     assert len(decoded) == 3
+    # What does not fit into memory goes where the pixels go.
+    assert tempfile.tempdir == os.environ["TMPDIR"] == str(tmp_path)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
