@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -75,7 +76,8 @@ def decode(page: tifffile.TiffPage, file: BinaryIO, sequential: bool) -> pyvips.
         raise ValueError("has samples that are not numbers")
     if page.compression == _OLD_JPEG:
         raise ValueError("has the old-style JPEG compression; save it with another one")
-    _check_lengths(page, file)
+    _check_bits(page)
+    _check_contents(page, file)
     plain = page.photometric in (WHITE_IS_0, BLACK_IS_0)
     alone = page.samplesperpixel == 1 and (plain or page.photometric == PALETTE)
     if (
@@ -105,32 +107,43 @@ def _check_segments(page: tifffile.TiffPage, size: int) -> None:
         raise ValueError("is truncated")
 
 
-def _check_lengths(page: tifffile.TiffPage, file: BinaryIO) -> None:
-    """Libtiff reads deflate without its checksums, and LZW without its end."""
-    unstated = _BITS not in page.tags  # the default is 1
-    if unstated and (page.samplesperpixel > 1 or page.compression not in (_NONE, *_FAX)):
-        raise ValueError("does not state the bits of its samples")
-    if page.compression not in (*_DEFLATE, _LZW, _NONE):
+def _check_bits(page: tifffile.TiffPage) -> None:
+    """Files without the bits of their samples are of one bit, or wrong."""
+    if _BITS in page.tags or (page.compression in _FAX and page.samplesperpixel == 1):
         return
+    needed = sum(needed for _, _, needed, _ in _segments(page))
+    stored = sum(count for _, count, _, _ in _segments(page))
+    if page.samplesperpixel > 1 or page.compression != _NONE or stored >= 2 * needed:
+        raise ValueError("does not state the bits of its samples")
+
+
+def _segments(page: tifffile.TiffPage) -> Iterator[tuple[int, int, int, int]]:
+    """Where each strip or tile begins, its bytes, and those it unpacks to, at least and at most."""
     width, height, number = segment_shape(page)
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
-    samples = page.samplesperpixel // planes
-    row = (width * samples * page.bitspersample + 7) // 8
+    row = (width * page.samplesperpixel // planes * page.bitspersample + 7) // 8
     if page.photometric == YCBCR and page.is_subsampled:
         row = 0  # fewer samples than pixels
     down = math.ceil(page.imagelength / height)
     last = height if page.is_tiled else page.imagelength - (down - 1) * height
-    segments = zip(page.dataoffsets[:number], page.databytecounts[:number], strict=True)
-    for index, (offset, count) in enumerate(segments):
+    for index in range(number):
         is_last = not page.is_tiled and index % down == down - 1
         needed = row * (last if is_last else height)
+        yield page.dataoffsets[index], page.databytecounts[index], needed, row * height
+
+
+def _check_contents(page: tifffile.TiffPage, file: BinaryIO) -> None:
+    """Libtiff reads strips that are too short, deflate without its checksums, LZW without end."""
+    if page.compression not in (*_DEFLATE, _LZW, _NONE):
+        return
+    for offset, count, needed, most in _segments(page):
         file.seek(offset)
         if page.compression == _NONE:
-            right = needed <= count and not (unstated and count >= 2 * needed)
+            right = count >= needed
         elif page.compression in _DEFLATE:
             right = _inflates(file, count, needed)
-        elif page.compression == _LZW and imagecodecs and row and needed <= 1 << 26:
-            right = _lzw_length(file.read(count), 2 * row * height) in (needed, row * height)
+        elif imagecodecs and 0 < needed <= 1 << 26:
+            right = _lzw_length(file.read(count), 2 * most) in (needed, most)
         else:
             continue
         if not right:

@@ -93,7 +93,7 @@ def test_what_defaults_would_make_wrong_is_refused():
         for compression in ("none", "zlib"):
             contents = tiff(picture, photometric=name, compression=compression)
             refused(without(contents, 262), "does not state its colour space")
-            refused(without(contents, 258), "does not state the bits|corrupt")
+            refused(without(contents, 258), "does not state the bits")
     contents = tiff(GREY > 99, photometric="minisblack")  # tifffile does not state one bit
     np.testing.assert_array_equal(read(contents), grey((GREY > 99) * np.uint8(255)))
 
