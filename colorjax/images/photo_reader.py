@@ -88,8 +88,8 @@ class PhotoReader:
 
 
 def _remove(prefix: Path) -> None:
-    for left in prefix.parent.glob(f"{prefix.name}-*"):
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # the folder may be gone, after Ctrl-C
+        for left in prefix.parent.glob(f"{prefix.name}-*"):
             left.unlink()
 
 

@@ -126,7 +126,8 @@ class Workers:
         def finish(task: "Future[Any]", is_last: bool) -> None:
             try:
                 # A worker that is ended from outside takes the files of others with it.
-                if isinstance(task.exception(), BrokenProcessPool) and not is_last:
+                broken = isinstance(task.exception(), BrokenProcessPool)
+                if broken and not is_last and not self._ended:
                     # This thread is one of the pool that will be replaced.
                     threading.Thread(target=start, args=[True], daemon=True).start()
                 else:
