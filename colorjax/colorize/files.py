@@ -20,7 +20,7 @@ from colorjax.images.decode import num_cores
 from colorjax.images.folders import printable
 from colorjax.images.photo import FORMATS, Photo, to_bytes
 from colorjax.images.photo_reader import PhotoReader
-from colorjax.images.write_photo import write_photo
+from colorjax.images.write_photo import not_kept, write_photo
 from colorjax.terminal.errors import EndedError
 
 # Maximum number of pixels per batch, unless it is a single picture.
@@ -184,7 +184,7 @@ def _as_written(photo: Photo, target: Path) -> Photo:
     if format != "tiff" and photo.pages:
         note = f"page 1 of {1 + len(photo.pages)} only; --format tiff keeps all"
         photo = photo._replace(pages=(), notes=(*photo.notes, note))
-    return photo._replace(format=format)
+    return photo._replace(format=format, notes=(*photo.notes, *not_kept(photo, format)))
 
 
 def _batches(

@@ -31,8 +31,9 @@ def add_colorize(commands: Any) -> None:
     parser = commands.add_parser(
         "colorize",
         help="colour photographs",
-        description="Colours photographs of up to 1000 megapixels: JPEG, PNG, WebP, TIFF, BMP, "
-        "AVIF, and HEIC with the extra heic (pip install '.[heic]'). Lightness, EXIF, profile, "
+        description="Colours photographs of up to 1000 megapixels (250 where a file must be decoded "
+        "as a whole, such as a progressive JPEG): JPEG, PNG, WebP, TIFF, BMP, AVIF, and HEIC with the "
+        "extra heic (pip install '.[heic]'). Lightness, EXIF, profile, "
         "resolution, transparency and 16 bits are kept where the format has them. Files that "
         "colorjax wrote are never inputs; photographs that are coloured with the same settings are "
         "skipped, so an interrupted command resumes.",

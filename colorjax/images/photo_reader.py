@@ -88,8 +88,8 @@ class PhotoReader:
 
 
 def _remove(prefix: Path) -> None:
-    for left in prefix.parent.glob(f"{prefix.name}-*"):
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # the folder may be gone, after Ctrl-C
+        for left in prefix.parent.glob(f"{prefix.name}-*"):
             left.unlink()
 
 
@@ -130,11 +130,14 @@ def _trim(mapping: "weakref.ref[mmap.mmap]") -> None:
 
 def _read(path: Path, prefix: Path) -> list[_Page]:
     """Decodes a file to raw pixels, in a worker."""
+    # Libraries write what does not fit into memory here, too.
+    tempfile.tempdir = os.environ["TMPDIR"] = str(prefix.parent)
+    pages: list[_Page] = []
     try:
-        return [
-            _decoded(opened, Path(f"{prefix}-{number}"))
-            for number, opened in enumerate(open_photo(path))
-        ]
+        for opened in open_photo(path):
+            pages.append(_decoded(opened, Path(f"{prefix}-{len(pages)}")))
+            del opened  # its pixels, before those of the next page are decoded
+        return pages
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             error.filename = str(prefix.parent)

@@ -6,6 +6,7 @@ not the program. This module imports neither JAX nor what imports it, so that wo
 
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, Self
 
 import pebble
 
-from colorjax.images.photo import reasons
+from colorjax.images.reasons import reasons
 
 # Seconds that decoding one file may take, and more for each million bytes of the file.
 TIME_LIMIT = 60.0
@@ -62,12 +63,22 @@ class Workers:
 
     def __init__(self, count: int, time_limit: float = TIME_LIMIT) -> None:
         self._count, self._time_limit = count, time_limit
+        self._lock, self._ended = threading.Lock(), False
         self._pool = self._started()
 
     def _started(self) -> pebble.ProcessPool:
         pool = pebble.ProcessPool(self._count, initializer=_initialize, context=_Context())
         assert pool.active  # starts the workers
         return pool
+
+    def _running(self) -> pebble.ProcessPool:
+        """The processes; others if one of them was ended from outside."""
+        with self._lock:
+            if not self._ended and not self._pool.active:
+                self._pool.stop()
+                self._pool.join()
+                self._pool = self._started()
+            return self._pool
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +89,9 @@ class Workers:
 
     def end(self) -> None:
         """Nothing more will be decoded: ends the processes without waiting for them."""
-        self._pool.stop()
+        with self._lock:
+            self._ended = True
+            self._pool.stop()
 
     def submit(
         self,
@@ -103,16 +116,26 @@ class Workers:
         future.set_running_or_notify_cancel()
         limit = self._time_limit + SECONDS_PER_MEGABYTE * size / 1e6
 
-        def finish(task: "Future[Any]") -> None:
+        def start(is_last: bool) -> None:
             try:
-                future.set_result(then(_result(task, limit)))
+                task = self._running().schedule(_guarded, (function, *arguments), timeout=limit)
+                task.add_done_callback(lambda task: finish(task, is_last))
+            except RuntimeError as error:  # they have ended
+                future.set_exception(error)
+
+        def finish(task: "Future[Any]", is_last: bool) -> None:
+            try:
+                # A worker that is ended from outside takes the files of others with it.
+                broken = isinstance(task.exception(), BrokenProcessPool)
+                if broken and not is_last and not self._ended:
+                    # This thread is one of the pool that will be replaced.
+                    threading.Thread(target=start, args=[True], daemon=True).start()
+                else:
+                    future.set_result(then(_result(task, limit)))
             except Exception as error:
                 future.set_exception(error)
 
-        if not self._pool.active:  # a worker ended while it had nothing to do
-            self._pool = self._started()
-        task = self._pool.schedule(_guarded, (function, *arguments), timeout=limit)
-        task.add_done_callback(finish)
+        start(is_last=False)
         return future
 
 

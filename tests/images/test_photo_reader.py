@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import psutil
@@ -82,6 +83,20 @@ def test_workers_that_crash_are_replaced(pictures, endless):
         assert "ended the process that decoded it (signal 11)" in str(crashing.exception())
         os.close(writer)
         assert reader.submit(pictures[0]).result().rgb.shape == (30, 40, 3)
+
+
+def test_files_that_wait_when_a_worker_is_ended_from_outside_are_read(pictures, endless):
+    """Pebble then gives up the pool and all that waits; here it is told to do so."""
+    before = set(psutil.Process().children())
+    with PhotoReader(1, time_limit=1.0) as reader:
+        waiting = [reader.submit(path) for path in (endless, *pictures)]
+        time.sleep(0.5)
+        manager = reader._workers._pool._pool_manager
+        manager.handle_broken_pool(BrokenProcessPool("All workers expired"))
+        assert {future.result().rgb.shape for future in waiting[1:]} == {(30, 40, 3)}
+        assert "took more than 1 s" in str(waiting[0].exception())
+        workers = [" ".join(child.cmdline()) for child in set(psutil.Process().children()) - before]
+        assert sum("spawn_main" in command for command in workers) == 1
 
 
 SCRIPT = """
