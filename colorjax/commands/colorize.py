@@ -32,11 +32,11 @@ def add_colorize(commands: Any) -> None:
         "colorize",
         help="colour photographs",
         description="Colours photographs of up to 1000 megapixels, or 250 where a file must be "
-        "decoded as a whole, such as a progressive JPEG: JPEG, PNG, WebP, TIFF, BMP, AVIF, and HEIC "
-        "with the extra heic (pip install '.[heic]'). Lightness, EXIF, profile, resolution, "
-        "transparency and 16 bits are kept where the format has them. Files that colorjax wrote are "
-        "never inputs; photographs that are coloured with the same settings are skipped, so an "
-        "interrupted command resumes.",
+        "decoded as a whole, such as a progressive JPEG: JPEG, PNG, WebP, TIFF, BMP, AVIF, and "
+        "HEIC with the extra heic (pip install '.[heic]'). Lightness, EXIF, profile, resolution, "
+        "transparency and 16 bits are kept where the format has them. Files that colorjax wrote "
+        "are never inputs; photographs that are coloured with the same settings are skipped, so "
+        "an interrupted command resumes.",
         epilog="example:\n  colorjax colorize portrait.jpg\n"
         "  colorjax colorize album/ portrait.jpg --output coloured\n"
         "  colorjax colorize 'scans/*.tif' --output coloured --model runs/gan-image_folder "

@@ -80,7 +80,7 @@ def test_large_tags_cost_nothing_and_metadata_are_read_once(order, monkeypatch):
     (opened,) = open_tiff(contents, 10**6)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < len(layers)
+    assert peak < 5 * len(layers)  # a number for each byte would take more
     assert opened.photo.notes == ("its layers are not kept",)
     assert (opened.photo.iptc, opened.photo.resources) == (iptc, resources[-14:])
     parse.assert_called_once()
