@@ -4,10 +4,13 @@ import contextlib
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from colorjax.terminal.errors import InputError
 
 
 @contextlib.contextmanager
@@ -25,6 +28,23 @@ def replaced(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes what processes that were killed more than a day ago have left of `replaced`."""
+    for part in folder.glob(".colorjax-*.part"):
+        with contextlib.suppress(OSError):
+            if part.stat().st_mtime < time.time() - 86_400:
+                part.unlink()
+
+
+def check_folder(folder: Path) -> None:
+    """Raises InputError if a folder cannot be created, or nothing can be written to it."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not os.path.isdir(existing):
+        raise InputError(f"{existing} is a file; choose another --output")
+    if not os.access(existing, os.W_OK):
+        raise InputError(f"cannot write to {existing}; choose another --output")
 
 
 def write_text(path: Path, text: str) -> None:

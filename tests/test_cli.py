@@ -26,6 +26,8 @@ def test_help_and_wrong_input_import_no_jax(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.json").write_text("{}")
+    file = tmp_path / "results.json"  # of a report
+    file.touch()
     wrong = [
         ["colorize", "nowhere.jpg"],
         ["colorize", str(tmp_path), "--model", "nosuch"],
@@ -35,6 +37,12 @@ def test_help_and_wrong_input_import_no_jax(tmp_path):
         ["evaluate", "faces", "--output", str(tmp_path / "out")],
         ["evaluate", "nosuch", "--output", str(tmp_path / "out")],
         ["export", "nosuch", "--output", "a.safetensors"],
+        ["evaluate", "faces", "--dataset", "nosuch", "--output", str(tmp_path / "out")],
+        ["evaluate", "faces", "--dataset", str(tmp_path), "--output", str(file)],
+        ["evaluate", "faces", "--dataset", str(tmp_path), "--output", str(file / "out")],
+        ["evaluate", "faces", "--dataset", str(tmp_path), "--output", str(tmp_path)],
+        ["export", "faces", "--output", str(file / "x.safetensors")],
+        ["export", "faces", "--output", str(tmp_path / "x.safetensors"), "--card", "nosuch"],
         ["prepare", "nosuch"],
         ["train"],
     ]
@@ -114,6 +122,40 @@ def test_a_packaged_model_is_exported_with_its_card(tmp_path, capsys):
         assert cli.main(["models", model]) == 0
         cards.append(capsys.readouterr().out)
     assert cards[0] == cards[1]
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "status", "error"),
+    [
+        (">&-", "models", 0, b""),
+        (">&-", "colorize {file} -o -", 2, b"standard output is closed; give an --output"),
+        ("<&-", "colorize -", 2, b"standard input is closed; give a file"),
+        ("2>&-", "colorize nosuch.jpg", 2, b""),
+    ],
+)
+def test_closed_streams(tmp_path, closed, arguments, status, error):
+    arguments = arguments.format(file=tmp_path / "a.jpg")
+    Image.new("L", (16, 16), 99).save(tmp_path / "a.jpg")
+    found = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m colorjax.cli {arguments} {closed}"],
+        input=b"",
+        capture_output=True,
+        env=support.environment(),
+    )
+    assert found.returncode == status
+    assert found.stdout == b""
+    assert found.stderr.removeprefix(b"colorjax: ").startswith(error)
+    assert found.stderr.count(b"\n") == bool(error)
+
+
+def test_characters_that_a_stream_cannot_encode_are_escaped():
+    found = subprocess.run(
+        [sys.executable, "-m", "colorjax.cli", "models", "faces"],
+        capture_output=True,
+        env=support.environment() | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert (found.returncode, found.stderr) == (0, b"")
+    assert b"128\\xd7128 pixels" in found.stdout
 
 
 def test_a_closed_pipe_gives_one_line():

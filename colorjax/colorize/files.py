@@ -8,54 +8,40 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from colorjax import __version__
 from colorjax.colorize.colorizer import Colorizer, in_threads, reduced
 from colorjax.colorize.full_size import area_mean
-from colorjax.colorize.plan import Job, compared
+from colorjax.colorize.plan import Job, Results
 from colorjax.images import xmp
+from colorjax.images.decode import num_cores
 from colorjax.images.folders import printable
 from colorjax.images.photo import FORMATS, Photo, to_bytes
-from colorjax.images.workers import PhotoReader
-from colorjax.images.write_photo import write_photo
+from colorjax.images.photo_reader import PhotoReader
+from colorjax.images.write_photo import not_kept, write_photo
 from colorjax.terminal.errors import EndedError
 
 # Maximum number of pixels per batch, unless it is a single picture.
 BATCH_PIXELS = 1 << 24
-# Files are read ahead until they have this many bytes together.
+# Files are read ahead until they have this many bytes together, packed or unpacked.
 AHEAD_BYTES = 1 << 27
 # Longest side of a grey and a coloured picture side by side, in pixels.
 COMPARED_SIDE = 16_384
 
 
-class Results(NamedTuple):
-    """What became of the files.
-
-    Attributes:
-      coloured: number of files written.
-      failures: the files that failed, and the reasons: the source, or the target if that could
-        not be written.
-      notes: sources, and what their coloured files do not keep.
-    """
-
-    coloured: int
-    failures: list[tuple[Path, str]]
-    notes: list[tuple[Path, str]]
-
-
 def colorize_files(
     jobs: Sequence[Job],
     colorizer: Colorizer,
+    results: Results | None = None,
     *,
     saturation: float = 1.0,
-    compare: bool = False,
     batch_size: int = 8,
     mark: str | None = None,
     advance: Callable[[], None] = lambda: None,
-    written: Callable[[Job], None] = lambda job: None,
+    obstacle: Callable[[Job], str] = lambda job: "",
+    written: Callable[[Job, Path], None] = lambda job, path: None,
     reader: PhotoReader | None = None,
 ) -> Results:
     """Colours files. A file that fails does not stop the others.
@@ -66,53 +52,67 @@ def colorize_files(
     Args:
       jobs: see `plan`.
       colorizer: colours the pictures.
+      results: added to, also when the batch ends early.
       saturation: factor applied to a*b*.
-      compare: also writes grey and coloured side by side, see `plan.compared`; of at most 16,384
-        pixels in width and height.
       batch_size: maximum number of files per batch.
       mark: name of the model that XMP names as the source of the colours; None: no such mark.
       advance: called once for each file that is written or has failed.
-      written: called when a job's files are complete; from other threads, one at a time.
+      obstacle: called before a job's files are written; gives the reason if they must not be.
+      written: called with each file of a job once it is complete. It and the two before are called
+        from other threads, one at a time.
       reader: reads the files, and ends its processes after the last. One that is created early,
         before JAX is imported, saves time.
+
+    Returns:
+      The results.
 
     Raises:
       EndedError: a disk is full. No file is left half written.
     """
-    tally = _Tally(advance)
+    tally = _Tally(results or Results(), advance)
     one_at_a_time = threading.Lock()
 
     def write(job: Job, photo: Photo) -> None:
-        _write(job, photo, colorizer if compare else None, mark)
-        with one_at_a_time:
-            written(job)
+        try:
+            with one_at_a_time:
+                reason = obstacle(job)
+            if reason:
+                tally.failed(job.source, ValueError(reason))
+                return
+            for path in _write(job, photo, colorizer, mark):
+                with one_at_a_time:
+                    written(job, path)
+        except Exception as error:
+            tally.failed(job.target, error, "cannot be written ({})")
+        else:
+            tally.succeeded(job, photo.notes)
 
-    writing: list[tuple[Job, Photo, Future[None]]] = []
+    writing: list[Future[None]] = []
     with contextlib.ExitStack() as stack:
         reader = reader or stack.enter_context(PhotoReader(len(jobs)))
         pool = stack.enter_context(ThreadPoolExecutor())
         stack.callback(pool.shutdown, cancel_futures=True)  # after Ctrl-C
         for batch in _batches(_arriving(jobs, reader, batch_size, tally), batch_size):
             coloured = _color(colorizer, [photo for _, photo in batch], saturation)
-            tally.wait_for(writing)
+            for future in writing:
+                future.result()
             writing = []
             for (job, _), photo in zip(batch, coloured, strict=True):
                 if isinstance(photo, Exception):
                     tally.failed(job.source, photo, "cannot be coloured ({})")
                 else:
-                    writing.append((job, photo, pool.submit(write, job, photo)))
-        tally.wait_for(writing)
-    return Results(tally.coloured, tally.failures, tally.notes)
+                    writing.append(pool.submit(write, job, photo))
+        for future in writing:
+            future.result()
+    return tally.results
 
 
 class _Tally:
-    """What has become of the files so far."""
+    """Counts, from several threads."""
 
-    def __init__(self, advance: Callable[[], None]) -> None:
-        self.coloured = 0
-        self.failures: list[tuple[Path, str]] = []
-        self.notes: list[tuple[Path, str]] = []
-        self._advance = advance
+    def __init__(self, results: Results, advance: Callable[[], None]) -> None:
+        self.results = results
+        self._advance, self._lock = advance, threading.Lock()
 
     def failed(self, path: Path, error: BaseException, words: str = "{}") -> None:
         """Counts a failure; raises what ends the batch: Ctrl-C, a full disk."""
@@ -126,19 +126,15 @@ class _Tally:
                 "again to resume"
             ) from error
         reason = _reason(error)
-        self.failures.append(
-            (path, reason if reason.startswith("cannot be") else words.format(reason))
-        )
-        self._advance()
+        reason = reason if reason.startswith("cannot be") else words.format(reason)
+        with self._lock:
+            self.results.failures.append((path, reason))
+            self._advance()
 
-    def wait_for(self, writing: Sequence[tuple[Job, Photo, Future[None]]]) -> None:
-        """Waits until files are written, and counts them."""
-        for job, photo, future in writing:
-            if error := future.exception():
-                self.failed(job.target, error, "cannot be written ({})")
-                continue
-            self.coloured += 1
-            self.notes.extend((job.source, note) for note in photo.notes)
+    def succeeded(self, job: Job, notes: Sequence[str]) -> None:
+        with self._lock:
+            self.results.coloured += 1
+            self.results.notes.extend((job.source, note) for note in notes)
             self._advance()
 
 
@@ -151,10 +147,11 @@ def _arriving(
     """The photographs as they are read, one batch ahead."""
     waiting: dict[Future[Photo], tuple[Job, int]] = {}
     queue = iter(jobs)
+    largest = AHEAD_BYTES  # bytes of a decoded picture so far; not known yet
     while True:
+        ahead = min(2 * batch_size, max(2 * num_cores(), AHEAD_BYTES // largest))
         while not waiting or (
-            len(waiting) < 2 * batch_size
-            and sum(size for _, size in waiting.values()) < AHEAD_BYTES
+            len(waiting) < ahead and sum(size for _, size in waiting.values()) < AHEAD_BYTES
         ):
             job = next(queue, None)
             if job is None:
@@ -167,8 +164,11 @@ def _arriving(
             job, _ = waiting.pop(future)
             if error := future.exception():
                 tally.failed(job.source, error)
-            else:
-                yield job, _as_written(future.result(), job.target)
+                continue
+            photo = future.result()
+            size = sum(page.rgb.nbytes for page in (photo, *photo.pages))
+            largest = size if largest == AHEAD_BYTES else max(largest, size)
+            yield job, _as_written(photo, job.target)
 
 
 def _num_bytes(path: Path) -> int:
@@ -184,7 +184,7 @@ def _as_written(photo: Photo, target: Path) -> Photo:
     if format != "tiff" and photo.pages:
         note = f"page 1 of {1 + len(photo.pages)} only; --format tiff keeps all"
         photo = photo._replace(pages=(), notes=(*photo.notes, note))
-    return photo._replace(format=format)
+    return photo._replace(format=format, notes=(*photo.notes, *not_kept(photo, format)))
 
 
 def _batches(
@@ -231,24 +231,36 @@ def _without_face(photo: Photo) -> Photo:
     return photo._replace(notes=(*photo.notes, note))
 
 
-def _write(job: Job, photo: Photo, comparing: Colorizer | None, mark: str | None) -> None:
-    if mark is not None:
-        photo = photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
-    if comparing:
-        height, width = photo.rgb.shape[:2]
-        scale = min(1.0, COMPARED_SIDE / max(height, 2 * width))
-        size = max(1, int(scale * width)), max(1, int(scale * height))
-        small = area_mean(photo.rgb, size) if scale < 1 else photo.rgb
-        both = np.empty((size[1], 2 * size[0], 3), np.uint8)
-        for top in range(0, size[1], 256):
-            both[top : top + 256] = np.tile(to_bytes(small[top : top + 256]), (1, 2, 1))
-        grey = both[:, : size[0]]
-        # Colours have the lightness of the grey picture.
-        comparing.full_size(grey, np.zeros((1, 1, 4), np.float32), out=grey)
-        grey[..., 0] = grey[..., 2] = grey[..., 1]
-        write_photo(compared(job.target), Photo(both, format="jpeg"))
+def _write(job: Job, photo: Photo, colorizer: Colorizer, mark: str | None) -> Iterator[Path]:
+    """Writes a job's files; gives each once it is complete."""
+
+    def marked(photo: Photo) -> Photo:
+        if mark is None:
+            return photo
+        return photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
+
+    if job.compared:
+        write_photo(job.compared, marked(_side_by_side(photo.rgb, colorizer)))
+        yield job.compared
     # Written last: a file that exists is complete.
-    write_photo(job.target, photo)
+    write_photo(job.target, marked(photo))
+    yield job.target
+
+
+def _side_by_side(rgb: np.ndarray, colorizer: Colorizer) -> Photo:
+    """Grey and coloured."""
+    height, width = rgb.shape[:2]
+    scale = min(1.0, COMPARED_SIDE / max(height, 2 * width))
+    size = max(1, int(scale * width)), max(1, int(scale * height))
+    small = area_mean(rgb, size) if scale < 1 else rgb
+    both = np.empty((size[1], 2 * size[0], 3), np.uint8)
+    for top in range(0, size[1], 256):
+        both[top : top + 256] = np.tile(to_bytes(small[top : top + 256]), (1, 2, 1))
+    grey = both[:, : size[0]]
+    # Colours have the lightness of the grey picture.
+    colorizer.full_size(grey, np.zeros((1, 1, 4), np.float32), out=grey)
+    grey[..., 0] = grey[..., 2] = grey[..., 1]
+    return Photo(both, format="jpeg")
 
 
 def _reason(error: BaseException) -> str:

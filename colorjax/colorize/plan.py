@@ -1,14 +1,19 @@
 """Which files are coloured, and where the results go."""
 
-import glob
+import functools
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from colorjax.colorize.record import Record
-from colorjax.images.folders import Folder, printable
+from colorjax.colorize.inputs import Found, find
+from colorjax.colorize.record import Record, stamp
+from colorjax.files import check_folder
+from colorjax.images import xmp
+from colorjax.images.folders import printable
 from colorjax.images.photo import FORMATS, SUFFIXES, output_suffix
 from colorjax.terminal.errors import InputError
 
@@ -16,35 +21,76 @@ from colorjax.terminal.errors import InputError
 COLOURED = "_coloured"
 # Ending of the files that show a picture in grey and in colour.
 COMPARED = "_compare.jpg"
+# Why a file is left out.
+OWN = "because colorjax wrote them"
 # Image formats that are not written; without this, out.gif would become a folder.
 _OTHER_FORMATS = (".gif", ".jp2", ".jxl", ".pdf", ".psd", ".svg")
 _MAX_NAME = 255  # bytes, of all common file systems
 
 
 class Job(NamedTuple):
-    """A file to colour and the file to write."""
+    """A file to colour and the files to write.
+
+    Attributes:
+      source: the file to colour.
+      target: the coloured file.
+      stamp: the source's `record.stamp` when it was planned: it may change while it is coloured.
+      compared: the file that shows it in grey and in colour, if it is written.
+    """
 
     source: Path
     target: Path
+    stamp: tuple[int, ...] = ()
+    compared: Path | None = None
+
+    @property
+    def outputs(self) -> list[Path]:
+        return [self.target, self.compared] if self.compared else [self.target]
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True)
+class Plan:
     """What is to be done.
 
     Attributes:
       jobs: files to colour.
       current: number of files that are coloured already, with the same settings.
-      own: number of files that are not coloured because colorjax wrote them.
+      left_out: reasons why files are not coloured, and their numbers.
       failures: files that cannot be coloured, and the reasons.
     """
 
-    jobs: list[Job]
+    jobs: Sequence[Job]
     current: int
-    own: int
-    failures: list[tuple[Path, str]]
+    left_out: Mapping[str, int]
+    failures: Sequence[tuple[Path, str]]
+    _rules: "_Rules"
+
+    def obstacle(self, job: Job) -> str:
+        """Why a job must not be written: what has appeared since it was planned; "" if it may."""
+        if not self._rules.obstacle(job):
+            return ""
+        for path in job.outputs:  # perhaps another process has written it
+            self._rules.record.forget(path.parent)
+        return self._rules.obstacle(job)
 
 
-class _Output(NamedTuple):
+@dataclass
+class Results:
+    """What has become of the files so far.
+
+    Attributes:
+      coloured: number of files written.
+      failures: the files that failed, and the reasons: the source, or the target if that could
+        not be written.
+      notes: sources, and what their coloured files do not keep.
+    """
+
+    coloured: int = 0
+    failures: list[tuple[Path, str]] = field(default_factory=list)
+    notes: list[tuple[Path, str]] = field(default_factory=list)
+
+
+class Place(NamedTuple):
     """Where results go: into `folder` (beside each source if None), or to one `file`."""
 
     folder: Path | None
@@ -52,12 +98,38 @@ class _Output(NamedTuple):
     suffix: str
     format: str
 
-    def target(self, source: Path, name: str) -> Path:
+    def target(self, found: Found, keep_suffix: bool = False) -> Path:
         if self.file is not None:
             return self.file
-        path = source if self.folder is None else self.folder / name
+        path = found.path if self.folder is None else self.folder / found.name
         ending = SUFFIXES[self.format] if self.format else output_suffix(path)
-        return path.with_name(_shortened(path.stem + self.suffix, ending))
+        stem = path.name if keep_suffix else path.stem
+        return path.with_name(_shortened(stem + self.suffix, ending))
+
+
+class _Rules(NamedTuple):
+    """What may be replaced."""
+
+    record: Record
+    overwrite: bool
+    named: bool  # whether the output is a file that the user named
+    sources: frozenset[str]  # real paths
+
+    def obstacle(self, job: Job) -> str:
+        """Why the outputs must not be written; "" if they may."""
+        for path in filter(os.path.lexists, job.outputs):
+            if os.path.isdir(path):
+                return f"{printable(path)} is a folder; choose another --output"
+            if os.path.realpath(path) in self.sources:
+                return f"{printable(path)} is an input too; choose another --output or --suffix"
+            if self.overwrite:
+                continue
+            if not self.record.wrote(path):
+                return f"{printable(path)} exists and is not from colorjax; --overwrite replaces it"
+            if not self.named and not self.record.is_from(path, job.source):
+                name = printable(path)
+                return f"{name} was coloured from another photograph; --overwrite replaces it"
+        return ""
 
 
 def plan(
@@ -80,7 +152,7 @@ def plan(
       record: of what colorjax wrote.
       suffix: appended to each name; by default COLOURED beside the sources and nothing elsewhere.
       format: a key of SUFFIXES; "" keeps the format of each file.
-      compare: whether `compared(target)` is written too.
+      compare: whether `Job.compared` is written too.
       overwrite: whether files that colorjax did not write may be replaced, and files that are
         coloured already are coloured again.
 
@@ -90,179 +162,116 @@ def plan(
         possible.
     """
     record = record or Record()
-    place = _output(output, suffix, format)
-    failures: list[tuple[Path, str]] = []
-    own: list[Path] = []
-    jobs: dict[Path, Job] = {}  # by target; several inputs may contain the same file
-    found = [one for given in inputs for one in _sources(given, place, failures)]
-    if place.file is not None and (len(found) != 1 or os.path.isdir(os.path.expanduser(inputs[0]))):
+    place = find_place(output, suffix, format)
+    found = _found(inputs, place, record)
+    failures = [(one.path, one.failure) for one in found if one.failure]
+    left_out = Counter(one.left_out for one in found if one.left_out)
+    sources = [one for one in found if not (one.failure or one.left_out)]
+    if not sources and not failures:
+        _refuse_nothing(inputs, found)
+    folders = any(os.path.isdir(os.path.expanduser(given)) for given in inputs)
+    if place.file is not None and (folders or len(sources) + len(failures) > 1):
         raise InputError(f"{printable(place.file)} is one file; give a folder for several results")
-    for source, name in found:
-        if not os.path.exists(source):
-            failures.append((source, "is a link to a file that does not exist"))
-        elif record.wrote(Path(os.path.realpath(source))):
-            own.append(source)
-        else:
-            job = Job(source, place.target(source, name))
-            if jobs.setdefault(job.target, job) != job:
-                _refuse_same_target(jobs[job.target].source, job)
-    if own and not jobs and not failures:
-        named = printable(own[0]) if len(own) == 1 else f"all {len(own)} images"
-        raise InputError(f"{named}: written by colorjax; give the photograph that it was made from")
-    if not jobs and not failures:
-        raise InputError(f"no images in {', '.join(map(printable, inputs))}; give files or folders")
-    _check_targets(jobs, compare)
+    rules = _Rules(
+        record,
+        overwrite,
+        place.file is not None,
+        frozenset(os.path.realpath(one.path) for one in sources),
+    )
     to_do, current = [], 0
-    for job in jobs.values():
-        outputs = [job.target, compared(job.target)] if compare else [job.target]
-        reason = _obstacle(job, outputs, record, overwrite, place.file is not None)
+    for job in _jobs(sources, place, compare):
+        reason = rules.obstacle(job)
         if reason:
             failures.append((job.source, reason))
-        elif not overwrite and all(record.is_current(path, job.source) for path in outputs):
+        elif not overwrite and all(record.is_current(path, job.stamp) for path in job.outputs):
             current += 1
         else:
             to_do.append(job)
-    return Plan(to_do, current, len(own), failures)
+    return Plan(to_do, current, left_out, failures, rules)
 
 
-def compared(target: Path) -> Path:
-    """The file that shows a picture in grey and in colour."""
-    # The extension is part of the name, because a.jpg and a.png may be in one folder.
-    return target.with_name(_shortened(target.name, COMPARED))
+def _found(inputs: Sequence[str], place: Place, record: Record) -> list[Found]:
+    """What inputs name, and once what several name; links of other names are other pictures."""
+    unique: dict[tuple[str, ...], Found] = {}
+    real_folder = functools.cache(os.path.realpath)
+    for given in inputs:
+        for one in find(given, place.folder, place.suffix):
+            target = place.target(one) if not one.failure else one.path
+            key = os.path.realpath(one.path), real_folder(target.parent), target.name
+            if key not in unique or unique[key].left_out:  # it may be left out in its folder only
+                unique[key] = one
+    return [
+        one._replace(left_out=OWN) if not one.failure and _is_own(one, place, record) else one
+        for one in unique.values()
+    ]
 
 
-def _output(output: str | Path | None, suffix: str | None, format: str) -> _Output:
+def _is_own(one: Found, place: Place, record: Record) -> bool:
+    """Whether colorjax wrote a file: by the record or, after it was moved or copied, by its XMP."""
+    if record.wrote(Path(os.path.realpath(one.path))):
+        return True
+    # What is coloured already need not be opened.
+    known = record.is_current(place.target(one), stamp(one.path))
+    return not known and xmp.is_marked(one.path)
+
+
+def _refuse_nothing(inputs: Sequence[str], found: Sequence[Found]) -> None:
+    own = [one.path for one in found if one.left_out == OWN]
+    if own:
+        named = printable(own[0]) if len(own) == 1 else f"all {len(own)} images"
+        raise InputError(f"{named}: written by colorjax; give the photograph that it was made from")
+    raise InputError(f"no images in {', '.join(map(printable, inputs))}; give files or folders")
+
+
+def _jobs(sources: Sequence[Found], place: Place, compare: bool) -> list[Job]:
+    """Raises InputError for an output that is its own source, or would be written twice."""
+    jobs = []
+    writers: dict[Path, Path] = {}
+    targets = [place.target(one) for one in sources]
+    shared = Counter(targets)
+    for one, target in zip(sources, targets, strict=True):
+        if shared[target] > 1 and target.suffix != one.path.suffix:
+            target = place.target(one, keep_suffix=True)  # a.heic beside a.jpg
+        # The extension is part of the name, because a.jpg and a.png may be in one folder.
+        pair = target.with_name(_shortened(target.name, COMPARED)) if compare else None
+        job = Job(one.path, target, stamp(one.path), pair)
+        for path in job.outputs:
+            if os.path.exists(path) and os.path.samefile(path, job.source):
+                raise InputError(
+                    f"{printable(path)} would be replaced by its coloured version; choose another "
+                    "--output, or add a --suffix"
+                )
+            if writers.setdefault(path, job.source) != job.source:
+                raise InputError(
+                    f"{printable(writers[path])} and {printable(job.source)} would both be written "
+                    f"to {printable(path)}; colour them separately, into different folders"
+                )
+        jobs.append(job)
+    return jobs
+
+
+def find_place(output: str | Path | None, suffix: str | None, format: str) -> Place:
+    """Where results go. Raises InputError if an output is not possible. See `plan`."""
     if suffix is not None and {"/", os.sep, os.altsep} & set(suffix):
         raise InputError(f"--suffix {suffix} must not contain a slash; --output names a folder")
     if output is None:
-        return _Output(None, None, COLOURED if suffix is None else suffix, format)
+        return Place(None, None, COLOURED if suffix is None else suffix, format)
     if not str(output):
         raise InputError("--output is empty; give a folder or a file")
     path = Path(os.path.expanduser(output))
     ending = path.suffix.lower()
     is_image = ending in FORMATS or ending in _OTHER_FORMATS
     if os.path.isdir(path) or str(output).endswith(os.sep) or not is_image:
-        if os.path.lexists(path) and not os.path.isdir(path):
-            raise InputError(f"{printable(path)} is a file; choose another --output")
-        return _Output(path, None, suffix or "", format)
+        check_folder(path)
+        return Place(path, None, suffix or "", format)
     if FORMATS.get(ending) not in SUFFIXES:
         raise InputError(f"{ending} is not written; choose {', '.join(SUFFIXES.values())}")
     if format and FORMATS[ending] != format:
         raise InputError(f"--output {printable(path)} is not {format}; leave out --format")
     if suffix:
         raise InputError("--suffix is for folders; give the complete name as --output")
-    return _Output(None, path, "", format)
-
-
-def _sources(
-    given: str, output: _Output, failures: list[tuple[Path, str]]
-) -> Iterator[tuple[Path, str]]:
-    """Files, and their names relative to the output folder. Links may be dangling."""
-    if not given:
-        raise InputError("an input is empty; give files or folders")
-    path = Path(os.path.expanduser(given))
-    if os.path.isdir(path):
-        yield from _in_folder(path, output, failures)
-    elif os.path.isfile(path):
-        yield path, path.name
-    elif os.path.islink(path):
-        raise InputError(f"{printable(path)} is a link to a file that does not exist; mend it")
-    elif os.path.exists(path):
-        raise InputError(f"{printable(path)} is not a file; - reads from standard input")
-    else:
-        matches = _matches(path)
-        if not matches:
-            raise InputError(f"{printable(path)} does not exist; check the path")
-        for match in matches:
-            if os.path.islink(match) and not os.path.exists(match):
-                yield Path(match), Path(match).name
-            # The folders of ** hold what it finds anyway.
-            elif "**" not in path.parts or not os.path.isdir(match):
-                yield from _sources(match, output, failures)
-
-
-def _matches(path: Path) -> list[str]:
-    """Matches of a glob. Folders that exist are taken literally: they may have brackets."""
-    literal, parts = Path(), list(path.parts)
-    while len(parts) > 1 and os.path.isdir(literal / parts[0]):
-        literal /= parts.pop(0)
-    pattern = os.path.join(glob.escape(str(literal)), *parts)
-    return [os.path.normpath(match) for match in sorted(glob.glob(pattern, recursive=True))]
-
-
-def _in_folder(
-    folder: Path, output: _Output, failures: list[tuple[Path, str]]
-) -> Iterator[tuple[Path, str]]:
-    try:
-        names = list(Folder(folder).names)
-    except OSError as error:
-        raise InputError(f"{printable(folder)} cannot be read ({error.strerror})") from error
-    names += _dangling(folder, failures)
-    stems = {os.path.splitext(name)[0] for name in names}
-    inside = os.path.realpath(output.folder) if output.folder else None
-    for name in names:
-        stem = os.path.splitext(name)[0]
-        # Written by a version that left no record, or changed since.
-        coloured = output.suffix and stem.removesuffix(output.suffix) in stems - {stem}
-        below = inside is not None and inside != os.path.realpath(folder)
-        below = below and os.path.realpath(folder / name).startswith(f"{inside}{os.sep}")
-        if not coloured and not below:
-            yield folder / name, name
-
-
-def _dangling(folder: Path, failures: list[tuple[Path, str]]) -> list[str]:
-    """Images that are links to nothing; folders that cannot be read become failures."""
-
-    def unreadable(error: OSError) -> None:
-        failures.append((Path(error.filename), error.strerror or "cannot be read"))
-
-    found = []
-    for place, _, names in os.walk(folder, onerror=unreadable):
-        for path in (Path(place, name) for name in names if not name.startswith(".")):
-            if path.suffix.lower() in FORMATS and path.is_symlink() and not os.path.exists(path):
-                found.append(path.relative_to(folder).as_posix())
-    return found
-
-
-def _refuse_same_target(first: Path, job: Job) -> None:
-    raise InputError(
-        f"{printable(first)} and {printable(job.source)} would both be written to "
-        f"{printable(job.target)}; colour them separately, into different folders"
-    )
-
-
-def _check_targets(jobs: dict[Path, Job], compare: bool) -> None:
-    """Refuses targets that are sources, or written twice."""
-    sources = {os.path.realpath(job.source) for job in jobs.values()}
-    for job in jobs.values():
-        target = job.target
-        if compare and compared(target) in jobs:
-            _refuse_same_target(job.source, jobs[compared(target)])
-        if os.path.exists(target) and (
-            os.path.samefile(target, job.source) or os.path.realpath(target) in sources
-        ):
-            raise InputError(
-                f"{printable(target)} would be replaced by its coloured version; choose another "
-                "--output, or add a --suffix"
-            )
-
-
-def _obstacle(
-    job: Job, outputs: Sequence[Path], record: Record, overwrite: bool, named: bool
-) -> str:
-    """Why the outputs must not be written; "" if they may."""
-    for path in outputs:
-        if os.path.isdir(path):
-            return f"{printable(path)} is a folder; choose another --output"
-        if overwrite or not os.path.lexists(path):
-            continue
-        if not record.wrote(path):
-            return f"{printable(path)} exists and is not from colorjax; --overwrite replaces it"
-        if not named and not record.is_from(path, job.source):
-            return (
-                f"{printable(path)} was coloured from another photograph; --overwrite replaces it"
-            )
-    return ""
+    check_folder(path.parent)
+    return Place(None, path, "", format)
 
 
 def _shortened(stem: str, ending: str) -> str:

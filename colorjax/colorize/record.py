@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +32,28 @@ class Record:
     def wrote(self, path: Path) -> bool:
         """Whether colorjax wrote this file, and nobody has changed it since."""
         entry = self._entry(path)
-        return entry is not None and entry.get("written") == _stamp(path)
+        return entry is not None and entry.get("written") == [*stamp(path)]
 
     def is_from(self, path: Path, source: Path) -> bool:
         """Whether `path` was made from this source, even if the source was moved or changed."""
-        place, *stamp = _identity(path, source)
         known = (self._entry(path) or {}).get("source")
-        return isinstance(known, list) and (known[:1] == [place] or known[1:] == stamp)
+        if not isinstance(known, list):
+            return False
+        return known[:1] == [_place(path, source)] or known[1:] == [*stamp(source)]
 
-    def is_current(self, path: Path, source: Path) -> bool:
-        """Whether colouring this source again would write the same file."""
+    def is_current(self, path: Path, source: Sequence[int]) -> bool:
+        """Whether colouring the source with this stamp again would write the same file."""
         entry = self._entry(path) or {}
-        unchanged = (entry.get("source") or [])[1:] == _stamp(source)
+        unchanged = (entry.get("source") or [])[1:] == [*source]
         return self.wrote(path) and unchanged and entry.get("settings") == self._settings
 
-    def add(self, path: Path, source: Path) -> None:
-        """Remembers a file that has just been written."""
+    def add(self, path: Path, source: Path, seen: Sequence[int]) -> None:
+        """Remembers a file that has just been written, from a source with the stamp `seen`."""
         entry = {
             "name": path.name,
-            "written": _stamp(path),
+            "written": stamp(path),
             "settings": self._settings,
-            "source": _identity(path, source),
+            "source": [_place(path, source), *seen],
         }
         self._entries(path.parent)[path.name] = entry
         try:
@@ -63,6 +64,10 @@ class Record:
                 file.write(torn + json.dumps(entry).encode() + b"\n")
         except OSError as error:
             self.error = f"{path.parent / NAME}: {error.strerror}"
+
+    def forget(self, folder: Path) -> None:
+        """Reads the record of a folder again: another process may have written there."""
+        self._folders.pop(folder, None)
 
     def _entry(self, path: Path) -> dict[str, Any] | None:
         return self._entries(path.parent).get(path.name)
@@ -89,16 +94,16 @@ def _read(path: Path) -> dict[str, Any]:
     return entries
 
 
-def _stamp(path: Path) -> list[int]:
-    """Size and time of modification in ns; [] if there is no such file."""
+def stamp(path: Path) -> tuple[int, ...]:
+    """Size and time of modification in ns, by which changes are noticed; () without such a file."""
     try:
         status = path.stat()
     except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns]
+        return ()
+    return status.st_size, status.st_mtime_ns
 
 
-def _identity(path: Path, source: Path) -> list[Any]:
+def _place(path: Path, source: Path) -> str:
     # Relative, so that an album can be moved; hashed, because names of folders may be private.
     place = os.path.relpath(os.path.realpath(source), os.path.realpath(path.parent))
-    return [hashlib.sha256(os.fsencode(place)).hexdigest()[:16], *_stamp(source)]
+    return hashlib.sha256(os.fsencode(place)).hexdigest()[:16]

@@ -7,23 +7,23 @@ import shutil
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from colorjax.terminal.arguments import image_format, positive, saturation
+from colorjax.terminal import signals
+from colorjax.terminal.arguments import positive, saturation
 from colorjax.terminal.errors import EndedError, InputError
 
 if TYPE_CHECKING:
-    from colorjax.colorize.files import Results
-    from colorjax.colorize.plan import Job, Plan
+    from colorjax.colorize.plan import Plan, Results
     from colorjax.colorize.record import Record
 
 # As an input standard input, as the output standard output.
 PIPE = "-"
 # The names printed after a note that several files share.
 NAMED = 2
-STANDARD_INPUT = "standard input"
+STANDARD_INPUT, STANDARD_OUTPUT = "standard input", "standard output"
 
 
 def add_colorize(commands: Any) -> None:
@@ -31,11 +31,12 @@ def add_colorize(commands: Any) -> None:
     parser = commands.add_parser(
         "colorize",
         help="colour photographs",
-        description="Colours photographs of up to 1000 megapixels: JPEG, PNG, WebP, TIFF, BMP, "
-        "AVIF, and HEIC with the extra heic (pip install '.[heic]'). Lightness, EXIF, profile, "
-        "resolution, transparency and 16 bits are kept where the format has them. Files that "
-        "colorjax wrote are never inputs; photographs that are coloured with the same settings are "
-        "skipped, so an interrupted command resumes.",
+        description="Colours photographs of up to 1000 megapixels, or 250 where a file must be "
+        "decoded as a whole, such as a progressive JPEG: JPEG, PNG, WebP, TIFF, BMP, AVIF, and "
+        "HEIC with the extra heic (pip install '.[heic]'). Lightness, EXIF, profile, resolution, "
+        "transparency and 16 bits are kept where the format has them. Files that colorjax wrote "
+        "are never inputs; photographs that are coloured with the same settings are skipped, so "
+        "an interrupted command resumes.",
         epilog="example:\n  colorjax colorize portrait.jpg\n"
         "  colorjax colorize album/ portrait.jpg --output coloured\n"
         "  colorjax colorize 'scans/*.tif' --output coloured --model runs/gan-image_folder "
@@ -67,7 +68,7 @@ def add_colorize(commands: Any) -> None:
     suffix = "appended to each name (default: _coloured without --output, else nothing)"
     add("--suffix", metavar="TEXT", help=suffix)
     formats = "of all outputs: jpg, png, webp, tif or bmp (default: that of each input)"
-    add("--format", type=image_format, metavar="FORMAT", help=formats)
+    add("--format", type=_image_format, metavar="FORMAT", help=formats)
     mark = "do not note in the XMP metadata that a program made the colours"
     add("--no-mark", dest="mark", action="store_false", help=mark)
     again = "replace files that colorjax did not write, and colour again what is coloured already"
@@ -77,153 +78,189 @@ def add_colorize(commands: Any) -> None:
     parser.set_defaults(run=_run_colorize)
 
 
+def _image_format(text: str) -> str:
+    """The format of a name such as jpg or .TIF."""
+    from colorjax.images.photo import FORMATS, SUFFIXES
+
+    format = FORMATS.get(f".{text.lower().removeprefix('.')}", "")
+    if format not in SUFFIXES:
+        *others, last = (suffix[1:] for suffix in SUFFIXES.values())
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not written; choose {', '.join(others)} or {last}"
+        )
+    return format
+
+
+class _Pipes(NamedTuple):
+    """The inputs and the output, with files in place of standard input and standard output.
+
+    Attributes:
+      inputs: see `plan`.
+      output: see `plan`.
+      folder: of these files, if there are any.
+      writes: whether the result is to be copied to standard output.
+    """
+
+    inputs: list[str]
+    output: str | None
+    folder: Path | None = None
+    writes: bool = False
+
+    def shown(self, path: Path) -> str:
+        from colorjax.images.folders import printable
+
+        if self.folder is None or self.folder not in path.parents:
+            return printable(path)
+        return STANDARD_OUTPUT if self.folder / "out" in path.parents else STANDARD_INPUT
+
+
 def _run_colorize(options: argparse.Namespace) -> None:
     """Colours files. Raises EndedError (status 1) if some could not be coloured."""
     # Nothing here imports JAX: wrong input is answered at once.
-    from colorjax.colorize.plan import plan
+    from colorjax.colorize.plan import Results, plan
     from colorjax.colorize.record import Record
     from colorjax.runs.model_paths import DEFAULT_MODEL, digest, find_model
 
-    model = options.model or DEFAULT_MODEL
+    model = DEFAULT_MODEL if options.model is None else options.model
     weights = digest(find_model(model))
     record = Record({"model": weights, "saturation": options.saturation, "mark": options.mark})
-    with _without_pipes(options) as (inputs, output, piped):
+    with _without_pipes(options) as pipes:
         planned = plan(
-            inputs,
-            output,
+            pipes.inputs,
+            pipes.output,
             record,
             suffix=options.suffix,
             format=options.format or "",
             compare=options.compare,
             overwrite=options.overwrite,
         )
-        if piped and len(planned.jobs) + len(planned.failures) > 1:
+        if pipes.writes and len(planned.jobs) + len(planned.failures) > 1:
             raise InputError("- is for one picture; give one input file, or a folder as --output")
-        if not piped and any(job.target.name.startswith(STANDARD_INPUT) for job in planned.jobs):
-            raise InputError("standard input has no name; give a FILE as --output, or -")
-        coloured, notes, failures = 0, [], planned.failures
-        if planned.jobs:
-            results = _colour(planned.jobs, model, record, output, options)
-            coloured, notes = results.coloured, results.notes
-            failures = [*failures, *results.failures]
-        if piped and coloured:
+        results = Results(failures=list(planned.failures))
+        ended: BaseException | None = None
+        try:
+            if planned.jobs:
+                _colour(planned, model, record, results, options)
+        except (EndedError, KeyboardInterrupt) as error:
+            ended = error
+        if pipes.writes and results.coloured:
             with planned.jobs[0].target.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
-    said = sys.stderr if piped else sys.stdout
-    if not piped:
-        _print_counts(planned, coloured, output)
-    for line in _grouped(notes):
-        print(line, file=said)
-    if record.error and not piped:
-        print(f"{record.error}: what was coloured is not remembered there.", file=said)
-    for source, reason in failures:
-        print(f"{_shown(source)}: {reason}", file=sys.stderr)
-    if failures:
+    _report(planned, results, record, pipes)
+    if ended:
+        raise ended
+    if results.failures:
         total = len(planned.jobs) + planned.current + len(planned.failures)
-        raise EndedError(f"{len(failures)} of {total} could not be coloured (see above)")
+        raise EndedError(f"{len(results.failures)} of {total} could not be coloured (see above)")
 
 
 @contextlib.contextmanager
-def _without_pipes(options: argparse.Namespace) -> Iterator[tuple[list[str], str | None, bool]]:
-    """The inputs and the output with files in place of standard input and standard output.
-
-    Gives also whether the result is to be copied to standard output.
-
-    Raises:
-      InputError: standard input is one of several inputs, or has no file to be written to; or
-        standard output is for several pictures, or is a terminal.
-    """
+def _without_pipes(options: argparse.Namespace) -> Iterator[_Pipes]:
+    """Raises InputError if standard input or output cannot be used, before anything is read."""
     inputs, output = list(options.inputs), options.output
     reads = PIPE in inputs
     writes = output == PIPE or (reads and output is None)
     if not reads and not writes:
-        yield inputs, output, False
+        yield _Pipes(inputs, output)
         return
     if len(inputs) > 1 or os.path.isdir(inputs[0]):
         raise InputError("- is for one picture; give one input file, or a folder as --output")
     if writes and options.compare:
         raise InputError("--compare writes a second file; give a folder as --output")
+    # Not sys.stdout: that of the operating system may be closed, and is replaced then.
+    if writes and sys.__stdout__ is None:
+        raise InputError("standard output is closed; give an --output")
     if writes and sys.stdout.isatty():
         raise InputError("standard output is a terminal; add > coloured.jpg, or give an --output")
-    with tempfile.TemporaryDirectory(prefix="colorjax-") as folder:
+    if reads and sys.stdin is None:
+        raise InputError("standard input is closed; give a file, or - behind a pipe")
+    if reads and not writes:
+        from colorjax.colorize.plan import find_place
+
+        if find_place(output, options.suffix, options.format or "").file is None:
+            raise InputError("standard input has no name; give a FILE as --output, or -")
+    with tempfile.TemporaryDirectory(prefix="colorjax-") as name:
+        folder = Path(name)
         if reads:
-            source = Path(folder, STANDARD_INPUT)
+            source = folder / STANDARD_INPUT
             with source.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
             inputs = [str(source)]
-        yield inputs, str(Path(folder, "out")) if writes else output, writes
+        try:
+            yield _Pipes(inputs, str(folder / "out") if writes else output, folder, writes)
+        except InputError as error:
+            raise InputError(str(error).replace(os.path.join(folder, ""), "")) from error
 
 
 def _colour(
-    jobs: Sequence["Job"],
-    model: str,
-    record: "Record",
-    output: str | None,
-    options: argparse.Namespace,
-) -> "Results":
-    from colorjax.images.workers import PhotoReader
+    planned: "Plan", model: str, record: "Record", results: "Results", options: argparse.Namespace
+) -> None:
+    from colorjax.files import remove_leftovers
+    from colorjax.images.photo_reader import PhotoReader
+    from colorjax.runs.model_paths import find_model, model_name
 
+    jobs = planned.jobs
     with PhotoReader(len(jobs)) as reader:  # its processes start while JAX is imported
-        from colorjax.colorize.colorizer import Colorizer
-        from colorjax.colorize.files import colorize_files
-        from colorjax.colorize.plan import compared
-        from colorjax.parallel import devices
-        from colorjax.terminal.progress import counting
+        with signals.delayed():
+            from colorjax.colorize.colorizer import Colorizer
+            from colorjax.colorize.files import colorize_files
+            from colorjax.parallel import devices
+            from colorjax.terminal.progress import counting
 
-        devices.configure()
-        colorizer = Colorizer.load(model, options.batch_size, options.device)
-        if output is not None:
-            try:
-                jobs[0].target.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"cannot write to {_shown(jobs[0].target.parent)} ({error.strerror}); choose "
-                    "another --output"
-                ) from error
-
-        def written(job: "Job") -> None:
-            record.add(job.target, job.source)
-            if options.compare:
-                record.add(compared(job.target), job.source)
-
+            devices.configure()
+            colorizer = Colorizer.load(model, options.batch_size, options.device)
+        for folder in {job.target.parent for job in jobs}:
+            remove_leftovers(folder)
         with counting("Colouring", len(jobs)) as advance:
-            return colorize_files(
+            colorize_files(
                 jobs,
                 colorizer,
+                results,
                 saturation=options.saturation,
-                compare=options.compare,
                 batch_size=options.batch_size,
-                mark=Path(model).name if options.mark else None,
+                mark=model_name(find_model(model)) if options.mark else None,
                 advance=advance,
-                written=written,
+                obstacle=planned.obstacle,
+                written=lambda job, path: record.add(path, job.source, job.stamp),
                 reader=reader,
             )
 
 
-def _print_counts(planned: "Plan", coloured: int, output: str | None) -> None:
+def _report(planned: "Plan", results: "Results", record: "Record", pipes: _Pipes) -> None:
+    said = sys.stderr if pipes.writes else sys.stdout
+    if not pipes.writes:
+        for line in _counts(planned, results.coloured, pipes):
+            print(line)
+    for line in _grouped((pipes.shown(source), text) for source, text in results.notes):
+        print(line, file=said)
+    if record.error and not pipes.writes:
+        print(f"{record.error}: what was coloured is not remembered there.", file=said)
+    for source, reason in results.failures:
+        print(f"{pipes.shown(source)}: {reason}", file=sys.stderr)
+
+
+def _counts(planned: "Plan", coloured: int, pipes: _Pipes) -> Iterator[str]:
     if len(planned.jobs) == coloured == 1:
-        print(f"Coloured: {_shown(planned.jobs[0].target)}")
-    else:
-        where = "beside the inputs" if output is None else f"into {_shown(Path(output))}"
-        print(f"{coloured} coloured {where}.")
+        yield f"Coloured: {pipes.shown(planned.jobs[0].target)}"
+    elif coloured:
+        into = (
+            "beside the inputs"
+            if pipes.output is None
+            else f"into {pipes.shown(Path(pipes.output))}"
+        )
+        yield f"{coloured} coloured {into}."
     if planned.current:
-        print(f"{planned.current} skipped, coloured already (--overwrite colours them again).")
-    if planned.own:
-        print(f"{planned.own} left out because colorjax wrote them.")
+        yield f"{planned.current} skipped, coloured already (--overwrite colours them again)."
+    for reason, number in planned.left_out.items():
+        yield f"{number} left out {reason}."
 
 
-def _grouped(notes: Sequence[tuple[Path, str]]) -> Iterator[str]:
+def _grouped(notes: Iterable[tuple[str, str]]) -> Iterator[str]:
     """A line for each text: "not kept: a.jpg, b.jpg and 12 more"."""
     names = defaultdict(list)
     for source, text in notes:
-        names[text].append(_shown(source))
+        names[text].append(source)
     for text, all_names in names.items():
         more = len(all_names) - NAMED
         rest = f" and {more} more" if more > 0 else ""
         yield f"{text}: {', '.join(all_names[:NAMED])}{rest}"
-
-
-def _shown(path: Path) -> str:
-    from colorjax.images.folders import printable
-
-    return STANDARD_INPUT if path.name == STANDARD_INPUT else printable(path)

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from colorjax.terminal import signals
 from colorjax.terminal.arguments import positive, strength
 from colorjax.terminal.errors import InputError
 
@@ -56,16 +57,23 @@ def add_evaluate(commands: Any) -> None:
 
 
 def _run_evaluate(options: argparse.Namespace) -> None:
+    # Nothing here imports JAX: wrong input is answered at once.
+    from colorjax.data.names import DATASETS, check_paths
+    from colorjax.report.output import check_output
     from colorjax.runs.model_paths import find_model, packaged
 
-    paths = [find_model(run) for run in options.runs]  # imports no JAX
+    paths = [find_model(run) for run in options.runs]
     if options.dataset is None and options.runs[0] in packaged():
         raise InputError(f"{options.runs[0]} comes without its data; give --dataset NAME or PATH")
-    from colorjax.parallel import devices
-    from colorjax.report import tables
-    from colorjax.report.compare import evaluate_runs
+    if options.dataset is not None and options.dataset not in DATASETS:
+        check_paths(options.dataset)
+    check_output(options.output, options.overwrite)
+    with signals.delayed():
+        from colorjax.parallel import devices
+        from colorjax.report import tables
+        from colorjax.report.compare import evaluate_runs
 
-    devices.configure()
+        devices.configure()
     found = evaluate_runs(
         paths,
         options.output,

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from colorjax.terminal import signals
 from colorjax.terminal.arguments import share
 from colorjax.terminal.errors import InputError
 
@@ -54,16 +55,22 @@ def add_export(commands: Any) -> None:
 
 
 def _run_export(options: argparse.Namespace) -> None:
+    # Nothing here imports JAX: wrong input is answered at once.
+    from colorjax.files import check_folder
     from colorjax.runs.model_paths import SUFFIX, find_model, is_weights, read_metadata
 
-    path = find_model(options.path)  # imports no JAX
+    path = find_model(options.path)
     if options.interpolate is not None:
         find_model(options.interpolate)
     elif options.share is not None:
         raise InputError("--share needs --interpolate")
     if options.output.suffix != SUFFIX:
         raise InputError(f"{options.output} must end in {SUFFIX}")
-    from colorjax.runs.weights import export_weights, interpolate, model_card, open_model
+    check_folder(options.output.parent)
+    if options.card is not None and not options.card.is_file():
+        raise InputError(f"--card {options.card} is not a file; check the path")
+    with signals.delayed():
+        from colorjax.runs.weights import export_weights, interpolate, model_card, open_model
 
     run = open_model(options.path)
     if options.interpolate is not None:

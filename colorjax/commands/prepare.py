@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from colorjax.data.names import DATASETS
 from colorjax.terminal.arguments import decimal, positive
 
 
@@ -22,7 +23,7 @@ def add_prepare(commands: Any) -> None:
     )
     parser.add_argument(
         "dataset",
-        choices=["digiface1m", "image_folder", "procedural_faces"],
+        choices=list(DATASETS),
         metavar="DATASET",
         help="digiface1m, image_folder or procedural_faces",
     )

@@ -9,16 +9,10 @@ import grain
 import numpy as np
 
 from colorjax.data.batches import Batch, BatchIterator, TrainBatches, default_workers
+from colorjax.data.names import DATASETS
 from colorjax.data.records import Records, Source
 from colorjax.images.decode import centre_square, decode, num_cores, resize
 from colorjax.terminal.errors import InputError
-
-# The data sets, and the keys of config.dataset that only their builders take.
-DATASETS: dict[str, tuple[str, ...]] = {
-    "digiface1m": ("variant",),
-    "image_folder": ("min_chroma",),
-    "procedural_faces": (),
-}
 
 
 class Sources(NamedTuple):

@@ -5,25 +5,33 @@ is interpreted, so that every text and every maker's note comes back byte for by
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
+
+import numpy as np
 
 ORIENTATION = 0x0112
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 # The tags whose values are directories, by the tag of the directory they stand in (0: the first).
 _NESTED = {0: (EXIF, GPS), EXIF: (INTEROPERABILITY,)}
+# Tags that describe a photograph, and not how its pixels are stored: name, description, make,
+# model, page name, software, date, artist, computer, rating, copyright, and those of Windows.
+_WINDOWS = range(40091, 40096)
+TEXTS = (269, 270, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, *_WINDOWS)
+DESCRIBING = (*TEXTS, EXIF, GPS)
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 # Bytes a value of each type has, and the numbers in it whose bytes have an order.
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
 _ORDERED = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4}
 _LONG = 4
+TEXT, UTF8 = 2, 129  # the second came with EXIF 3.0
 
 
 class Entry(NamedTuple):
     """A value as it is stored.
 
     Attributes:
-      type: of TIFF, 1 to 13.
+      type: of TIFF, 1 to 13, or EXIF's UTF8.
       count: number of values of this type.
       value: their bytes, numbers little-endian; or a directory.
     """
@@ -47,14 +55,27 @@ class _Place(NamedTuple):
     end: int
 
 
-def parse(block: bytes) -> Directory:
+def parse(block: bytes, only: Collection[int] = (), skipped: list[int] | None = None) -> Directory:
     """The first directory of an EXIF block, with the directories in it. Skips corrupt entries.
+
+    Args:
+      block: the bytes.
+      only: the tags of the first directory that are asked for; none: all.
+      skipped: the tags of corrupt entries are added to it.
 
     Raises:
       ValueError: `block` has no TIFF header or no directory.
     """
     order, start = _header(block)
-    return _directory(block, order, start, 0)
+    return _directory(block, order, start, 0, only, [] if skipped is None else skipped)
+
+
+def not_kept(tags: Sequence[int]) -> tuple[str, ...]:
+    """A remark on the tags of corrupt entries, if there are any."""
+    if not tags:
+        return ()
+    names = ", ".join(f"0x{tag:04X}" for tag in sorted(set(tags))[:10])
+    return (f"corrupt EXIF tags are not kept ({names}{', …' if len(set(tags)) > 10 else ''})",)
 
 
 def serialise(directory: Directory) -> bytes:
@@ -140,8 +161,10 @@ def _after(block: bytes, order: str, start: int) -> int:
     return start + 2 + 12 * int(struct.unpack_from(order + "H", block, start)[0])
 
 
-def _places(block: bytes, order: str, start: int) -> Iterator[_Place]:
-    """The entries of a directory that are not corrupt."""
+def _places(
+    block: bytes, order: str, start: int, skipped: list[int] | None = None
+) -> Iterator[_Place]:
+    """The entries of a directory that are not corrupt; `skipped` collects the tags of others."""
     if not 8 <= start <= len(block) - 2:
         return
     for at in range(start + 2, min(_after(block, order, start), len(block) - 11), 12):
@@ -150,23 +173,30 @@ def _places(block: bytes, order: str, start: int) -> Iterator[_Place]:
         value = at + 8 if size <= 4 else struct.unpack_from(order + "I", block, at + 8)[0]
         if type in _SIZES and count and value + size <= len(block):
             yield _Place(tag, type, count, at, value, value + size)
+        elif skipped is not None:
+            skipped.append(tag)
 
 
-def _directory(block: bytes, order: str, start: int, parent: int) -> Directory:
+def _directory(
+    block: bytes, order: str, start: int, parent: int, only: Collection[int], skipped: list[int]
+) -> Directory:
     found: Directory = {}
-    for tag, type, count, _, first, last in _places(block, order, start):
-        value: bytes | Directory = block[first:last]
+    corrupt: list[int] = []
+    for tag, type, count, _, first, last in _places(block, order, start, corrupt):
+        if only and tag not in only:
+            continue
         if tag in _NESTED.get(parent, ()):
-            if last - first != 4:
-                continue
-            nested = struct.unpack_from(order + "I", block, first)[0]
-            value = _directory(block, order, nested, tag)
-            if not value:
-                continue
-            type, count = _LONG, 1
-        elif order == ">":
-            value = _swapped(block[first:last], _ORDERED.get(type, 1))
+            nested = struct.unpack_from(order + "I", block, first)[0] if last - first == 4 else 0
+            if directory := _directory(block, order, nested, tag, (), skipped):
+                found.setdefault(tag, Entry(_LONG, 1, directory))
+            else:
+                corrupt.append(tag)
+            continue
+        value = block[first:last]
+        if order == ">":
+            value = _swapped(value, _ORDERED.get(type, 1))
         found.setdefault(tag, Entry(type, count, value))
+    skipped.extend(tag for tag in corrupt if not only or tag in only)
     return found
 
 
@@ -181,4 +211,6 @@ def _ends(block: bytes, order: str, start: int, parent: int) -> Iterator[int]:
 
 
 def _swapped(value: bytes, size: int) -> bytes:
-    return b"".join(value[at : at + size][::-1] for at in range(0, len(value), size))
+    if size == 1:
+        return value
+    return np.frombuffer(value, f">u{size}").astype(f"<u{size}").tobytes()

@@ -6,6 +6,20 @@ import numpy as np
 import pyvips
 
 
+class Text(NamedTuple):
+    """A comment of a JPEG, whose keyword is empty, or a text of a PNG.
+
+    Attributes:
+      keyword: Latin-1.
+      text: bytes that are not UTF-8 are surrogates.
+      chunk: the kind and data of the chunk of the PNG, with the language of its text.
+    """
+
+    keyword: str
+    text: str
+    chunk: tuple[bytes, bytes] | None = None
+
+
 class Photo(NamedTuple):
     """A photograph as it is seen: upright, in sRGB.
 
@@ -14,10 +28,10 @@ class Photo(NamedTuple):
       alpha: [H, W] of the same type, or None.
       format: a key of SUFFIXES: what it is written as.
       exif: an EXIF block as of a TIFF header, without a thumbnail; its orientation is 1 or absent.
-      xmp: its orientation is 1 or absent.
+      xmp: well-formed UTF-8; its orientation is 1 or absent.
       iptc: IPTC-IIM records.
-      texts: keyword and text of PNG's texts; comments of JPEG, whose keyword is empty. Bytes that
-        are not UTF-8 are surrogates.
+      resources: the other image resources of Photoshop.
+      texts: comments of a JPEG, texts of a PNG.
       profile: the RGB profile to write it in; None means sRGB.
       dpi: pixels per inch, horizontally and vertically; None if the file states none.
       notes: what could not be kept, a short clause each.
@@ -30,7 +44,8 @@ class Photo(NamedTuple):
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
-    texts: tuple[tuple[str, str], ...] = ()
+    resources: bytes | None = None
+    texts: tuple[Text, ...] = ()
     profile: bytes | None = None
     dpi: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()

@@ -3,9 +3,8 @@
 libvips decodes (16 bits, profiles, CMYK, palettes); Pillow reads BMP, pillow-heif HEIC.
 """
 
-import contextlib
 import io
-import os
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -13,9 +12,10 @@ from typing import BinaryIO
 import numpy as np
 import pyvips
 
-from colorjax.images import decoders, exif, profiles, xmp
+from colorjax.images import decoders, exif, jpeg, png, profiles, webp, xmp
 from colorjax.images.kinds import Opened, Photo
-from colorjax.images.metadata import EXIF_MARK, JPEG_END, Metadata, read_metadata, resolution
+from colorjax.images.metadata import Metadata, resolution
+from colorjax.images.reasons import check_size, reasons
 
 # Remarks on unusual but readable files; pyvips fails at bytes of theirs in them.
 pyvips._remove_log_handler()
@@ -52,6 +52,12 @@ _SIGNATURES = {
 }
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
+_READERS = {"jpeg": jpeg.read_jpeg, "png": png.read_png, "webp": webp.read_webp}
+_DECODERS = {
+    "bmp": decoders.open_bmp,
+    "heic": decoders.open_heic,
+    "avif": decoders.open_avif,  # libvips turns the picture
+}
 
 
 def output_suffix(path: Path) -> str:
@@ -60,8 +66,8 @@ def output_suffix(path: Path) -> str:
     return ".jpg" if readable_only else path.suffix
 
 
-def open_photo(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> list[Opened]:
-    """Opens a JPEG, PNG, WebP, TIFF, BMP, HEIC or AVIF; each page of a TIFF.
+def open_photo(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Iterator[Opened]:
+    """Opens a JPEG, PNG, WebP, TIFF, BMP, HEIC or AVIF; pages of a TIFF when they are asked for.
 
     Args:
       source: a file, or the contents of one.
@@ -73,7 +79,7 @@ def open_photo(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> list[Op
         `max_pixels`, or cannot be read rightly. Decoding `Opened.image` may still fail.
     """
     with reasons():
-        return _open_any(source, max_pixels, first_picture=False)
+        yield from _open(source, max_pixels, first_picture=False)
 
 
 def read_photo(
@@ -87,8 +93,8 @@ def read_photo(
       first_picture: reads the first of several pages or frames only.
     """
     with reasons():
-        opened = _open_any(source, max_pixels, first_picture)
-        photo, *others = map(_decoded, opened[:1] if first_picture else opened)
+        opened = _open(source, max_pixels, first_picture)
+        photo, *others = map(_decoded, itertools.islice(opened, 1 if first_picture else None))
     return photo._replace(pages=tuple(others))
 
 
@@ -98,74 +104,45 @@ def _decoded(opened: Opened) -> Photo:
     return opened.photo._replace(rgb=pixels[..., :3], alpha=alpha)
 
 
-@contextlib.contextmanager
-def reasons() -> Iterator[None]:
-    """Turns the errors of decoders into ValueErrors."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise ValueError(f"is corrupt ({_one_line(error)})") from error  # of Pillow's
-    except pyvips.Error as error:
-        raise ValueError(f"is corrupt or truncated{_details(error)}") from error
-    except UnicodeDecodeError as error:  # libvips' words hold bytes of the file
-        raise ValueError("is corrupt or truncated") from error
-    except (ValueError, MemoryError):
-        raise
-    except Exception as error:  # decoders' many kinds, of untrusted bytes
-        name = type(error).__name__
-        raise ValueError(f"is corrupt ({name}: {_one_line(error)})") from error
-
-
-def _open_any(source: Path | bytes, max_pixels: int, first_picture: bool) -> list[Opened]:
+def _open(source: Path | bytes, max_pixels: int, first_picture: bool) -> Iterator[Opened]:
     stream = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
     with stream as file:
-        return _open(source, file, max_pixels, first_picture)
+        format = _format(file.read(64))
+        if format is None:
+            raise ValueError(f"is not an image ({', '.join(SUFFIXES)}, heic, avif)")
+        if format == "tiff":
+            from colorjax.images.tiff import open_tiff  # it needs tifffile: slow
+
+            pages = open_tiff(source, max_pixels)
+        elif format in _READERS:
+            pages = iter([_coded(source, file, format, max_pixels, first_picture)])
+        else:
+            image, found = _DECODERS[format](source, file, max_pixels)
+            photo, _ = _described(found, format if format in SUFFIXES else "jpeg")
+            pages = iter([Opened(photo, _to_srgb(image, photo.profile))])
+        yield from map(_checked, pages)  # which keeps none of them
 
 
-def _open(
-    source: Path | bytes, file: BinaryIO, max_pixels: int, first_picture: bool
-) -> list[Opened]:
-    format = _format(file.read(64))
-    if format is None:
-        raise ValueError(f"is not an image ({', '.join(SUFFIXES)}, heic, avif)")
-    if format == "tiff":
-        from colorjax.images.tiff import open_tiff  # it needs tifffile: slow
-
-        return [Opened(_checked(photo), image) for photo, image in open_tiff(source, max_pixels)]
-
-    def check_size(width: int, height: int) -> None:
-        if width * height > max_pixels:
-            limit = f"at most {max_pixels / 1e6:.0f} million are read"
-            raise ValueError(f"has {width} × {height} pixels; {limit}")
-
-    if format in ("bmp", "heic"):
-        read = decoders.open_bmp if format == "bmp" else decoders.open_heic
-        image, found = read(source, file, check_size)
-        photo, _ = _described(found, "jpeg" if format == "heic" else format)
-    elif format == "avif":
-        image = _vips(source, "sequential", "truncated")
-        check_size(image.width, image.height)
-        photo, _ = _described(_avif_metadata(image), "jpeg")  # libvips turns the picture
-    else:
-        found = read_metadata(file, format)
-        if found.pictures > 1 and not first_picture:
-            raise ValueError(f"holds {found.pictures} pictures; save them one by one")
-        if not found.ends:
-            file.seek(0)
-            source = file.read() + JPEG_END
-        photo, turn = _described(found, format)
-        # libjpeg only warns of what it fills with grey. An error in a PNG may be a wrong checksum.
-        fail_on = "warning" if format == "jpeg" and found.strict else "truncated"
-        image = _vips(source, "random" if turn > 1 else "sequential", fail_on)
-        check_size(image.width, image.height)
-        if turn > 1:
-            image = image.copy()
-            image.set_type(pyvips.GValue.gint_type, "orientation", turn)
-            image = image.autorot()
-    image = _to_srgb(image, photo.profile)
-    return [Opened(_checked(photo), image)]
+def _coded(
+    source: Path | bytes, file: BinaryIO, format: str, max_pixels: int, first_picture: bool
+) -> Opened:
+    """Opens a JPEG, PNG or WebP."""
+    found = _READERS[format](file)
+    if found.pictures > 1 and not first_picture:
+        raise ValueError(f"holds {found.pictures} pictures; save them one by one")
+    photo, turn = _described(found, format)
+    contents = jpeg.mended(file, found) if format == "jpeg" else None
+    # libjpeg only warns of what it fills with grey. An error in a PNG may be a wrong checksum.
+    fail_on = "warning" if format == "jpeg" else "truncated"
+    access = "random" if turn > 1 else "sequential"
+    image = decoders.open_vips(contents or source, access, fail_on)
+    check_size(image.width, image.height, max_pixels, found.whole)
+    if turn > 1:
+        image = image.copy()
+        image.set_type(pyvips.GValue.gint_type, "orientation", turn)
+        image = image.autorot()
+    image = _to_srgb(image, photo.profile, found.gamma)
+    return Opened(photo, image)
 
 
 def _format(head: bytes) -> str | None:
@@ -180,23 +157,6 @@ def _format(head: bytes) -> str | None:
     return next((name for mark, name in _SIGNATURES.items() if head.startswith(mark)), None)
 
 
-def _vips(source: Path | bytes, access: str, fail_on: str) -> pyvips.Image:
-    if isinstance(source, Path):
-        stream = pyvips.Source.new_from_file(os.fsencode(source))
-    else:
-        stream = pyvips.Source.new_from_memory(source)
-    return pyvips.Image.new_from_source(stream, "", access=access, fail_on=fail_on)
-
-
-def _avif_metadata(image: pyvips.Image) -> Metadata:
-    names = {"exif": "exif-data", "xmp": "xmp-data", "profile": "icc-profile-data"}
-    present = set(image.get_fields())
-    values = {key: bytes(image.get(name)) for key, name in names.items() if name in present}
-    if "exif" in values:
-        values["exif"] = values["exif"].removeprefix(EXIF_MARK)
-    return Metadata(**values)  # type: ignore[arg-type]
-
-
 def _described(found: Metadata, format: str) -> tuple[Photo, int]:
     """A photograph without pixels, and the orientation that these are stored in."""
     block, notes, turn = found.exif, found.notes, 0
@@ -206,14 +166,18 @@ def _described(found: Metadata, format: str) -> tuple[Photo, int]:
         except ValueError:
             block, notes = None, (*notes, "its EXIF is corrupt and is not kept")
     dpi = found.dpi or (resolution(block) if block else None)
-    if found.xmp:
-        turn = turn or xmp.orientation(found.xmp)
+    packet = xmp.readable(found.xmp) if found.xmp else None
+    if packet:
+        turn = turn or xmp.orientation(packet)
+    elif found.xmp:
+        notes = (*notes, xmp.NOT_KEPT)
     photo = Photo(
         rgb=np.empty((0, 0, 3), np.uint8),
         format=format,
         exif=block,
-        xmp=xmp.upright(found.xmp) if found.xmp else None,
+        xmp=xmp.upright(packet) if packet else None,
         iptc=found.iptc,
+        resources=found.resources,
         texts=found.texts,
         profile=found.profile,
         dpi=dpi,
@@ -222,10 +186,17 @@ def _described(found: Metadata, format: str) -> tuple[Photo, int]:
     return photo, turn
 
 
-def _checked(photo: Photo) -> Photo:
+def _checked(opened: Opened) -> Opened:
+    return opened._replace(photo=_writable(opened.photo))
+
+
+def _writable(photo: Photo) -> Photo:
     """The photograph without a profile or resolution that it cannot be written with."""
     if photo.dpi and not all(1e-3 <= value <= _MAX_DPI for value in photo.dpi):
         photo = photo._replace(dpi=None)
+    if photo.profile:  # padding behind it is left out
+        size = int.from_bytes(photo.profile[:4], "big")
+        photo = photo._replace(profile=photo.profile[:size])
     profile = photo.profile
     if profile is None or profiles.works_both_ways(profile):
         return photo
@@ -238,7 +209,9 @@ def _checked(photo: Photo) -> Photo:
     return photo._replace(profile=None, notes=(*photo.notes, note))
 
 
-def _to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
+def _to_srgb(
+    image: pyvips.Image, profile: bytes | None, gamma: float | None = None
+) -> pyvips.Image:
     """SRGB and alpha of 8 bits, or of 16 if the image has more than 8."""
     if image.format not in ("uchar", "ushort"):
         raise ValueError("has samples that are not integers of at most 16 bits")
@@ -249,18 +222,8 @@ def _to_srgb(image: pyvips.Image, profile: bytes | None) -> pyvips.Image:
     rgb = profiles.to_srgb(image, profile)
     if rgb.bands != 3:
         raise ValueError(f"has {rgb.bands} channels")
+    rgb = profiles.from_gamma(rgb, gamma) if gamma else rgb
     return rgb if alpha is None else rgb.bandjoin(alpha.cast(rgb.format))
-
-
-def _details(error: pyvips.Error) -> str:
-    """What libvips says, in brackets, without the names of its operation and of the file."""
-    lines = [line.rpartition(": ")[2].strip() for line in str(error).splitlines()[1:]]
-    lines = [line for line in lines if line and "bad seek" not in line]  # before it tries a format
-    return f" ({lines[0][:200]})" if lines else ""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def to_bytes(x: np.ndarray) -> np.ndarray:

@@ -19,6 +19,11 @@ _COPIED = (266, 292, 293, 317, 320, 347, 529, 530, 531, 532)
 _SHORT, _LONG8 = 3, 16
 
 
+def named(value: Any) -> str:
+    """A constant of tifffile's by its name alone."""
+    return str(getattr(value, "name", value))
+
+
 def raw_value(page: tifffile.TiffPage, tag: int) -> bytes:
     """The bytes of a tag's value as they stand in the file; empty without such a tag."""
     found: Any = page.tags.get(tag)

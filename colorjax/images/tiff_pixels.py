@@ -7,9 +7,14 @@ nothing; a corrupt strip is an error). tifffile, with imagecodecs where that is 
 Pillow decode the rest.
 """
 
+import errno
 import io
 import math
+import os
+import shutil
+import tempfile
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +22,7 @@ import pyvips
 import tifffile
 from PIL import Image
 
+from colorjax.images.reasons import one_line
 from colorjax.images.tiff_directory import (
     BLACK_IS_0,
     PALETTE,
@@ -24,6 +30,7 @@ from colorjax.images.tiff_directory import (
     YCBCR,
     directory_alone,
     joined,
+    named,
     segment_shape,
 )
 
@@ -36,27 +43,29 @@ except ImportError:  # an extra
 _NONE, _LZW, _OLD_JPEG, _JPEG, _PACKBITS, _WEBP = 1, 5, 6, 7, 32773, 50001
 _DEFLATE, _ZSTD, _FAX = (8, 32946), (34926, 50000), (2, 3, 4)
 _VIPS = (_NONE, _LZW, _JPEG, _PACKBITS, _WEBP, *_DEFLATE, *_FAX)
-_WARNS = (_JPEG, _PACKBITS)
+_WARNS = (_JPEG, _PACKBITS, *_FAX)
 _FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float", "float64": "double"}
 _CHUNK = 1 << 20
+_MAPPED = 1 << 28  # bytes; larger pictures that tifffile decodes lie on the disk
+_BITS = 258
 
 
-def decode(page: tifffile.TiffPage, file: BinaryIO, size: int, sequential: bool) -> pyvips.Image:
+def decode(page: tifffile.TiffPage, file: BinaryIO, sequential: bool) -> pyvips.Image:
     """The samples of a directory as they are stored, but palettes and JPEG's YCbCr as RGB.
 
     Args:
       page: the directory.
       file: the TIFF; it must stay open while the image is in use.
-      size: the length of the file, in bytes.
       sequential: whether the rows are read once, from the top.
 
     Returns:
       A lazy image of uchar or ushort samples over their full range, or of float or double ones.
 
     Raises:
+      OSError: there is no space for them.
       ValueError: they are corrupt or cannot be decoded.
     """
-    _check_segments(page, size)
+    _check_segments(page, file.seek(0, io.SEEK_END))
     bits = page.bitspersample
     if not isinstance(bits, int):
         raise ValueError("has channels of different depths")
@@ -67,6 +76,8 @@ def decode(page: tifffile.TiffPage, file: BinaryIO, size: int, sequential: bool)
         raise ValueError("has samples that are not numbers")
     if page.compression == _OLD_JPEG:
         raise ValueError("has the old-style JPEG compression; save it with another one")
+    _check_bits(page)
+    _check_contents(page, file)
     plain = page.photometric in (WHITE_IS_0, BLACK_IS_0)
     alone = page.samplesperpixel == 1 and (plain or page.photometric == PALETTE)
     if (
@@ -75,11 +86,11 @@ def decode(page: tifffile.TiffPage, file: BinaryIO, size: int, sequential: bool)
         and (bits in (8, 16) or (bits in (1, 2, 4) and alone))
         and (page.photometric != YCBCR or page.compression == _JPEG)
         and (page.photometric != PALETTE or alone)
+        # libvips takes the rows of grey planes to be half as long.
+        and not (plain and page.planarconfig == 2 and page.samplesperpixel > 1)
     ):
-        _check_sums(page, file)
         return _with_vips(page, file, sequential)
     if page.photometric == YCBCR and page.compression != _JPEG:
-        _check_sums(page, file)
         return _with_pillow(page, file)
     return _with_tifffile(page, file)
 
@@ -96,29 +107,43 @@ def _check_segments(page: tifffile.TiffPage, size: int) -> None:
         raise ValueError("is truncated")
 
 
-def _check_sums(page: tifffile.TiffPage, file: BinaryIO) -> None:
-    """Libtiff reads deflate without its checksums, and LZW without its end."""
-    if page.compression not in (*_DEFLATE, _LZW, _PACKBITS, _NONE):
+def _check_bits(page: tifffile.TiffPage) -> None:
+    """Files without the bits of their samples are of one bit, or wrong."""
+    if _BITS in page.tags or (page.compression in _FAX and page.samplesperpixel == 1):
         return
+    needed = sum(needed for _, _, needed, _ in _segments(page))
+    stored = sum(count for _, count, _, _ in _segments(page))
+    if page.samplesperpixel > 1 or page.compression != _NONE or stored >= 2 * needed:
+        raise ValueError("does not state the bits of its samples")
+
+
+def _segments(page: tifffile.TiffPage) -> Iterator[tuple[int, int, int, int]]:
+    """Where each strip or tile begins, its bytes, and those it unpacks to, at least and at most."""
     width, height, number = segment_shape(page)
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
-    samples = page.samplesperpixel // planes
-    row = (width * samples * page.bitspersample + 7) // 8
+    row = (width * page.samplesperpixel // planes * page.bitspersample + 7) // 8
     if page.photometric == YCBCR and page.is_subsampled:
         row = 0  # fewer samples than pixels
     down = math.ceil(page.imagelength / height)
     last = height if page.is_tiled else page.imagelength - (down - 1) * height
-    segments = zip(page.dataoffsets[:number], page.databytecounts[:number], strict=True)
-    for index, (offset, count) in enumerate(segments):
+    for index in range(number):
         is_last = not page.is_tiled and index % down == down - 1
         needed = row * (last if is_last else height)
+        yield page.dataoffsets[index], page.databytecounts[index], needed, row * height
+
+
+def _check_contents(page: tifffile.TiffPage, file: BinaryIO) -> None:
+    """Libtiff reads strips that are too short, deflate without its checksums, LZW without end."""
+    if page.compression not in (*_DEFLATE, _LZW, _NONE):
+        return
+    for offset, count, needed, most in _segments(page):
         file.seek(offset)
         if page.compression == _NONE:
             right = count >= needed
         elif page.compression in _DEFLATE:
             right = _inflates(file, count, needed)
-        elif page.compression == _LZW and imagecodecs and row and needed <= 1 << 26:
-            right = _lzw_length(file.read(count), 2 * row * height) in (needed, row * height)
+        elif imagecodecs and 0 < needed <= 1 << 26:
+            right = _lzw_length(file.read(count), 2 * most) in (needed, most)
         else:
             continue
         if not right:
@@ -175,16 +200,18 @@ def _with_vips(page: tifffile.TiffPage, file: BinaryIO, sequential: bool) -> pyv
 
 
 def _with_tifffile(page: tifffile.TiffPage, file: BinaryIO) -> pyvips.Image:
+    if page.nbytes > _MAPPED and shutil.disk_usage(tempfile.gettempdir()).free < page.nbytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir())
     try:
-        array = page.asarray(out="memmap" if page.nbytes > 1 << 28 else None, squeeze=False)
+        array = page.asarray(out="memmap" if page.nbytes > _MAPPED else None, squeeze=False)
     except Exception as error:  # a library's, of untrusted bytes
         missing = isinstance(error, ImportError) or "imagecodecs" in str(error)
         if imagecodecs or not missing:
-            raise ValueError(f"is corrupt or not supported ({_line(error)})") from error
+            raise ValueError(f"is corrupt or not supported ({one_line(error)})") from error
         if page.bitspersample == 8 and page.compression in _ZSTD:
             return _with_pillow(page, file)
-        name = getattr(page.compression, "name", page.compression)
-        part = "samples need" if page.compression == _NONE else f"compression ({name}) needs"
+        compression = f"compression ({named(page.compression)}) needs"
+        part = "samples need" if page.compression == _NONE else compression
         raise ValueError(f"its {part} imagecodecs: pip install 'colorjax[tiff]'") from error
     if array.dtype.kind == "f" and array.dtype.itemsize == 2:
         array = array.astype(np.float32)
@@ -241,8 +268,4 @@ def _with_pillow(page: tifffile.TiffPage, file: BinaryIO) -> pyvips.Image:
             found = image.convert("RGB") if page.photometric in (YCBCR, PALETTE) else image
             return pyvips.Image.new_from_array(np.asarray(found))
     except Exception as error:  # a library's, of untrusted bytes
-        raise ValueError(f"is corrupt or not supported ({_line(error)})") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"is corrupt or not supported ({one_line(error)})") from error

@@ -3,6 +3,7 @@
 libvips encodes the pixels and the profile. The rest is inserted here as raw bytes.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -17,19 +18,21 @@ import numpy as np
 import pyvips
 
 from colorjax.files import replaced
+from colorjax.images import exif, photoshop
+from colorjax.images.kinds import Photo, Text
 from colorjax.images.metadata import (
     EXIF_MARK,
-    IPTC_RESOURCE,
     PHOTOSHOP_MARK,
     RAW_PROFILE,
     XMP_KEYWORD,
     XMP_MARK,
-    riff_chunks,
 )
-from colorjax.images.photo import Photo
 from colorjax.images.profiles import exported
+from colorjax.images.reasons import details
+from colorjax.images.webp import riff_chunks
 
 _SEGMENT = 65533  # bytes in a segment of a JPEG
+_XMP_ROOM = len(XMP_MARK) + 1000  # bytes that `xmp.marked` may add
 # Flags of WebP's extended header.
 _WEBP_PROFILE, _WEBP_ALPHA, _WEBP_EXIF, _WEBP_XMP = 0x20, 0x10, 0x08, 0x04
 
@@ -38,8 +41,8 @@ def write_photo(path: Path, photo: Photo) -> None:
     """Writes a photograph in its format and profile; `path` appears once it is complete.
 
     JPEG, WebP and BMP store 8 bits. JPEG and BMP store no alpha: the photograph is composited on
-    white. Only TIFF stores `photo.pages`. What a format cannot store is left out: BMP no metadata
-    but the resolution, WebP neither this nor IPTC and texts, JPEG no block of 64 KB or more.
+    white. Only TIFF stores `photo.pages`. What a format cannot store is left out, see `not_kept`;
+    WebP stores no resolution.
 
     Raises:
       OSError: it cannot be written.
@@ -51,7 +54,8 @@ def write_photo(path: Path, photo: Photo) -> None:
 
                 write_tiff(temporary, [photo._replace(pages=()), *photo.pages])
                 return
-            image = _image(photo)
+            # Colours are in the profile that the file has.
+            image = _image(photo._replace(profile=None) if photo.format == "bmp" else photo)
             with temporary.open("w+b") as file:
                 if photo.format == "bmp":
                     _write_bmp(file, image, photo.dpi)
@@ -61,7 +65,33 @@ def write_photo(path: Path, photo: Photo) -> None:
                     encoded.seek(0)
                     _INSERTING[photo.format](encoded, file, photo)
         except pyvips.Error as error:
-            raise _os_error(str(error)) from error
+            raise _os_error(error) from error
+
+
+def not_kept(photo: Photo, format: str) -> tuple[str, ...]:
+    """What belongs to a photograph and cannot be written in a format, a short clause each."""
+    sizes = {
+        "EXIF": len(EXIF_MARK + (photo.exif or b"")) if photo.exif else 0,
+        "XMP": len(photo.xmp) + _XMP_ROOM if photo.xmp else 0,
+        "IPTC": len(photo.iptc or b""),
+        "Photoshop's data": len(photo.resources or b""),
+        "texts": max((len(_comment(text)) for text in photo.texts), default=0),
+    }
+    if format == "jpeg":
+        lost = [name for name in ("EXIF", "XMP", "texts") if sizes[name] > _SEGMENT]
+        reason = "too long for a JPEG"
+    else:
+        names: dict[str, tuple[str, ...]] = {"tiff": ("texts",), "bmp": tuple(sizes)}
+        names["webp"] = ("IPTC", "Photoshop's data", "texts")
+        lost = [name for name in names.get(format, ()) if sizes[name]]
+        reason = f"not in a {'WebP' if format == 'webp' else format.upper()}"
+    notes = [f"not kept: {', '.join(lost)} ({reason})"] if lost else []
+    if format == "tiff" and photo.exif:
+        skipped: list[int] = []
+        with contextlib.suppress(ValueError):
+            exif.parse(photo.exif, exif.DESCRIBING, skipped)
+        notes.extend(exif.not_kept(skipped))
+    return tuple(notes)
 
 
 def _image(photo: Photo) -> pyvips.Image:
@@ -116,20 +146,18 @@ def _insert_jpeg(encoded: BinaryIO, file: BinaryIO, photo: Photo) -> None:
     """Inserts segments at the beginning, instead of libvips' JFIF if it wrote one."""
     kind, length = struct.unpack(">2xHH", encoded.read(6))
     encoded.seek(4 + length if kind == 0xFFE0 else 2)
-    across, down = (min(round(value), 65535) for value in photo.dpi or (1, 1))
-    jfif = struct.pack(">5sHBHHBB", b"JFIF\0", 0x0101, photo.dpi is not None, across, down, 0, 0)
+    across, down = (min(round(value), 65535) for value in photo.dpi or (0, 0))
+    density = (1, across, down) if across and down else (0, 1, 1)
+    jfif = struct.pack(">5sHBHHBB", b"JFIF\0", 0x0101, *density, 0, 0)
     segments = [(0xE0, jfif)]
     if photo.exif:
         segments.append((0xE1, EXIF_MARK + photo.exif))
     if photo.xmp:
         segments.append((0xE1, XMP_MARK + photo.xmp))
-    if photo.iptc:
-        resources = _resource(photo.iptc)
-        for at in range(0, len(resources), 65000):
-            segments.append((0xED, PHOTOSHOP_MARK + resources[at : at + 65000]))
-    for keyword, text in photo.texts:
-        whole = f"{keyword}: {text}" if keyword else text
-        segments.append((0xFE, whole.encode("utf-8", "surrogateescape")))
+    resources = photoshop.joined(photo.iptc, photo.resources)
+    for at in range(0, len(resources), 65000):
+        segments.append((0xED, PHOTOSHOP_MARK + resources[at : at + 65000]))
+    segments += [(0xFE, _comment(text)) for text in photo.texts]
     file.write(b"\xff\xd8")
     for kind, data in segments:
         if len(data) <= _SEGMENT:
@@ -137,10 +165,9 @@ def _insert_jpeg(encoded: BinaryIO, file: BinaryIO, photo: Photo) -> None:
     shutil.copyfileobj(encoded, file, 1 << 20)
 
 
-def _resource(iptc: bytes) -> bytes:
-    """IPTC-IIM as an image resource of Photoshop."""
-    size = struct.pack(">I", len(iptc))
-    return IPTC_RESOURCE + b"\0\0" + size + iptc + bytes(len(iptc) % 2)
+def _comment(text: Text) -> bytes:
+    whole = f"{text.keyword}: {text.text}" if text.keyword else text.text
+    return whole.encode("utf-8", "surrogateescape")
 
 
 def _insert_png(encoded: BinaryIO, file: BinaryIO, photo: Photo) -> None:
@@ -151,18 +178,19 @@ def _insert_png(encoded: BinaryIO, file: BinaryIO, photo: Photo) -> None:
         chunks.append((b"iCCP", b"icc\0\0" + zlib.compress(photo.profile)))
     if photo.dpi:
         across, down = (round(value / 0.0254) for value in photo.dpi)
-        chunks.append((b"pHYs", struct.pack(">IIB", across, down, 1)))
+        if across and down:
+            chunks.append((b"pHYs", struct.pack(">IIB", across, down, 1)))
     if photo.exif:
         chunks.append((b"eXIf", photo.exif))
-    texts = list(photo.texts)
     if photo.xmp:
-        texts.append((XMP_KEYWORD, photo.xmp.decode("utf-8", "surrogateescape")))
-    if photo.iptc:
-        resource = _resource(photo.iptc)
-        digits = resource.hex()
+        chunks.append((b"iTXt", XMP_KEYWORD.encode() + b"\0\0\0\0\0" + photo.xmp))
+    if resources := photoshop.joined(photo.iptc, photo.resources):
+        name = "iptc" if photo.iptc else "8bim"
+        digits = resources.hex()
         lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
-        texts.append((f"{RAW_PROFILE}iptc", f"\niptc\n{len(resource):8d}\n{lines}\n"))
-    chunks += [_png_text(keyword or "Comment", text) for keyword, text in texts]
+        text = f"{RAW_PROFILE}{name}\0\n{name}\n{len(resources):8d}\n{lines}\n"
+        chunks.append((b"tEXt", text.encode()))
+    chunks += [text.chunk or _png_text(text) for text in photo.texts]
     for kind, data in chunks:
         file.write(struct.pack(">I", len(data)) + kind + data)
         file.write(struct.pack(">I", zlib.crc32(kind + data)))
@@ -177,12 +205,14 @@ def _insert_png(encoded: BinaryIO, file: BinaryIO, photo: Photo) -> None:
     shutil.copyfileobj(encoded, file, 1 << 20)
 
 
-def _png_text(keyword: str, text: str) -> tuple[bytes, bytes]:
-    name = keyword.encode("latin-1", "replace")[:79] + b"\0"
-    data = text.encode("utf-8", "surrogateescape")
-    if text.isascii() and keyword != XMP_KEYWORD:
-        return b"tEXt", name + data
-    return b"iTXt", name + b"\0\0\0\0" + data
+def _png_text(text: Text) -> tuple[bytes, bytes]:
+    name = (text.keyword or "Comment").encode("latin-1", "replace")[:79] + b"\0"
+    data = text.text.encode("utf-8", "surrogateescape")
+    try:
+        utf8 = bool(data.decode()) and not data.isascii()
+    except UnicodeDecodeError:  # Latin-1, most probably
+        utf8 = False
+    return (b"iTXt", name + b"\0\0\0\0" + data) if utf8 else (b"tEXt", name + data)
 
 
 def _insert_webp(encoded: BinaryIO, file: BinaryIO, photo: Photo) -> None:
@@ -231,9 +261,10 @@ def _write_bmp(file: BinaryIO, image: pyvips.Image, dpi: tuple[float, float] | N
     rows.rawsave_target(pyvips.Target.new_to_descriptor(file.fileno()))
 
 
-def _os_error(text: str) -> OSError:
+def _os_error(error: pyvips.Error) -> OSError:
     """Libvips reports the cause of a failed write only in words."""
+    text, words = str(error), details(error)
     for number in (errno.ENOSPC, errno.EDQUOT):
         if os.strerror(number) in text:
             return OSError(number, os.strerror(number))
-    return OSError(f"cannot be written ({' '.join(text.split())})")
+    return OSError(f"cannot be written ({words})")

@@ -10,12 +10,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import tifffile
 
-from colorjax.images import exif
+from colorjax.images import exif, photoshop
 from colorjax.images.kinds import Photo
 from colorjax.images.profiles import from_srgb
-from colorjax.images.tiff import DESCRIBING
+from colorjax.images.tiff_metadata import IPTC, PHOTOSHOP, XMP
 
-_XMP, _IPTC = 700, 33723
 _BYTE, _LONG, _UNDEFINED = 1, 4, 7
 _BIG = 0xF0000000  # bytes; offsets in a plain TIFF have 32 bits
 # tifffile writes no directories within directories: unused tags beside theirs are renamed.
@@ -84,12 +83,17 @@ def _write_page(
     channels = 3 if photo.alpha is None else 4
     rows = max(1, min(height, _STRIP // (width * channels * photo.rgb.itemsize)))
     tags: list[tuple[int, int, int, Any, bool]] = [
-        (tag, entry.type, entry.count, entry.value, True)
+        # EXIF 3.0 calls texts in UTF-8 a type of its own, which TIFF does not know.
+        (tag, exif.TEXT if entry.type == exif.UTF8 else entry.type, entry.count, entry.value, True)
         for tag, entry in directory.items()
-        if tag in DESCRIBING
+        if tag in exif.TEXTS
     ]
     tags += [(_RENAMED[tag], _LONG, 1, offset, True) for tag, offset in offsets.items()]
-    for tag, kind, value in ((_XMP, _BYTE, photo.xmp), (_IPTC, _UNDEFINED, photo.iptc)):
+    for tag, kind, value in (
+        (XMP, _BYTE, photo.xmp),
+        (IPTC, _UNDEFINED, photo.iptc),
+        (PHOTOSHOP, _UNDEFINED, photoshop.joined(None, photo.resources)),
+    ):
         if value:
             tags.append((tag, kind, len(value), value, True))
     resolution: dict[str, Any] = {}

@@ -4,7 +4,6 @@
 """
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from colorjax import damage
 from colorjax.data import pipeline
+from colorjax.data.names import DATASETS, check_paths
 from colorjax.data.pipeline import Source
 from colorjax.evaluation import evaluate
 from colorjax.evaluation.baselines import BASELINES
@@ -23,6 +23,7 @@ from colorjax.evaluation.scores import TRUTH, Scores
 from colorjax.evaluation.steps import seen_step
 from colorjax.parallel import processes
 from colorjax.report import findings, grids, report
+from colorjax.report.output import check_output
 from colorjax.runs.trained_model import TrainedModel, run_names
 from colorjax.runs.weights import open_path
 from colorjax.terminal.errors import InputError
@@ -194,7 +195,7 @@ def evaluate_runs(
     Raises:
       InputError: a run or the data cannot be used, no image has colour, or the output exists.
     """
-    report.check_output(output, overwrite)
+    check_output(output, overwrite)
     names = run_names(paths, (TRUTH, *BASELINES))
     runs = [open_path(path, name) for path, name in zip(paths, names, strict=True)]
     if not any(run.is_regression for run in runs):
@@ -249,13 +250,11 @@ def _images(dataset: str | None, run: TrainedModel) -> tuple[Source, str, Source
     split = "validation split"
     if own is not None and dataset in (None, own_name):
         sources = own
-    elif dataset in pipeline.DATASETS and dataset != "image_folder":
+    elif dataset in DATASETS and dataset != "image_folder":
         sources = pipeline.load_sources(str(dataset))
     else:
         path, split = str(dataset), "all images"
-        if not any(os.path.exists(part) for part in (path, *path.split(","))):
-            known = ", ".join(sorted(set(pipeline.DATASETS) - {"image_folder"}))
-            raise InputError(f"--dataset {path} is neither a path nor a data set ({known})")
+        check_paths(path)
         # As the validation split, so that no image is held out.
         sources = pipeline.load_sources("image_folder", path=path, validation_path=path)
     images, data = sources.validation, f"{sources.key}, {split}"

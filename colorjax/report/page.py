@@ -11,42 +11,7 @@ from PIL import Image
 
 from colorjax.report import grids, tables
 from colorjax.report.findings import MIN_IMAGES
-
-# By file: heading, alternative text, caption.
-PLOTS = {
-    "grid.png": (
-        "Side by side",
-        "A grid of faces: in grey, as each run colours them, and the originals.",
-        "The best, median and worst images by ΔE00 averaged over the runs, and random ones.",
-    ),
-    "errors.png": (
-        "Where the errors are",
-        "Maps of the colour difference at each pixel, for each run and image of the grid.",
-        "ΔE00 at each pixel of the same images.",
-    ),
-    "threshold.png": (
-        "Threshold curve",
-        "Curves of the share of pixels with a colour error above a threshold, falling from 1.",
-        "The threshold loss at every threshold, with the baselines. Lower is better.",
-    ),
-    "colors.png": (
-        "Predicted colours",
-        "Histograms in the a*b* plane: one of the truth, and one of each run.",
-        "How often each colour occurs in all images together. The red line encloses the colours of "
-        "the truth. A run never predicts the colours that it leaves empty inside the line.",
-    ),
-    "saturation.png": (
-        "Better than scaled regression?",
-        "Runs and baselines as points by colourfulness and threshold loss; scaled models, curves.",
-        "Scaling the a*b* of a regression model makes it as colourful as desired, along its curve. "
-        "A GAN is an improvement only where it lies below that curve.",
-    ),
-    "curves.png": (
-        "Training",
-        "Losses and validation metrics against the number of steps.",
-        "Training losses, and metrics on validation images, as computed during training.",
-    ),
-}
+from colorjax.report.output import PLOTS
 
 
 def build_page(

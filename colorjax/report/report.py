@@ -1,7 +1,6 @@
 """The files of a report: results.json, results.md, plots, and one page with all of it."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,9 @@ from typing import Any
 from colorjax.evaluation.scores import Scores
 from colorjax.files import replaced
 from colorjax.report import findings, grids, plots, tables
-from colorjax.report.page import PLOTS, build_page
+from colorjax.report.output import FILES
+from colorjax.report.page import build_page
 from colorjax.runs.trained_model import TrainedModel
-from colorjax.terminal.errors import InputError
-
-# The files of a report. results.json is written last: if it exists, the report is complete.
-FILES = (*PLOTS, "report.html", "results.md", "results.json")
 
 
 def build_report(
@@ -62,21 +58,6 @@ def write_report(directory: Path, files: Mapping[str, bytes]) -> None:
                 part.write_bytes(files[name])
         else:
             path.unlink(missing_ok=True)
-
-
-def check_output(directory: Path, overwrite: bool) -> None:
-    """Raises InputError if a report cannot be written there, or would replace another."""
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"{directory} is a file; give a folder for the report")
-    there = [name for name in FILES if (directory / name).exists()]
-    if there and not overwrite:
-        raise InputError(
-            f"{directory} already holds a report ({there[-1]}); choose another --output or add "
-            "--overwrite"
-        )
-    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise InputError(f"cannot write to {directory}; choose another --output")
 
 
 def results_markdown(found: Mapping[str, Any], runs: Sequence[str], commands: Sequence[str]) -> str:

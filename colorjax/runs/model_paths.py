@@ -47,6 +47,11 @@ def find_model(model: str) -> Path:
     return path
 
 
+def model_name(path: Path) -> str:
+    """What people call the model that `find_model` returns: the name of its file or its run."""
+    return path.resolve().stem if is_weights(path) else run_folder(path).resolve().name
+
+
 def digest(path: Path) -> str:
     """A text that differs when the weights of what `find_model` returns differ."""
     if is_weights(path):

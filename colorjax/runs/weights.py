@@ -13,7 +13,7 @@ from colorjax.files import replaced
 from colorjax.models.variables import check_like, model_predictor
 from colorjax.parallel import devices
 from colorjax.runs.config_keys import without_private
-from colorjax.runs.model_paths import SUFFIX, find_model, is_weights, read_metadata, run_folder
+from colorjax.runs.model_paths import SUFFIX, find_model, is_weights, model_name, read_metadata
 from colorjax.runs.trained_model import TrainedModel, describe_model, load_run
 from colorjax.terminal.errors import InputError
 
@@ -152,8 +152,8 @@ def open_model(model: str) -> TrainedModel:
     """
     path = find_model(model)
     if is_weights(path):
-        return load_weights(path, path.resolve().stem)
-    return load_run(path, run_folder(path).resolve().name)
+        return load_weights(path, model_name(path))
+    return load_run(path, model_name(path))
 
 
 def open_path(path: Path, name: str) -> TrainedModel:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -35,21 +36,6 @@ def positive(text: str) -> int:
     return number
 
 
-# The names that people type, and the formats they mean.
-_FORMATS = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "webp": "webp", "tif": "tiff"}
-_FORMATS |= {"tiff": "tiff", "bmp": "bmp"}
-
-
-def image_format(text: str) -> str:
-    """The format of a name such as jpg or .TIF."""
-    try:
-        return _FORMATS[text.lower().removeprefix(".")]
-    except KeyError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not written; choose jpg, png, webp, tif or bmp"
-        ) from error
-
-
 def decimal(text: str) -> float:
     return _number(text, 0, float("inf"))
 
@@ -70,10 +56,10 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # argparse overloads it by the namespace
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
-        given = [
-            re.sub(r"^--\w[\w-]*", lambda flag: flag[0].replace("_", "-"), a) for a in args or ()
-        ]
-        return super().parse_known_args(None if args is None else given, namespace)
+        given = list(sys.argv[1:] if args is None else args)
+        end = given.index("--") if "--" in given else len(given)
+        flags = [re.sub(r"^--\w[\w-]*", lambda f: f[0].replace("_", "-"), a) for a in given[:end]]
+        return super().parse_known_args(flags + given[end:], namespace)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see {self.prog} --help)")

@@ -29,6 +29,7 @@ def exit_status(command: Callable[[], None], interrupted: str = "stopped") -> in
       The exit status: 0, 1 for a full disk or a closed pipe, 2 for wrong input, 130 for Ctrl-C,
       an EndedError's own.
     """
+    _prepare_streams()
     try:
         command()
         sys.stdout.flush()
@@ -50,3 +51,13 @@ def exit_status(command: Callable[[], None], interrupted: str = "stopped") -> in
         return 0
     print(f"colorjax: {message}", file=sys.stderr)
     return status
+
+
+def _prepare_streams() -> None:
+    """What is closed swallows all; what a stream cannot encode is written with escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # until the end
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

@@ -6,29 +6,13 @@ import subprocess
 import sys
 import types
 
-import jax.numpy as jnp
-import numpy as np
 import pytest
 import support
+from albums import is_reddish
 from PIL import Image
 
-from colorjax import cli
 from colorjax.colorize import files
-from colorjax.colorize.colorizer import Colorizer
-from colorjax.colorize.files import Results
 from colorjax.colorize.record import NAME
-
-
-@pytest.fixture
-def command(monkeypatch):
-    """`colorjax colorize` with a constant model: returns the exit status."""
-
-    def reddish(variables, l):
-        return jnp.concatenate([20 + 0 * l, 10 + 0 * l], axis=-1)
-
-    colorizer = Colorizer(reddish, {}, image_size=32)
-    monkeypatch.setattr(Colorizer, "load", lambda *_: colorizer)
-    return lambda *arguments: cli.main(["colorize", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -54,8 +38,7 @@ def piped(command, monkeypatch):
 
 
 def is_red(data):
-    with Image.open(io.BytesIO(data)) as image:
-        return (np.asarray(image.convert("RGB")) @ [1, -1, 0] > 20).all()
+    return is_reddish(io.BytesIO(data))
 
 
 def test_standard_input_and_output(piped, grey, tmp_path, capsys):
@@ -103,6 +86,47 @@ def test_pipes_that_cannot_be_used(piped, grey, tmp_path, capsys, arguments, ter
     assert sorted(os.listdir(tmp_path)) == ["b.png", "grey.jpg"]
 
 
+def test_standard_input_without_a_name_is_refused_before_it_is_read(
+    command, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("sys.stdin", None)
+    assert command("-", "-o", tmp_path) == 2
+    assert "standard input is closed" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=None))  # fails if it is read
+    assert command("-", "-o", tmp_path) == 2
+    assert "standard input has no name" in capsys.readouterr().err
+
+
+def test_a_file_may_be_called_standard_input(command, grey, capsys):
+    named = grey.rename(grey.with_name("standard input.jpg"))
+    assert command(named) == 0
+    assert f"Coloured: {grey.parent}/standard input_coloured.jpg\n" in capsys.readouterr().out
+    named.write_bytes(b"no image")
+    assert command(named) == 1
+    assert f"{named}: is not an image" in capsys.readouterr().err
+
+
+def test_a_file_as_output_that_failed_is_not_counted(command, grey, tmp_path, capsys):
+    grey.write_bytes(b"no image")
+    assert command(grey, "-o", tmp_path / "out.jpg") == 1
+    assert "coloured into" not in capsys.readouterr().out
+
+
+def test_the_model_is_never_an_empty_name(command, grey, capsys):
+    assert command(grey, "--model", "") == 2
+    assert "'' is neither a run nor" in capsys.readouterr().err
+
+
+def test_what_killed_processes_left_is_deleted_after_a_day(command, grey):
+    old, new = (grey.with_name(f".colorjax-{number}.part") for number in (1, 2))
+    for part in (old, new):
+        part.touch()
+    os.utime(old, (0, 0))
+    assert command(grey) == 0
+    assert new.exists()
+    assert not old.exists()
+
+
 def test_a_photograph_is_coloured_beside_itself_once(command, grey, capsys):
     assert command(grey) == command(grey) == 0
     target = grey.with_name("grey_coloured.jpg")
@@ -130,6 +154,8 @@ def test_other_weights_colour_again(command, grey, monkeypatch, capsys):
         assert command(grey, "--model", run) == 0
         counts.append("1 skipped" in capsys.readouterr().out)
     assert counts == [False, True, False]
+    assert command(grey, "--model", run / "checkpoints" / "7") == 0
+    assert b"model run" in grey.with_name("grey_coloured.jpg").read_bytes()  # not "model 7"
 
 
 def test_notes_are_grouped_and_failures_named(command, grey, monkeypatch, capsys):
@@ -138,10 +164,12 @@ def test_notes_are_grouped_and_failures_named(command, grey, monkeypatch, capsys
         source.write_bytes(grey.read_bytes())
     marks = []
 
-    def colour(jobs, colorizer, *, mark, **_):
+    def colour(jobs, colorizer, results, *, mark, **_):
         marks.append(mark)
+        results.coloured = 4
+        results.failures.append((jobs[4].source, "is truncated"))
         notes = [(job.source, "its profile is corrupt; written in sRGB") for job in jobs[:4]]
-        return Results(4, [(jobs[4].source, "is truncated")], [*notes, (sources[0], "no face")])
+        results.notes += [*notes, (sources[0], "no face")]
 
     monkeypatch.setattr(files, "colorize_files", colour)
     assert command(*sources) == command(*sources, "--no-mark") == 1

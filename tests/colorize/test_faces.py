@@ -1,8 +1,12 @@
+import itertools
+
 import cv2
 import numpy as np
 import pytest
-from skimage import data
+import support
+from skimage import color, data
 
+from colorjax.colorize.colorizer import Colorizer
 from colorjax.colorize.faces import Crop, face_crops, nearness, zoom
 
 
@@ -28,8 +32,23 @@ def test_cropping_by_a_few_pixels_moves_the_crop_by_as_many():
     for y, x in ((0, 0), (1, 0), (0, 1), (3, 5), (8, 8)):
         (crop,) = face_crops(np.ascontiguousarray(picture[y : y + 504, x : x + 504]))
         crops.append((crop.x + x, crop.y + y, crop.side, crop.weight))
-    assert np.ptp(crops, axis=0)[:3].max() < 12
-    assert np.ptp(crops, axis=0)[3] == 0
+    x, y, side, weight = np.ptp(crops, axis=0)
+    assert max(x, y) < 5
+    assert side < 8
+    assert weight == 0
+
+
+def test_cropping_by_up_to_four_pixels_hardly_changes_the_colours():
+    """Of the astronaut, with the packaged model: 0.59 on average, 0.55 without face detection."""
+    picture, shifts = data.astronaut(), list(itertools.product((0, 2, 4), repeat=2))
+    crops = [np.ascontiguousarray(picture[y : y + 504, x : x + 504]) for y, x in shifts]
+    with support.quick_compilation():
+        pictures = Colorizer.load()(crops)
+    coloured = [
+        color.rgb2lab(rgb)[4 - y : 504 - y, 4 - x : 504 - x, 1:]
+        for rgb, (y, x) in zip(pictures, shifts, strict=True)
+    ]
+    assert np.mean([abs(ab - coloured[0]).mean() for ab in coloured[1:]]) < 0.65
 
 
 @pytest.mark.parametrize("picture", [data.coffee(), data.chelsea(), data.rocket()])

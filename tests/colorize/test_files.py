@@ -1,62 +1,17 @@
 import errno
 import os
 import shutil
-import struct
-from concurrent.futures import Future
-from pathlib import Path
 
-import cv2
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from albums import ALBUM, is_reddish, names
 from PIL import Image
 from skimage import color, data
 
 from colorjax import cli
 from colorjax.colorize import files
 from colorjax.colorize.colorizer import Colorizer
-from colorjax.colorize.plan import Job, plan
-from colorjax.images.photo import Photo
 from colorjax.images.write_photo import write_photo
-
-
-def reddish(variables, l):
-    return jnp.concatenate([20 + 0 * l, 10 + 0 * l], axis=-1)
-
-
-@pytest.fixture
-def command(monkeypatch):
-    """`colorjax colorize` with a constant model: returns the exit status."""
-    colorizer = Colorizer(reddish, {}, image_size=32)
-    monkeypatch.setattr(Colorizer, "load", lambda *_: colorizer)
-    return lambda *arguments: cli.main(["colorize", *map(str, arguments)])
-
-
-@pytest.fixture
-def album(tmp_path):
-    """Five grey pictures of four formats in nested folders."""
-    grey = cv2.resize(data.astronaut()[..., 1], (48, 40), interpolation=cv2.INTER_AREA)
-    folder = tmp_path / "album"
-    for name in ALBUM:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(grey).save(folder / name)
-    (folder / "notes.txt").write_text("not an image")
-    return folder
-
-
-ALBUM = ["1950/a.JPG", "1950/c.tif", "1950/summer/d.webp", "a.jpg", "b.png"]
-
-
-def names(folder):
-    """All files but hidden ones: the record of what was written."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(str(path.relative_to(folder)) for path in files if path.name[0] != ".")
-
-
-def is_coloured(path):
-    with Image.open(path) as image:
-        lab = color.rgb2lab(np.asarray(image.convert("RGB")))
-    return abs(lab[..., 1].mean() - 20) < 4
 
 
 def test_a_folder_is_coloured_with_its_structure(command, album, tmp_path, capsys):
@@ -64,7 +19,7 @@ def test_a_folder_is_coloured_with_its_structure(command, album, tmp_path, capsy
     inputs = [album, album / "a.jpg"]  # one of them twice
     assert command(*inputs, "--output", tmp_path / "out") == 0
     assert names(tmp_path / "out") == ALBUM
-    assert all(is_coloured(tmp_path / "out" / name) for name in ALBUM)
+    assert all(is_reddish(tmp_path / "out" / name) for name in ALBUM)
     assert "5 coloured into" in capsys.readouterr().out
 
 
@@ -149,20 +104,35 @@ def test_names_without_a_known_extension_or_valid_utf_8(command, album, tmp_path
     inputs = [album / name for name in kept]
     assert command(*inputs, empty, "--output", tmp_path / "out") == 1
     assert names(tmp_path / "out") == sorted(kept)
-    assert all(is_coloured(tmp_path / "out" / name) for name in kept)
+    assert all(is_reddish(tmp_path / "out" / name) for name in kept)
     assert "r\\xf6t.png: " in capsys.readouterr().err
 
 
-def test_a_full_disk_ends_the_command_with_one_line(command, album, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("end", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_a_full_disk_and_ctrl_c_end_the_command_after_what_was_found(
+    command, album, tmp_path, monkeypatch, capsys, end
+):
+    (album / "0.jpg").write_bytes(b"no image")
+    coloured = []
+
     def write(path, photo):
-        if path.name == "c.tif":
-            raise OSError(errno.ENOSPC, "No space left on device")
+        if coloured:
+            raise end
         write_photo(path, photo)
+        coloured.append(path)
 
     monkeypatch.setattr(files, "write_photo", write)
-    assert command(album, "--output", tmp_path / "out", "--batch_size", 1) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("colorjax: the disk of")
-    assert all(is_coloured(tmp_path / "out" / name) for name in names(tmp_path / "out"))
+    status = command(album, "--output", tmp_path / "out", "--batch_size", 1)
+    out, error = capsys.readouterr()
+    *_, failed, last = error.splitlines()
+    assert failed.startswith(f"{album / '0.jpg'}: is not an image")
+    if isinstance(end, OSError):
+        assert status == 1
+        assert last.startswith(f"colorjax: the disk of {tmp_path / 'out'}")
+    else:
+        assert (status, last) == (130, "colorjax: stopped")
+    assert "1 coloured into" in out
+    assert all(is_reddish(tmp_path / "out" / name) for name in names(tmp_path / "out"))
 
 
 @pytest.mark.parametrize(
@@ -171,10 +141,14 @@ def test_a_full_disk_ends_the_command_with_one_line(command, album, tmp_path, mo
         (["nowhere.jpg"], "nowhere.jpg does not exist"),
         (["nowhere/*.jpg"], "does not exist"),
         (["{empty}"], "no images in"),
-        (["{album}", "--format", "gif"], "'gif' is not written; choose jpg"),
+        (
+            ["{album}", "--format", "gif"],
+            "'gif' is not written; choose jpg, png, webp, tif or bmp",
+        ),
+        (["{album}", "--format", "HEIC"], "'HEIC' is not written"),
         (["{album}", "--saturation", "much"], "'much' is not a number"),
         (["{album}", "--batch_size", "0"], "0 is less than 1"),
-        (["{album}/a.jpg", "{album}/1950", "--format", "png"], "would both be written to"),
+        (["{album}/b.png", "{copy}/b.png", "--format", "png"], "would both be written to"),
         (["{album}", "--model", "nowhere"], "'nowhere'"),
         (["{album}", "--device", "tpu"], "there is no device 'tpu'; JAX finds cpu"),
         (
@@ -187,7 +161,8 @@ def test_a_full_disk_ends_the_command_with_one_line(command, album, tmp_path, mo
 )
 def test_wrong_input_gives_one_line_and_status_two(album, tmp_path, capsys, arguments, words):
     (tmp_path / "empty").mkdir()
-    places = {"album": album, "empty": tmp_path / "empty"}
+    shutil.copytree(album, tmp_path / "copy")
+    places = {"album": album, "empty": tmp_path / "empty", "copy": tmp_path / "copy"}
     before = {name: (album / name).read_bytes() for name in names(album)}
     arguments = [argument.format(**places) for argument in arguments]
     assert cli.main(["colorize", "--output", str(tmp_path / "out"), *arguments]) == 2
@@ -197,137 +172,40 @@ def test_wrong_input_gives_one_line_and_status_two(album, tmp_path, capsys, argu
     assert {name: (album / name).read_bytes() for name in names(album)} == before
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "pixels", "expected"),
-    [(2, 1 << 24, [2, 2, 1]), (8, 2 * 48 * 40, [2, 2, 1]), (8, 1, [1] * 5)],
-)
-def test_batches_are_limited_in_files_and_pixels(
-    album, tmp_path, monkeypatch, batch_size, pixels, expected
-):
-    """And each file is counted once, those that fail too."""
-    (album / "empty.png").write_bytes(b"")
-    sizes, done = [], []
-
-    class Grey(Colorizer):
-        def coefficients(self, pictures, crops):
-            sizes.append(len(pictures))
-            return [np.zeros((1, 1, 4), np.float32)] * len(pictures)
-
-    monkeypatch.setattr(files, "BATCH_PIXELS", pixels)
-    jobs = sorted(
-        plan([str(album)], tmp_path / "out").jobs, key=lambda job: job.source.name == "empty.png"
-    )
-    failures = files.colorize_files(
-        jobs, Grey(reddish, {}, 32), batch_size=batch_size, advance=lambda: done.append(1)
-    ).failures
-    assert sizes == expected
-    assert len(done) == len(jobs) == 6
-    assert [source.name for source, _ in failures] == ["empty.png"]
-
-
-class Instant:
-    """A reader that has the photographs already."""
-
-    def __init__(self, photos):
-        self.photos = photos
-
-    def submit(self, path):
-        future = Future()
-        found = self.photos[path.name]
-        (future.set_exception if isinstance(found, Exception) else future.set_result)(found)
-        return future
-
-    def end(self):
-        pass
-
-
-def grey_photo(**fields):
-    return Photo(np.full((20, 30, 3), 119, np.uint8), format="jpeg", **fields)
-
-
-def colour(folder, photos, colorizer=None, ending="", **options):
-    jobs = [Job(Path(name), folder / (name + ending)) for name in photos]
-    colorizer = colorizer or Colorizer(reddish, {}, image_size=32)
-    return jobs, files.colorize_files(jobs, colorizer, reader=Instant(photos), **options)
-
-
-def test_no_fault_of_one_file_ends_a_batch(tmp_path, monkeypatch):
-    """Not even of a kind that nobody expects: in reading, in colouring and in writing."""
-
-    class Short(Colorizer):
-        def coefficients(self, pictures, crops):
-            if len(pictures) > 1 or pictures[0].shape[0] == 1:
-                raise MemoryError
-            return super().coefficients(pictures, crops)
+def test_each_file_is_remembered_when_it_is_complete(command, album, monkeypatch):
+    """So a comparison whose picture could not be written is replaced by the next command."""
 
     def write(path, photo):
-        if path.name == "tag.jpg":
-            raise struct.error("required argument\nis not an integer")
+        if path.name == "b_coloured.png":
+            raise OSError(errno.EIO, "Input/output error")
         write_photo(path, photo)
 
-    monkeypatch.setattr(files, "write_photo", write)
-    (tmp_path / "folder.jpg").mkdir()
-    photos = {name: grey_photo() for name in ("a.jpg", "tag.jpg", "b.jpg", "folder.jpg")}
-    photos["odd.jpg"] = ZeroDivisionError("resolution")
-    photos["large.jpg"] = Photo(np.zeros((1, 9, 3), np.uint8), format="jpeg")
-    written, counted = [], []
-    _, results = colour(
-        tmp_path,
-        photos,
-        Short(reddish, {}, 32),
-        written=written.append,
-        advance=lambda: counted.append(1),
-    )
-    assert results.coloured == len(written) == 2
-    assert len(counted) == len(photos)
-    assert sorted(results.failures) == [
-        (tmp_path / "folder.jpg", "cannot be written (Is a directory)"),
-        (tmp_path / "tag.jpg", "cannot be written (error: required argument)"),
-        (Path("large.jpg"), "cannot be coloured (not enough memory)"),
-        (Path("odd.jpg"), "ZeroDivisionError: resolution"),
-    ]
-    assert is_coloured(tmp_path / "a.jpg")
-    assert is_coloured(tmp_path / "b.jpg")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_photo", write)
+        assert command(album / "b.png", "--compare") == 1
+    assert (album / "b_coloured.png_compare.jpg").exists()
+    assert command(album / "b.png", "--compare") == 0
 
 
-def test_a_name_that_the_output_cannot_hold_is_a_fault_of_the_output(tmp_path):
-    (job,), results = colour(tmp_path, {"a.jpg": grey_photo()}, ending="x" * 251)
-    assert results.failures == [(job.target, "cannot be written (File name too long)")]
+def test_what_appears_at_a_target_while_it_is_coloured_is_kept(command, album, monkeypatch, capsys):
+    color = files._color
+
+    def slow(*arguments):
+        (album / "b_coloured.png").write_bytes(b"mine")
+        return color(*arguments)
+
+    monkeypatch.setattr(files, "_color", slow)
+    assert command(album / "a.jpg", album / "b.png") == 1
+    assert (album / "b_coloured.png").read_bytes() == b"mine"
+    reason = "b_coloured.png exists and is not from colorjax; --overwrite replaces it"
+    assert f"{album / 'b.png'}: {album}/{reason}\n" in capsys.readouterr().err
 
 
-def test_pages_are_coloured_and_what_is_left_out_is_noted(tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(files, "write_photo", lambda path, photo: seen.append((path, photo)))
-    pages = {"a.tif": grey_photo(notes=("a tag",), pages=(grey_photo(), grey_photo()))}
-    _, results = colour(tmp_path, pages)
-    assert results.notes[0] == (Path("a.tif"), "a tag")
-    ((_, photo),) = seen
-    assert photo.format == "tiff"
-    for page in (photo, *photo.pages):
-        assert (page.rgb @ [1, -1, 0] > 20).all()
-    pages = {"a.tif": grey_photo(pages=(grey_photo(), grey_photo()))}
-    _, results = colour(tmp_path, pages, ending=".png")
-    assert results.notes[0] == (Path("a.tif"), "page 1 of 3 only; --format tiff keeps all")
-    assert seen[1][1].pages == ()
-
-
-def test_the_comparison_of_a_large_picture_is_made_smaller(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "COMPARED_SIDE", 30)
-    colour(tmp_path, {"a.jpg": grey_photo()}, compare=True)
-    with Image.open(next(tmp_path.glob("*_compare.jpg"))) as pair:
-        assert pair.size == (30, 10)
-        left, right = np.hsplit(color.rgb2lab(np.asarray(pair)), 2)
-    # JPEG mixes the two at their border.
-    assert abs(left[:, :8, 1:]).max() < 3
-    assert right[:, 8:, 1].min() > 15
-    assert abs(left[:, :8, 0] - right[:, 8:, 0].mean()).max() < 2
-
-
-def test_the_mark_names_the_model_and_can_be_left_out(tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(files, "write_photo", lambda path, photo: seen.append(photo.xmp))
-    for mark in ("faces", None):
-        colour(tmp_path, {"a.jpg": grey_photo()}, mark=mark)
-    assert b"compositeWithTrainedAlgorithmicMedia" in seen[0]
-    assert b"model faces" in seen[0]
-    assert seen[1] is None
+def test_a_file_in_place_of_a_folder_is_a_fault_of_its_pictures(command, album, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1950").write_bytes(b"a file")
+    assert command(album, "--output", tmp_path / "out") == 1
+    assert names(tmp_path / "out") == ["1950", "a.jpg", "b.png"]
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'out' / '1950' / 'c.tif'}: cannot be written (" in error
+    assert error.endswith("3 of 5 could not be coloured (see above)\n")

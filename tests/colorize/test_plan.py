@@ -4,25 +4,12 @@ import json
 import os
 
 import pytest
-from PIL import Image
 
-from colorjax.colorize.plan import Job, compared, plan
+from colorjax.colorize.plan import OWN, plan
 from colorjax.colorize.record import NAME, Record
 from colorjax.terminal.errors import InputError
 
-ALBUM = ["1950/a.JPG", "1950/c.tif", "1950/summer/d.webp", "a.jpg", "b.png"]
 SETTINGS = {"model": "m", "saturation": 1.0}
-
-
-@pytest.fixture
-def album(tmp_path):
-    """Five grey pictures of four formats in nested folders."""
-    folder = tmp_path / "album"
-    for name in ALBUM:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (48, 40), 99).save(folder / name)
-    (folder / "notes.txt").write_text("not an image")
-    return folder
 
 
 def colour(inputs, output=None, settings=SETTINGS, **options):
@@ -31,10 +18,9 @@ def colour(inputs, output=None, settings=SETTINGS, **options):
     planned = plan([str(path) for path in inputs], output, record, **options)
     for job in planned.jobs:
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        targets = [job.target, compared(job.target)] if options.get("compare") else [job.target]
-        for target in targets:
-            target.write_bytes(b"coloured " + job.source.read_bytes())
-            record.add(target, job.source)
+        for path in job.outputs:
+            path.write_bytes(b"coloured " + job.source.read_bytes())
+            record.add(path, job.source, job.stamp)
     return planned
 
 
@@ -47,7 +33,7 @@ def test_files_folders_and_globs_are_found(album, tmp_path):
     jobs = plan([str(album / "a.jpg"), str(album / "1950")], output).jobs
     assert names(jobs, output) == ["a.jpg", "a.JPG", "c.tif", "summer/d.webp"]
     jobs = plan([str(album / "**" / "*.jpg")], output).jobs
-    assert jobs == [Job(album / "a.jpg", output / "a.jpg")]
+    assert [job[:2] for job in jobs] == [(album / "a.jpg", output / "a.jpg")]
     assert len(plan([str(album / "**")], None).jobs) == 6  # each once; and notes.txt, as named
 
 
@@ -59,7 +45,7 @@ def test_without_output_results_stand_beside_their_sources_and_are_never_inputs(
     again = colour([album])
     assert (again.jobs, again.current, again.failures) == ([], 5, [])
     globbed = colour([album / "*.*g"])
-    assert (globbed.jobs, globbed.current, globbed.own) == ([], 2, 2)
+    assert (globbed.jobs, globbed.current, globbed.left_out) == ([], 2, {OWN: 2})
     with pytest.raises(InputError, match=r"a_coloured\.jpg: written by colorjax"):
         colour([album / "a_coloured.jpg"])
 
@@ -107,7 +93,7 @@ def test_a_corrupt_record_counts_as_empty_and_is_continued(album, text):
     (album / NAME).unlink()
     (album / NAME).mkdir()  # cannot be written
     record = Record()
-    record.add(album / "a.jpg", album / "b.png")
+    record.add(album / "a.jpg", album / "b.png", ())
     assert record.error.endswith(f"{NAME}: Is a directory")
     # Known by its name even so.
     assert "a_coloured.jpg" not in [job.source.name for job in plan([str(album)], None).jobs]
@@ -145,11 +131,11 @@ def test_compared_names_do_not_collide_and_long_names_fit(album):
     (album / "1950.01.jpg").write_bytes(b"a")
     (album / "1950_01.jpg").write_bytes(b"b")
     planned = colour([album], compare=True)
-    assert len({compared(job.target) for job in planned.jobs}) == 7
+    assert len({job.compared for job in planned.jobs}) == 7
     for stem in ("x" * 251, "ü" * 125 + "x"):
         (album / f"{stem}.jpg").write_bytes(b"long")
         (job,) = colour([album / f"{stem}.jpg"], compare=True).jobs
-        for path in (job.target, compared(job.target)):
+        for path in job.outputs:
             assert len(os.fsencode(path.name)) <= 255
             assert path.suffix == ".jpg"
     assert colour([album], compare=True).current == 9
@@ -157,7 +143,7 @@ def test_compared_names_do_not_collide_and_long_names_fit(album):
 
 def test_one_file_as_output(album, tmp_path):
     target = tmp_path / "new.PNG"
-    assert colour([album / "a.jpg"], target).jobs == [Job(album / "a.jpg", target)]
+    assert colour([album / "a.jpg"], target).jobs[0][:2] == (album / "a.jpg", target)
     assert len(colour([album / "b.png"], target).jobs) == 1  # colorjax wrote it
     target.write_bytes(b"mine")
     assert not colour([album / "b.png"], target).jobs
@@ -166,6 +152,67 @@ def test_one_file_as_output(album, tmp_path):
         "folder.jpg/b.png"
     ]
     assert plan([str(album / "b.png")], f"{tmp_path}/other.jpg/").jobs[0].target.name == "b.png"
+
+
+def test_of_files_with_one_name_those_that_change_their_suffix_keep_it(album, tmp_path):
+    for name in ("a.HEIC", "a.avif", "c.heic"):
+        (album / name).write_bytes(b"x")
+    found = names(plan([str(album / "a.*"), str(album / "c.*")], None).jobs, album)
+    assert found[:2] == ["a.HEIC_coloured.jpg", "a.avif_coloured.jpg"]
+    assert found[2:] == ["a_coloured.jpg", "c_coloured.jpg"]
+    (album / "a.png").write_bytes(b"x")
+    found = names(plan([str(album / "a.*g")], tmp_path, format="jpeg").jobs, tmp_path)
+    assert found == ["a.jpg", "a.png.jpg"]
+
+
+@pytest.mark.parametrize("name", ["b_coloured.png", "b_coloured.png_compare.jpg"])
+def test_an_output_that_is_another_input_is_listed(album, name):
+    (album / name).write_bytes(b"mine")
+    inputs = [str(album / "b.png"), str(album / name)]
+    planned = plan(inputs, None, compare=True, overwrite=True)
+    assert [job.source.name for job in planned.jobs] == [name]
+    ((source, reason),) = planned.failures
+    assert source == album / "b.png"
+    assert reason.startswith(f"{album / name} is an input too")
+
+
+def test_a_source_that_changes_while_it_is_coloured_is_not_current(album):
+    planned = plan([str(album / "a.jpg")], None, record := Record(SETTINGS))
+    (job,) = planned.jobs
+    job.source.write_bytes(b"another photograph")
+    job.target.write_bytes(b"coloured")
+    record.add(job.target, job.source, job.stamp)
+    assert len(colour([album / "a.jpg"]).jobs) == 1
+    assert colour([album / "a.jpg"]).current == 1
+
+
+def test_what_appears_after_planning_is_not_replaced_unless_colorjax_wrote_it(album):
+    """Another process may write the same result, and then it is ours."""
+    inputs = [str(album / name) for name in ("a.jpg", "b.png")]
+    record = Record(SETTINGS)
+    assert not plan([str(album)], None, record).failures  # reads the records
+    planned = plan(inputs, None, record)
+    mine, result = planned.jobs
+    mine.target.write_bytes(b"mine")
+    colour([album / "b.png"])
+    assert "exists and is not from colorjax" in planned.obstacle(mine)
+    assert planned.obstacle(result) == ""
+    assert plan(inputs, None, overwrite=True).obstacle(mine) == ""
+
+
+def test_an_output_that_cannot_be_created_is_refused_when_planning(album, monkeypatch):
+    for output in (album / "a.jpg" / "x", album / "a.jpg" / "x.png"):
+        with pytest.raises(InputError, match=r"a\.jpg is a file; choose another --output"):
+            plan([str(album / "b.png")], output)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match=r"cannot write to .*album"):
+        plan([str(album / "b.png")], album / "new" / "folder")
+
+
+def test_own_files_do_not_count_for_one_file_as_output(album, tmp_path):
+    colour([album / "a.jpg"])
+    planned = plan([str(album / "a*.jpg")], tmp_path / "x.jpg")
+    assert [job.source.name for job in planned.jobs] == ["a.jpg"]
 
 
 @pytest.mark.parametrize(

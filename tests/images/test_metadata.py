@@ -3,13 +3,16 @@
 import io
 import struct
 import zlib
+from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import pytest
 from image_files import encoded
 from PIL import Image, IptcImagePlugin
 
 from colorjax.images import exif
+from colorjax.images.kinds import Text
 from colorjax.images.photo import read_photo
 from colorjax.images.write_photo import write_photo
 
@@ -74,13 +77,14 @@ def written(tmp_path, contents, **changes):
 
 def test_all_of_a_jpeg_comes_back(tmp_path):
     resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(IPTC)) + IPTC + bytes(len(IPTC) % 2)
-    other = b"8BIM\x03\xed\3abc" + struct.pack(">I", 3) + b"xyz\0"
+    other = b"8BIM\x04\x0a\3abc" + struct.pack(">I", 3) + b"xyz\0"  # whether it is copyrighted
+    thumbnail = b"8BIM\x04\x0c\0\0" + struct.pack(">I", 2) + b"\xff\xd8"
     image = written(
         tmp_path,
         jpeg(
             segment(0xE1, b"Exif\0\0" + block()),
             segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
-            segment(0xED, b"Photoshop 3.0\0" + other + resource),
+            segment(0xED, b"Photoshop 3.0\0" + other + thumbnail + resource),
             segment(0xFE, CAPTION.encode()),
             segment(0xFE, b"Caf\xe9"),
         ),
@@ -89,6 +93,7 @@ def test_all_of_a_jpeg_comes_back(tmp_path):
     assert image.info["exif"] == b"Exif\0\0" + exif.upright(block())
     assert image.info["xmp"] == XMP.replace(b'"6"', b'"1"')
     assert IptcImagePlugin.getiptcinfo(image)[2, 120] == CAPTION.encode()
+    assert image.info["photoshop"] == {0x0404: IPTC, 0x040A: b"xyz"}
     assert [data for kind, data in image.applist if kind == "COM"] == [CAPTION.encode(), b"Caf\xe9"]
     assert (image.info["jfif_unit"], image.info["jfif_density"]) == (0, (1, 1))
 
@@ -184,3 +189,102 @@ def test_a_missing_end_alone_is_no_fault():
     assert abs(read_photo(contents[:-2]).rgb.astype(int) - expected).max() <= 2
     with pytest.raises(ValueError, match="corrupt"):
         read_photo(contents[:-200])
+
+
+def test_stray_bytes_between_segments_hide_no_fault():
+    rgb = np.random.default_rng(0).integers(0, 256, (90, 60, 3), dtype=np.uint8)
+    comment = segment(0xFE, b"a comment")
+    for stray in (b"\0", b"\xff\xff", b"\xff\0", b"stray \xff\0 bytes"):
+        contents = jpeg(comment, stray, comment, b"\xff\xff\xff", picture=rgb)
+        expected = np.asarray(Image.open(io.BytesIO(jpeg(picture=rgb))))
+        for whole in (contents, contents[:-2]):
+            photo = read_photo(whole)
+            assert abs(photo.rgb.astype(int) - expected).max() <= 2
+            assert photo.texts == (Text("", "a comment"),) * 2
+        for cut in (contents[:-500], contents[:-500] + b"\xff\xd9"):
+            with pytest.raises(ValueError, match="corrupt"):
+                read_photo(cut)
+
+
+def test_a_progressive_jpeg_that_ends_between_two_scans_is_said_to_be_coarse():
+    rgb = np.random.default_rng(0).integers(0, 256, (90, 60, 3), dtype=np.uint8)
+    contents = encoded(rgb, "jpeg", progressive=True)
+    assert read_photo(contents).notes == ()
+    for scan in range(1, contents.count(b"\xff\xda")):
+        end = contents.index(b"\xff\xda") + 1
+        for _ in range(scan):
+            end = contents.index(b"\xff\xda", end) + 1
+        end = max(contents.rfind(b"\xff\xc4", 0, end), contents.rfind(b"\xff\xda", 0, end - 1))
+        notes = read_photo(contents[:end]).notes
+        assert notes == ("its end is missing; the picture may be coarse",)
+
+
+def test_a_comment_that_is_not_utf8_becomes_a_latin1_text(tmp_path):
+    image = written(tmp_path, jpeg(segment(0xFE, b"Caf\xe9")), format="png")
+    assert image.text == {"Comment": "Café"}
+    assert b"tEXtComment\0Caf\xe9" in (tmp_path / "a").read_bytes()
+    image = written(tmp_path, (tmp_path / "a").read_bytes())
+    assert image.text == {"Comment": "Café"}
+
+
+def test_texts_of_a_png_keep_their_language_and_corrupt_ones_are_named(tmp_path):
+    chunks = [
+        chunk(b"iTXt", b"Title\0\0\0de\0" + "Überschrift\0".encode() + CAPTION.encode()),
+        chunk(b"zTXt", b"Author\0\0" + zlib.compress(b"Ren\xe9")),
+    ]
+    corrupt = chunk(b"zTXt", b"Source\0\0garbage")
+    image = written(tmp_path, png(*chunks, corrupt))
+    assert image.text == {"Title": CAPTION, "Author": "René"}
+    assert (image.text["Title"].lang, image.text["Title"].tkey) == ("de", "Überschrift")
+    assert b"".join(chunks) in (tmp_path / "a").read_bytes()
+    photo = read_photo(png(*chunks, corrupt))
+    assert photo.notes == ("a text in it is corrupt or too long, and is not kept",)
+
+
+def test_xmp_that_is_not_utf8_is_read_and_what_is_no_xml_is_named(tmp_path):
+    """Of any prefix; a bare ampersand is escaped."""
+    other = XMP.replace(b"rdf:", b"r:").replace(b":rdf", b":r").replace(b"tiff:O", b"t:O")
+    other = other.replace(b"xmlns:tiff", b"xmlns:t")
+    packets = [XMP, other, XMP.decode().encode("utf-16"), XMP.replace(b'about=""', b'about="&"')]
+    for packet in packets:
+        image = written(tmp_path, jpeg(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet)))
+        assert image.size == (8, 12)
+        (description,) = ElementTree.fromstring(image.info["xmp"])[0]
+        assert description.attrib["{http://ns.adobe.com/tiff/1.0/}Orientation"] == "1"
+    wrong = jpeg(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP[:-4]))
+    photo = read_photo(wrong)
+    assert (photo.xmp, photo.notes) == (None, ("its XMP is not well-formed and is not kept",))
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png"])
+def test_a_resolution_that_rounds_to_0_is_left_out(tmp_path, format):
+    dpi = 0.3 if format == "jpeg" else 0.01
+    image = written(tmp_path, encoded(PICTURE, "png"), format=format, dpi=(dpi, dpi))
+    assert "dpi" not in image.info
+    assert image.info.get("jfif_density", (1, 1)) == (1, 1)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("gamma", [1.0, 1 / 1.8])
+def test_gamma_of_a_png_is_applied(tmp_path, gamma, deep):
+    values = PICTURE.astype(np.uint16) * 257 if deep else PICTURE
+    contents = cv2.imencode(".png", values[..., ::-1])[1].tobytes()
+    most = np.iinfo(values.dtype).max
+    light = (values / most) ** (1 / gamma)
+    gamma_chunk = chunk(b"gAMA", struct.pack(">I", round(gamma * 1e5)))
+    photo = read_photo(contents[:33] + gamma_chunk + contents[33:])
+    expected = (light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    expected = np.where(light <= 0.0031308, *expected) * most
+    assert abs(photo.rgb - expected).max() < 0.51 + most * 1e-5
+    assert photo.notes == ()
+    for chunks in (
+        chunk(b"sRGB", b"\0") + gamma_chunk,
+        chunk(b"gAMA", struct.pack(">I", 45455)),
+        chunk(b"gAMA", struct.pack(">I", 0)),
+        chunk(b"cICP", b"\1\x0d\0\1"),
+    ):
+        same = read_photo(contents[:33] + chunks + contents[33:])
+        np.testing.assert_array_equal(same.rgb, values)
+        assert same.notes == ()
+    other = read_photo(contents[:33] + chunk(b"cICP", b"\x09\x10\0\1") + contents[33:])
+    assert other.notes == ("its colour space (cICP) is read as if it were sRGB",)

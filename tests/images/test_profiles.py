@@ -1,6 +1,7 @@
 """ICC profiles, with Pillow's ImageCms as the other implementation."""
 
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -72,3 +73,24 @@ def test_a_truncated_profile_counts_as_none(picture, length):
             np.testing.assert_array_equal(photo.rgb, picture)
         else:  # only a text is missing
             assert profiles.works_both_ways(profile)
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
+def test_padding_behind_a_profile_is_left_out(tmp_path, picture, format):
+    profile = adobe()[0]
+    photo = read_photo(encoded(picture, format, icc_profile=profile + bytes(512)))
+    assert (photo.profile, photo.notes) == (profile, ())
+    write_photo(tmp_path / "a", photo)
+    with Image.open(tmp_path / "a") as image:
+        assert image.info["icc_profile"] == profile
+
+
+def test_a_profile_that_does_not_inflate_is_named(picture):
+    contents = encoded(picture, "png", icc_profile=adobe()[0])
+    at = contents.index(b"iCCP")
+    length = int.from_bytes(contents[at - 4 : at], "big")
+    chunk = contents[at : at + 4 + length - 20] + bytes(20)
+    crc = zlib.crc32(chunk).to_bytes(4, "big")
+    photo = read_photo(contents[:at] + chunk + crc + contents[at + 8 + length :])
+    assert photo.notes == ("its colour profile is corrupt; written in sRGB",)
+    np.testing.assert_array_equal(photo.rgb, picture)

@@ -12,9 +12,12 @@ from PIL import Image
 from profiles import exchanged, srgb
 from skimage import color, data
 
+from colorjax.images import exif as exif_blocks
 from colorjax.images import write_photo as writing
-from colorjax.images.photo import FORMATS, SUFFIXES, Photo, read_photo
-from colorjax.images.write_photo import write_photo
+from colorjax.images import xmp
+from colorjax.images.kinds import Photo, Text
+from colorjax.images.photo import FORMATS, SUFFIXES, read_photo
+from colorjax.images.write_photo import not_kept, write_photo
 
 ORIENTATION, DATE, MAKE, EXIF, TAKEN, GPS = 0x0112, 0x0132, 0x010F, 0x8769, 0x9003, 0x8825
 
@@ -136,3 +139,60 @@ def test_nothing_is_left_when_writing_fails(tmp_path, picture, monkeypatch, numb
         write_photo(tmp_path / "a.png", Photo(picture))
     assert caught.value.errno == number
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_format_cannot_hold_is_named(tmp_path, picture):
+    """What is not named comes back."""
+    texts = (Text("Title", "Großmutter"), Text("", "a comment"))
+    fields = {"iptc": b"\x1c\2\x78\0\4text", "resources": b"8BIM\4\x0a\0\0\0\0\0\1\1\0"}
+    camera = exif_blocks.serialise({0x010F: exif_blocks.Entry(2, 3, b"LG\0")})
+    photo = Photo(picture, exif=camera, xmp=xmp.marked(None, "a", "b"), texts=texts, **fields)
+    lost = {
+        "png": (),
+        "jpeg": (),
+        "tiff": ("not kept: texts (not in a TIFF)",),
+        "webp": ("not kept: IPTC, Photoshop's data, texts (not in a WebP)",),
+        "bmp": ("not kept: EXIF, XMP, IPTC, Photoshop's data, texts (not in a BMP)",),
+    }
+    for format, notes in lost.items():
+        assert not_kept(photo, format) == notes
+        assert not_kept(Photo(picture), format) == ()
+        write_photo(tmp_path / "a", photo._replace(format=format))
+        found = read_photo(tmp_path / "a")
+        named = str(notes)
+        for name in ("exif", "xmp", "iptc", "resources", "texts"):
+            words = {"resources": "Photoshop", "texts": "texts"}.get(name, name.upper())
+            assert bool(getattr(found, name)) != (words in named), (format, name)
+
+
+def test_blocks_that_are_too_long_for_a_jpeg_are_named(tmp_path, picture):
+    note = exif_blocks.Entry(7, 70_000, bytes(70_000))
+    block = exif_blocks.serialise({exif_blocks.EXIF: exif_blocks.Entry(4, 1, {0x927C: note})})
+    packet = xmp.marked(None, "a", "m" * 70_000)
+    photo = Photo(picture, exif=block, xmp=packet, texts=(Text("Title", "x" * 70_000),))
+    assert not_kept(photo, "jpeg") == ("not kept: EXIF, XMP, texts (too long for a JPEG)",)
+    write_photo(tmp_path / "a", photo._replace(format="jpeg"))
+    found = read_photo(tmp_path / "a")
+    assert (found.exif, found.xmp, found.texts) == (None, None, ())
+
+
+def test_corrupt_tags_that_a_tiff_does_not_keep_are_named(picture):
+    camera = {0x920A: exif_blocks.Entry(5, 1, bytes(8)), 0xA432: exif_blocks.Entry(2, 1, b"\0")}
+    block = exif_blocks.serialise({exif_blocks.EXIF: exif_blocks.Entry(4, 1, camera)})
+    photo = Photo(picture, exif=block.replace(b"\x0a\x92\5", b"\x0a\x92\x63"))
+    assert not_kept(photo, "tiff") == ("corrupt EXIF tags are not kept (0x920A)",)
+    assert not_kept(photo, "jpeg") == ()  # byte for byte
+
+
+def test_a_bmp_is_written_in_srgb(tmp_path, picture):
+    write_photo(tmp_path / "a.bmp", Photo(picture, format="bmp", profile=exchanged()))
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.bmp").rgb, picture)
+
+
+@pytest.mark.parametrize("format", ["jpeg", "webp"])
+def test_a_picture_that_is_too_wide_for_its_format_is_named(tmp_path, format):
+    wide = np.zeros((1, 70_000, 3), np.uint8)
+    with pytest.raises(OSError, match="cannot be written") as caught:
+        write_photo(tmp_path / "a", Photo(wide, format=format))
+    assert "unable to call" not in str(caught.value)
+    assert "Vips" not in str(caught.value)

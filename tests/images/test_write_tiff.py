@@ -14,6 +14,7 @@ from colorjax.images.photo import Photo
 from colorjax.images.tiff import open_tiff
 
 A = data.astronaut()[40:232:2, 40:180:2]
+XMP = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF>'
 WORDS = "Großmutter, Łódź 祖母".encode() + b"\0"
 
 
@@ -42,7 +43,7 @@ def block():
 
 def written(path, *photos):
     write_tiff.write_tiff(path, photos)
-    return open_tiff(path, 10**6)
+    return list(open_tiff(path, 10**6))
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -70,13 +71,13 @@ def test_pixels_of_every_page(tmp_path, monkeypatch, deep, alpha):
 def test_metadata_come_back_byte_for_byte(tmp_path, monkeypatch, big):
     if big:
         monkeypatch.setattr(write_tiff, "_BIG", 0)
-    iptc = b"\x1c\x02\x78\x00\x04text"
-    photo = Photo(
-        A, None, "tiff", exif=block(), xmp=b"<x/>", iptc=iptc, profile=srgb(), dpi=(300, 240)
-    )
+    copyrighted = b"8BIM\x04\x0a\0\0\0\0\0\1\1\0"
+    blocks = {"xmp": XMP, "iptc": b"\x1c\x02\x78\x00\x04text", "resources": copyrighted}
+    photo = Photo(A, None, "tiff", exif=block(), **blocks, profile=srgb(), dpi=(300, 240))
     opened = written(tmp_path / "a.tif", photo, Photo(A, format="tiff"))
     found = opened[0].photo
-    assert (found.xmp, found.iptc, found.profile) == (b"<x/>", iptc, srgb())
+    assert {name: getattr(found, name) for name in blocks} == blocks
+    assert found.profile == srgb()
     assert found.dpi == (300, 240)
     before, after = exif.parse(photo.exif), exif.parse(found.exif)
     texts = {tag: value.value for tag, value in before.items() if tag not in (exif.EXIF, exif.GPS)}
@@ -103,7 +104,7 @@ def test_texts_of_other_programs_in_both_byte_orders(tmp_path, byteorder):
     tags = [(270, 2, len(WORDS), WORDS, True), (271, 2, 3, b"LG\0", True)]
     with tifffile.TiffWriter(file, byteorder=byteorder) as writer:
         writer.write(A, photometric="rgb", metadata=None, software=False, extratags=tags)
-    photo = open_tiff(file.getvalue(), 10**6)[0].photo._replace(rgb=A)
+    photo = next(open_tiff(file.getvalue(), 10**6)).photo._replace(rgb=A)
     again = written(tmp_path / "a.tif", photo)[0].photo
     for found in (photo, again):
         directory = exif.parse(found.exif)

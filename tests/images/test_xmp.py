@@ -1,5 +1,6 @@
 """XMP packets, read by an XML parser."""
 
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -54,3 +55,27 @@ def test_a_mark_names_the_source_of_the_colours_once(contents):
     assert values(marked, SYSTEM) == ['colorjax 1.0, model a "model" & more']
     first = "Capture One 祖母" if contents == packet(ELEMENTS) else "colorjax 1.0"
     assert values(marked, CREATOR) == [first]
+
+
+@pytest.mark.parametrize("contents", [ELEMENTS, ATTRIBUTES])
+def test_any_prefixes_of_the_namespaces_are_known(contents):
+    whole = packet(contents)
+    for name in (b"rdf", b"tiff", b"Iptc4xmpExt", b"xmp"):
+        whole = re.sub(rb"(?<=[</\s:])%s(?=[:=])" % name, b"ns-" + name[:3], whole)
+    assert xmp.orientation(whole) == 6
+    assert values(xmp.upright(whole), TIFF + "Orientation") == ["1"]
+    for encoding in ("utf-8", "utf-16", "utf-16-be"):
+        stored = xmp.readable(whole.decode().encode(encoding))
+        assert stored == whole
+        marked = xmp.marked(stored, "colorjax 1.0", "faces")
+        assert values(marked, TYPE) == [xmp.COMPOSITE]
+        assert values(marked, SYSTEM) == ["colorjax 1.0, model faces"]
+        first = "Capture One 祖母" if contents == ELEMENTS else "colorjax 1.0"
+        assert values(marked, CREATOR) == [first]
+
+
+def test_what_is_not_well_formed_is_not_readable():
+    assert xmp.readable(packet(ELEMENTS)[:-30]) is None
+    assert xmp.readable(b"<x/>") is None
+    fault = packet(ELEMENTS.replace("uuid:7", "a & b &amp; c&#38;"))
+    assert xmp.readable(fault) == fault.replace(b"a & b", b"a &amp; b")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from colorjax.evaluation.scores import METRICS
 from colorjax.report import findings, grids, report, tables
+from colorjax.report.output import check_output
 from colorjax.report.page import build_page
 from colorjax.terminal.errors import InputError
 
@@ -158,14 +159,14 @@ FILES = {"grid.png": b"1", "report.html": b"2", "results.json": b"3"}
 
 def test_an_existing_report_is_replaced_only_with_overwrite(tmp_path):
     output = tmp_path / "deep" / "output"
-    report.check_output(output, overwrite=False)
+    check_output(output, overwrite=False)
     report.write_report(output, FILES | {"curves.png": b"4"})
     (output / "notes.txt").write_text("mine")
     with pytest.raises(
         InputError, match=r"output already holds a report \(results.json\).*--overwrite"
     ):
-        report.check_output(output, overwrite=False)
-    report.check_output(output, overwrite=True)
+        check_output(output, overwrite=False)
+    check_output(output, overwrite=True)
     report.write_report(output, FILES)
     # Files that only the old report had are removed; other files are not touched.
     assert support.files(output) == ["grid.png", "notes.txt", "report.html", "results.json"]
@@ -173,8 +174,7 @@ def test_an_existing_report_is_replaced_only_with_overwrite(tmp_path):
 
 def test_an_output_that_is_not_a_writable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="is a file"):
-        report.check_output(tmp_path / "file", overwrite=True)
-    with pytest.raises(InputError, match="cannot write to"):
-        report.check_output(tmp_path / "file" / "deeper", overwrite=True)
+    for output in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(InputError, match="file is a file; choose another --output"):
+            check_output(output, overwrite=True)
     assert support.files(tmp_path) == ["file"]

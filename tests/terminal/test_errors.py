@@ -45,3 +45,11 @@ def test_wrong_numbers_are_named(kind, text, words):
         parser.parse_args([f"--{kind}={text}"])
     assert words in str(caught.value)
     assert str(caught.value).endswith("(see colorjax --help)")
+
+
+def test_underscores_stay_behind_two_dashes():
+    parser = arguments.Parser(prog="colorjax")
+    parser.add_argument("--batch-size")
+    parser.add_argument("inputs", nargs="*")
+    found = parser.parse_args(["--batch_size", "2", "--", "--a_b.jpg", "--batch_size"])
+    assert (found.batch_size, found.inputs) == ("2", ["--a_b.jpg", "--batch_size"])

@@ -2,18 +2,24 @@
 
 import hashlib
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import NamedTuple
 
 from colorjax.data.image_folder.layout import Layout
-from colorjax.data.image_folder.stored import as_stored, colourful_share
+from colorjax.data.image_folder.stored import check
 from colorjax.data.preparing import num_held_out, rank
+from colorjax.images.decode import num_cores
 from colorjax.images.folders import Root, name_bytes, printable
+from colorjax.images.workers import Workers
 from colorjax.terminal.progress import counting
 
-# A picture with a smaller share of its pixels in colour is grey.
-COLOURFUL_SHARE = 0.05
 SHOWN = 3
+# A worker process takes half a second to start.
+FILES_PER_WORKER = 200
+# Files that are being checked, or wait for their turn.
+AHEAD = 16
 
 
 class ImageFile(NamedTuple):
@@ -36,6 +42,15 @@ class ImageFile(NamedTuple):
     is_stored_as_is: bool
 
 
+class _Candidate(NamedTuple):
+    root: int
+    training: bool
+    name: str
+    person: str
+    digest: bytes
+    checked: Future[tuple[bool, bool]]  # see `stored.check`, or why the file cannot be read
+
+
 class Manifest:
     """The files of some roots that can be decoded, are in colour and are no duplicates.
 
@@ -43,12 +58,10 @@ class Manifest:
       roots: each image in them that is used is decoded once, so that none can fail during
         training.
       layout: of the roots. A picture that is for training and for validation stays in validation.
-      min_chroma: a picture is grey if fewer than COLOURFUL_SHARE of its pixels have this chroma
-        (Lab units); 0 accepts all.
+      min_chroma: see `stored.check`.
     """
 
     def __init__(self, roots: Sequence[Root], layout: Layout, min_chroma: float):
-        self._min_chroma = min_chroma
         self.grey = self.duplicate = self.unreadable = 0
         self._first_unreadable: list[str] = []
         # A temporary file of SQLite; any thread may garbage-collect this object.
@@ -58,35 +71,29 @@ class Manifest:
             "rank BLOB, digest BLOB UNIQUE, as_is INTEGER)"
         )
         total = layout.count(False) + layout.count(True)
-        with counting("Checking images", total) as advance:
-            for training in (False, True):
-                for index, root in enumerate(roots):
-                    with root.reader() as read:
-                        for name, person in layout.files(index, training):
-                            self._check(read, training, index, name, person)
-                            advance()
+        count = min(num_cores(), 1 + total // FILES_PER_WORKER)
+        with Workers(count) as workers, counting("Checking images", total) as advance:
+            for candidate in _candidates(workers, roots, layout, min_chroma):
+                self._insert(candidate)
+                advance()
         self._db.execute("CREATE INDEX people ON files (rank)")
 
     def __del__(self) -> None:
         self._db.close()
 
-    def _check(
-        self, read: Callable[[str], bytes], training: bool, root: int, name: str, person: str
-    ) -> None:
-        try:
-            data = read(name)
-            stored = as_stored(data)
-        except Exception:  # whatever a corrupt file makes zipfile and the decoders raise
+    def _insert(self, candidate: _Candidate) -> None:
+        root, training, name, person, contents, checked = candidate
+        if checked.exception():  # whatever a corrupt file makes zipfile and the decoders raise
             self.unreadable += 1
             if self.unreadable <= SHOWN:
                 self._first_unreadable.append(printable(name))
             return
-        chroma = self._min_chroma
-        if chroma > 0 and colourful_share(stored.rgb, chroma) < COLOURFUL_SHARE:
+        is_stored_as_is, is_grey = checked.result()
+        if is_grey:
             self.grey += 1
             return
         of_person = name_bytes(person), rank(person)
-        row = root, training, name_bytes(name), *of_person, digest(data), stored.data is data
+        row = root, training, name_bytes(name), *of_person, contents, is_stored_as_is
         cursor = self._db.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         self.duplicate += not cursor.rowcount
 
@@ -138,6 +145,34 @@ class Manifest:
         if self.duplicate:
             parts.append(f"{self.duplicate} duplicate")
         return f"of {total} images, {', '.join(parts)}"
+
+
+def _candidates(
+    workers: Workers, roots: Sequence[Root], layout: Layout, min_chroma: float
+) -> Iterator[_Candidate]:
+    """The files of validation, then those of training, in the order of the layout."""
+    waiting: deque[_Candidate] = deque()
+    for training in (False, True):
+        for index, root in enumerate(roots):
+            with root.reader() as read:
+                for name, person in layout.files(index, training):
+                    checked = _checked(workers, read, name, min_chroma)
+                    waiting.append(_Candidate(index, training, name, person, *checked))
+                    if len(waiting) > AHEAD:
+                        yield waiting.popleft()
+    yield from waiting
+
+
+def _checked(
+    workers: Workers, read: Callable[[str], bytes], name: str, min_chroma: float
+) -> tuple[bytes, Future[tuple[bool, bool]]]:
+    try:
+        data = read(name)
+    except Exception as error:
+        failed: Future[tuple[bool, bool]] = Future()
+        failed.set_exception(error)
+        return b"", failed
+    return digest(data), workers.submit(check, data, min_chroma, size=len(data))
 
 
 def digest(data: bytes) -> bytes:

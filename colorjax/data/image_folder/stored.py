@@ -13,6 +13,8 @@ MAX_PIXELS = 100_000_000
 JPEG_QUALITY = 95
 # Mean difference in levels between two decoders of the same JPEG.
 JPEG_TOLERANCE = 0.5
+# A picture with a smaller share of its pixels in colour is grey.
+COLOURFUL_SHARE = 0.05
 
 
 class Stored(NamedTuple):
@@ -45,6 +47,25 @@ def as_stored(data: bytes) -> Stored:
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".jpg", bgr, options) if is_jpeg else cv2.imencode(".png", bgr)
     return Stored(encoded.tobytes(), rgb)
+
+
+def check(data: bytes, min_chroma: float) -> tuple[bool, bool]:
+    """Decodes a file, and says how it is used.
+
+    Args:
+      data: contents of an image file.
+      min_chroma: a picture is grey if fewer than COLOURFUL_SHARE of its pixels have this chroma
+        (Lab units); 0 takes none for grey.
+
+    Returns:
+      Whether the file is stored as it is, and whether its picture is grey.
+
+    Raises:
+      ValueError: see `as_stored`.
+    """
+    stored = as_stored(data)
+    is_grey = min_chroma > 0 and colourful_share(stored.rgb, min_chroma) < COLOURFUL_SHARE
+    return stored.data is data, is_grey
 
 
 def colourful_share(rgb: np.ndarray, chroma: float) -> float:

@@ -2,7 +2,9 @@
 
 import struct
 import zipfile
+from functools import partial
 
+import faulty
 import numpy as np
 import pytest
 from image_files import load, noise, people, write_files, write_zip
@@ -121,17 +123,16 @@ def test_an_encrypted_zip_says_so(tmp_path, capsys):
     assert line.startswith(f"colorjax: {path} is encrypted; unpack it")
 
 
-@pytest.mark.parametrize("error", [MemoryError("no"), ZeroDivisionError("x"), RecursionError()])
-def test_whatever_a_file_raises_it_is_counted_as_unreadable(tmp_path, capfd, monkeypatch, error):
-    def fails(data, as_stored=manifest.as_stored):
-        if data == b"bad":
-            raise error
-        return as_stored(data)
+FAULTS = (b"memory", b"recursion", b"not a kind that is expected", b"crash", b"endless")
 
-    monkeypatch.setattr(manifest, "as_stored", fails)
-    files = people(3) | {"person 0/bad.png": b"bad"}
+
+def test_whatever_a_file_does_it_is_counted_as_unreadable(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(manifest, "check", faulty.check)
+    monkeypatch.setattr(manifest, "Workers", partial(manifest.Workers, time_limit=3.0))
+    files = people(3) | {f"person 0/bad{i}.png": fault for i, fault in enumerate(FAULTS)}
     load(tmp_path, write_files(tmp_path / "in", files))
-    assert "Of 7 images, 6 used, 1 unreadable (person 0/bad.png)." in capfd.readouterr().err
+    bad = ", ".join(f"person 0/bad{i}.png" for i in range(3))
+    assert f"Of 11 images, 6 used, 5 unreadable ({bad}, …)." in capfd.readouterr().err
 
 
 def test_random_trees(tmp_path):

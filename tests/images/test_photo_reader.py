@@ -4,15 +4,16 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import psutil
 import pytest
 from PIL import Image
 
-from colorjax.images import workers
+from colorjax.images import photo_reader
 from colorjax.images.photo import read_photo
-from colorjax.images.workers import PhotoReader
+from colorjax.images.photo_reader import PhotoReader
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def endless(tmp_path):
 @pytest.mark.parametrize("large", [0, 1 << 26])
 def test_photographs_are_those_of_read_photo(pictures, monkeypatch, large):
     """In memory and mapped from a file; their pixels may be written to."""
-    monkeypatch.setattr(workers, "LARGE_BYTES", large)
+    monkeypatch.setattr(photo_reader, "LARGE_BYTES", large)
     with PhotoReader(len(pictures)) as reader:
         found = [future.result() for future in map(reader.submit, pictures)]
     for path, photo in zip(pictures, found, strict=True):
@@ -84,10 +85,24 @@ def test_workers_that_crash_are_replaced(pictures, endless):
         assert reader.submit(pictures[0]).result().rgb.shape == (30, 40, 3)
 
 
+def test_files_that_wait_when_a_worker_is_ended_from_outside_are_read(pictures, endless):
+    """Pebble then gives up the pool and all that waits; here it is told to do so."""
+    before = set(psutil.Process().children())
+    with PhotoReader(1, time_limit=1.0) as reader:
+        waiting = [reader.submit(path) for path in (endless, *pictures)]
+        time.sleep(0.5)
+        manager = reader._workers._pool._pool_manager
+        manager.handle_broken_pool(BrokenProcessPool("All workers expired"))
+        assert {future.result().rgb.shape for future in waiting[1:]} == {(30, 40, 3)}
+        assert "took more than 1 s" in str(waiting[0].exception())
+        workers = [" ".join(child.cmdline()) for child in set(psutil.Process().children()) - before]
+        assert sum("spawn_main" in command for command in workers) == 1
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
-from colorjax.images.workers import PhotoReader
+from colorjax.images.photo_reader import PhotoReader
 print("once", [name for name in sys.modules if name.split(".")[0] in ("jax", "cv2")])
 with PhotoReader() as reader:
     print(reader.submit(Path(sys.argv[1])).result().rgb.shape)
@@ -105,7 +120,7 @@ def test_a_script_needs_no_guard_and_loads_no_jax(pictures, tmp_path):
 WAITING = """
 import sys
 from pathlib import Path
-from colorjax.images.workers import PhotoReader
+from colorjax.images.photo_reader import PhotoReader
 from colorjax.terminal.errors import exit_status
 
 def read():
