@@ -12,6 +12,7 @@ from colorjax.commands.evaluate import add_evaluate
 from colorjax.commands.export import add_export
 from colorjax.commands.models import add_models
 from colorjax.commands.prepare import add_prepare
+from colorjax.parallel import huge_pages
 from colorjax.terminal import signals
 from colorjax.terminal.arguments import Parser
 from colorjax.terminal.errors import InputError, exit_status
@@ -24,6 +25,8 @@ SPELLINGS = dict.fromkeys(("colour", "color", "colourize", "colorise", "colouris
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, by default that of the process. Returns the exit status."""
+    if arguments is None:
+        huge_pages.restart()
     with signals.raised():
         return exit_status(lambda: run(sys.argv[1:] if arguments is None else list(arguments)))
 

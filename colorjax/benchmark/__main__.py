@@ -140,13 +140,18 @@ def _train(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--width", type=float, default=1.0, help="of all layers (default: 1)")
     default = "(default: {}; on a CPU {})".format
     dtypes = ("float32", "bfloat16")
-    both = "; with --against both"
     parser.add_argument(
-        "--dtype", choices=dtypes, nargs="+", help=default("bfloat16", "float32") + both
+        "--dtype",
+        choices=dtypes,
+        nargs="+",
+        help=default("bfloat16", "float32, with --against both"),
     )
     parser.add_argument("--batch-size", type=int, help=default(256, 16))
     parser.add_argument(
-        "--image-size", type=int, nargs="+", help="pixels " + default(128, 64) + both
+        "--image-size",
+        type=int,
+        nargs="+",
+        help="pixels " + default(128, "64, with --against also 128"),
     )
     parser.add_argument(
         "--output-stride",
@@ -155,6 +160,11 @@ def _train(commands: Any) -> argparse.ArgumentParser:
         nargs="+",
         default=[1],
         help="config.model.output_stride (default: 1)",
+    )
+    parser.add_argument(
+        "--four-phases",
+        action="store_true",
+        help="also with deconvolutions as CPUs compute them, on a GPU or TPU",
     )
     parser.add_argument("--steps", type=positive, help="steps in each round " + default(30, 4))
     parser.add_argument("--rounds", type=positive, help="(default: 5)")

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from colorjax.benchmark.remote import Remote
 from colorjax.benchmark.workers import Device, Trainer
 from colorjax.damage import DAMAGES
+from colorjax.models import kernels, layers
 from colorjax.terminal.errors import EndedError, InputError
 
 Row = Mapping[str, Any]
@@ -41,17 +42,19 @@ def measure(
     path: str,
     width: float,
     output_stride: Sequence[int],
+    four_phases: bool,
     **wanted: Any,
 ) -> tuple[list[Row], Row]:
     """Measures one model after the other.
 
     Args:
       model: a key of CONFIGS; by default all.
-      against: "pytorch" to measure PyTorch in turns with colorjax, eager and compiled; then by
-        default in float32 and bfloat16, and at 64×64 and 128×128.
+      against: "pytorch" to measure PyTorch in turns with colorjax, eager and compiled; on a CPU
+        then by default in float32 and bfloat16, and at 64×64 and 128×128.
       path: images to train on, see config.dataset.path; empty for procedural_faces.
       width: of all networks, see config.model.width.
       output_stride: see config.model.output_stride; all of them are measured in turns.
+      four_phases: whether colorjax is also measured with `kernels.deconvolve` on a GPU or TPU.
       **wanted: values for the keys of CPU and ACCELERATOR, or None. `dtype` and `image_size` are
         lists: the dtypes are measured in turns, the sizes one after the other.
 
@@ -68,9 +71,9 @@ def measure(
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     with Remote(Device) as device, tempfile.TemporaryDirectory() as folder:
         about = device.call("about")
-        defaults = CPU if about["backend"] == "cpu" else ACCELERATOR
-        if against:
-            defaults = {**defaults, **COMPARED}
+        defaults = ACCELERATOR
+        if about["backend"] == "cpu":
+            defaults = {**CPU, **COMPARED} if against else CPU
         chosen: dict[str, Any] = {
             key: default if wanted[key] is None else wanted[key]
             for key, default in defaults.items()
@@ -85,7 +88,7 @@ def measure(
                     for dtype in chosen["dtype"]
                     for stride in output_stride
                 ]
-                makers = _makers(configs, bool(against))
+                makers = _makers(configs, bool(against), four_phases)
                 cache = f"{folder}/{name}{size}"
                 rows, other = _measure_model(name, makers, cache, device, chosen)
                 training += rows
@@ -100,7 +103,9 @@ def _can_compile() -> bool:
     return any(shutil.which(name) for name in compilers if name)
 
 
-def _makers(configs: Sequence[ConfigDict], pytorch: bool) -> dict[str, tuple[Any, ...]]:
+def _makers(
+    configs: Sequence[ConfigDict], pytorch: bool, four_phases: bool
+) -> dict[str, tuple[Any, ...]]:
     """What is measured in turns, by its name in the table: (function, config, arguments)."""
     makers: dict[str, tuple[Any, ...]] = {}
     for config in configs:
@@ -108,6 +113,8 @@ def _makers(configs: Sequence[ConfigDict], pytorch: bool) -> dict[str, tuple[Any
         if config.model.output_stride != 1:
             suffix += f", output_stride {config.model.output_stride}"
         makers[f"{OURS}{suffix}"] = Trainer, config
+        if four_phases:
+            makers[f"{OURS}, four phases{suffix}"] = four_phase_trainer, config
         if pytorch:
             makers[f"PyTorch{suffix}"] = torch_trainer, config, False
             if _can_compile():
@@ -154,11 +161,11 @@ def _measure_model(
                     cold[name] = first.seconds
                 trainers[name] = stack.enter_context(Remote(make, own, *arguments))
             except EndedError as error:
-                if make is Trainer:
+                if make is not torch_trainer:
                     raise
                 failures[name] = error
         steps, configs = chosen["steps"], {name: maker[1] for name, maker in makers.items()}
-        ours = [name for name in trainers if makers[name][0] is Trainer]
+        ours = [name for name in trainers if makers[name][0] is not torch_trainer]
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in trainers}
         files: dict[str, list[float]] = {name: [] for name in ours}
         peaks: dict[str, list[float]] = {dtype: [] for dtype in chosen["dtype"]}
@@ -235,6 +242,12 @@ def _speed(times: Sequence[tuple[float, float]], batch_size: int, flops: int, pe
         "GFLOP/s": flops / median / 1e9,
         "of peak": flops / median / peak,
     }
+
+
+def four_phase_trainer(cache: str, config: ConfigDict) -> Trainer:
+    """A `Trainer` whose deconvolutions have the form that CPUs take."""
+    layers.deconvolve = kernels.deconvolve
+    return Trainer(cache, config)
 
 
 def torch_trainer(cache: str, config: ConfigDict, compiled: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Large pages for what XLA allocates on a CPU."""
+"""Large pages for what XLA allocates on a CPU. Imports no JAX."""
 
 import os
 import sys

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
-from safetensors.flax import load_file, save
+from safetensors.numpy import load_file, save
 
 from colorjax.files import replaced
 from colorjax.models.variables import check_like, model_predictor
@@ -38,8 +38,9 @@ def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float
     arrays = {}
     for name, value in flatten_dict(jax.device_get(run.variables), sep="/").items():
         kind = dtype if name.startswith("params/") else "float32"
-        arrays[name] = jnp.asarray(value).astype(kind)
-        if not jnp.isfinite(arrays[name]).all():
+        with np.errstate(over="ignore"):
+            arrays[name] = np.asarray(value, kind)
+        if not np.isfinite(arrays[name]).all():
             raise InputError(f"{name} has values that {kind} cannot hold; try --dtype float32")
     # Weights are used in float32, whatever they were trained in.
     changes = {"image_size": run.image_size, "model": {**run.config["model"], "dtype": "float32"}}
@@ -138,7 +139,7 @@ def load_weights(path: Path, name: str) -> TrainedModel:
         config=config,
         image_size=size,
         predict=model_predictor(generator),
-        variables=devices.replicate(jax.tree.map(lambda x: x.astype(jnp.float32), variables)),
+        variables=devices.replicate(jax.tree.map(lambda x: x.astype(np.float32), variables)),
         step=step,
         rows=[],
     )

@@ -16,6 +16,7 @@ from colorjax.models.variables import (
     Variables,
     check_like,
     init_variables,
+    jit_once,
     model_predictor,
 )
 from colorjax.parallel import devices, processes
@@ -117,14 +118,13 @@ def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan,
         adversarial_step=None,
         judge_step=None,
     )
-    d_net = None
+    d_variables = d_optimizer = None
     if "gan" in config:
         limit = 0 if config.init_from else int(MAX_PRETRAIN_SHARE * config.num_steps)
         adversarial_from = min(config.generator_pretrain_steps, limit)
         discriminator = build_discriminator(config.gan, config.model.dtype)
         d_optimizer = build_optimizer(config.gan.optimizer, config.num_steps - adversarial_from)
         d_variables = init_variables(discriminator, d_rng, 1, 2, image_size=config.image_size)
-        d_net = net_state(d_variables, d_optimizer)
         augmentation = partial(
             augment.translate_and_cut,
             max_shift=config.gan.augment_shift,
@@ -150,8 +150,13 @@ def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan,
             adversarial_step=devices.compile_train_step(adversarial_step),
             judge_step=devices.compile_eval_step(judging),
         )
-    state = create_train_state(step_rng, net_state(variables, optimizer), d_net)
-    return plan, devices.replicate(state)
+
+    def create(variables: Variables, d_variables: Variables | None) -> TrainState:
+        d_net = None if d_variables is None else net_state(d_variables, d_optimizer)
+        return create_train_state(step_rng, net_state(variables, optimizer), d_net)
+
+    # One by one, hundreds of small arrays take two seconds.
+    return plan, devices.replicate(jit_once(create)(variables, d_variables))
 
 
 def _damage(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array] | None:

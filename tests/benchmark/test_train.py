@@ -11,7 +11,7 @@ from colorjax.benchmark import __main__ as benchmark
 from colorjax.benchmark.remote import Remote
 from colorjax.terminal.errors import EndedError, InputError
 
-SMALL = ["--width", "0.0625", "--batch_size", "8", "--image_size", "32"]
+SMALL = ["--width", "0.0625", "--batch-size", "8", "--image-size", "32"]
 ONCE = ["--steps", "2", "--rounds", "2"]
 
 
@@ -25,10 +25,11 @@ def quick_processes(monkeypatch):
 
 def test_training_is_measured_as_tables_and_as_json(tmp_path, quick_processes, capsys):
     output = tmp_path / "train.json"
-    options = ["--model", "encoder_decoder", "--output", str(output)]
+    options = ["--model", "encoder_decoder", "--four-phases", "--output", str(output)]
     benchmark.run(["train", *options, *SMALL, *ONCE, "--path", str(faces())])
     written = json.loads(output.read_text())
-    training, other = written["results"]
+    training, phases, other, _ = written["results"]
+    assert phases["by"] == "colorjax, four phases, float32"
     assert training["images/s"] == pytest.approx(8e3 / training["ms per step"])
     assert training["least"] <= training["ms per step"] <= training["most"]
     assert training["CPU ms"] > 0
@@ -66,7 +67,7 @@ def test_dtypes_and_strides_are_measured_in_turns_without_a_compiler(
     pytest.importorskip("torch")
     monkeypatch.setattr("shutil.which", lambda name: None)
     output = tmp_path / "train.json"
-    options = ["--model", "encoder_decoder", "--against", "pytorch", "--output_stride", "1", "4"]
+    options = ["--model", "encoder_decoder", "--against", "pytorch", "--output-stride", "1", "4"]
     benchmark.run(
         ["train", *options, "--output", str(output), *SMALL, *ONCE, "--path", str(faces())]
     )
@@ -85,7 +86,7 @@ def test_wrong_input_is_refused(monkeypatch, quick_processes):
     with pytest.raises(InputError, match="argument --steps: 0 is less than 1"):
         benchmark.run(["train", "--steps", "0"])
     with pytest.raises(InputError, match="set it to a multiple of 8"):
-        benchmark.run(["train", "--model", "encoder_decoder", "--batch_size", "3"])
+        benchmark.run(["train", "--model", "encoder_decoder", "--batch-size", "3"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="needs PyTorch"):
         benchmark.run(["train", "--against", "pytorch"])
