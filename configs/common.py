@@ -29,7 +29,7 @@ def get(dataset: str) -> ConfigDict:
 
     config.dataset = dataset_keys(dataset, short)
     config.damage = damage_keys(short)
-    config.model = model_keys()
+    config.model = model_keys(short)
     # A run, RUN/checkpoints/STEP, RUN/checkpoints/best or exported weights: initialises the
     # generator. A GAN then skips its pretraining.
     config.init_from = ""
@@ -115,7 +115,7 @@ def damage_keys(short: bool) -> ConfigDict:
     return config
 
 
-def model_keys() -> ConfigDict:
+def model_keys(short: bool) -> ConfigDict:
     """The generator."""
     config = ConfigDict()
     # encoder_decoder or resnet.
@@ -123,8 +123,9 @@ def model_keys() -> ConfigDict:
     # Multiplies every channel count.
     config.width = 1.0
     # Of the computation in training: float32, bfloat16, or auto for the faster one on this machine,
-    # chosen when the run starts. Parameters and losses are float32.
-    config.dtype = "float32"
+    # chosen when the run starts. Parameters and losses are float32. A short run has the same
+    # precision everywhere.
+    config.dtype = "float32" if short else "auto"
     # Whether the decoder's layers also see the encoder's feature maps of their size.
     config.skip_connections = True
     # 1, or 4: the decoder stops at a quarter of the size, and a*b* are enlarged bilinearly.
