@@ -25,8 +25,6 @@ SPELLINGS = dict.fromkeys(("colour", "color", "colourize", "colorise", "colouris
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, by default that of the process. Returns the exit status."""
-    if arguments is None:
-        huge_pages.restart()
     with signals.raised():
         return exit_status(lambda: run(sys.argv[1:] if arguments is None else list(arguments)))
 
@@ -63,5 +61,11 @@ def _command(arguments: list[str], known: list[str]) -> str:
     raise InputError(f"there is no command {name!r}; {meant} ({', '.join(known)})")
 
 
+def command() -> int:
+    """`main` for the process that the operating system has started."""
+    huge_pages.restart()
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

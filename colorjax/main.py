@@ -1,6 +1,5 @@
 """`python -m colorjax.main --config=configs/gan.py`: trains the model of a config."""
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from colorjax.parallel import RESUME, huge_pages
+from colorjax.terminal.arguments import explain_flags
 from colorjax.terminal.errors import EndedError, InputError, exit_status
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="Such as configs/gan.py.")
@@ -59,24 +59,12 @@ def parse_flags() -> ConfigDict:
         if CONFIG.value is not None:
             CONFIG.value.lock()  # fails if the file could not be loaded
     except Exception as error:  # a config file may raise anything
-        raise InputError(_explain(error)) from error
+        raise InputError(explain_flags(error)) from error
     if CONFIG.value is None:
         raise InputError("--config is missing; for instance --config=configs/gan.py")
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}; write --config.KEY=VALUE")
     return CONFIG.value
-
-
-def _explain(error: Exception) -> str:
-    text = str(error).strip()
-    unknown = re.fullmatch(r"\W*(\w+)\W*(?:n?Did you mean \W*(\w+).*)?", text)
-    if unknown and isinstance(error, (KeyError, AttributeError)):
-        hint = f"did you mean {unknown[2]!r}?" if unknown[2] else "configs/common.py lists the keys"
-        return f"the config has no key {unknown[1]!r}; {hint}"
-    lines = text.splitlines() or [type(error).__name__]
-    if isinstance(error, OSError):
-        return f"the config cannot be read: {lines[-1].strip()}"
-    return " ".join(dict.fromkeys((lines[0], lines[-1]))) + " (--help lists the flags)"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs all benchmarks of one machine; under ten minutes on a GPU. Writes JSON and Markdown.
+# Runs all benchmarks of one machine. Writes JSON and Markdown.
 #
-#   ./launch/benchmark.sh FOLDER [--batch-size 512 --four-phases …]     # for `benchmark train`
+#   ./launch/benchmark.sh FOLDER [--batch-size 256 1024 --four-phases …]     # for `benchmark train`
 #
 # Uses PYTHON, which has colorjax installed. Compares with PyTorch if that is installed too.
 set -euo pipefail

@@ -51,6 +51,7 @@ TINY = {
     "batch_size": 8,
     "image_size": 32,
     "model.width": 1 / 16,
+    "model.dtype": "float32",
     "log_every": 3,
     "eval_every": 3,
     "checkpoint_every": 2,

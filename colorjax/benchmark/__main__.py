@@ -146,7 +146,7 @@ def _train(commands: Any) -> argparse.ArgumentParser:
         nargs="+",
         help=default("bfloat16", "float32, with --against both"),
     )
-    parser.add_argument("--batch-size", type=int, help=default(256, 16))
+    parser.add_argument("--batch-size", type=int, nargs="+", help=default(256, 16))
     parser.add_argument(
         "--image-size",
         type=int,
@@ -164,7 +164,7 @@ def _train(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--four-phases",
         action="store_true",
-        help="also with deconvolutions as CPUs compute them, on a GPU or TPU",
+        help="also with plain layers and deconvolutions as CPUs compute them",
     )
     parser.add_argument("--steps", type=positive, help="steps in each round " + default(30, 4))
     parser.add_argument("--rounds", type=positive, help="(default: 5)")

@@ -26,7 +26,7 @@ def layer_flops(module: nn.Module, *inputs: Any) -> list[int]:
 
     def count(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         layer, y = context.module, call(*args, **kwargs)
-        if isinstance(layer, Conv | Deconv | nn.Conv) and context.method_name == "__call__":
+        if isinstance(layer, Conv | Deconv) and context.method_name == "__call__":
             # The kernel is applied at each output pixel, of a deconvolution at each input pixel.
             pixels = math.prod((args[0] if isinstance(layer, Deconv) else y).shape[:-1])
             counts.append(2 * pixels * layer.variables["params"]["kernel"].size)

@@ -8,6 +8,8 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import product
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -15,7 +17,7 @@ from ml_collections import ConfigDict
 from colorjax.benchmark.remote import Remote
 from colorjax.benchmark.workers import Device, Trainer
 from colorjax.damage import DAMAGES
-from colorjax.models import kernels, layers
+from colorjax.models import backend_kernels, kernels, layers
 from colorjax.terminal.errors import EndedError, InputError
 
 Row = Mapping[str, Any]
@@ -23,10 +25,10 @@ Row = Mapping[str, Any]
 # The configs that train the models.
 CONFIGS = {"encoder_decoder": "cnn", "resnet": "resnet", "gan": "gan"}
 # Defaults; on a CPU the size and batch of the short recipe.
-CPU: Row = {"dtype": ["float32"], "batch_size": 16, "image_size": [64], "steps": 4, "rounds": 5}
+CPU: Row = {"dtype": ["float32"], "batch_size": [16], "image_size": [64], "steps": 4, "rounds": 5}
 ACCELERATOR: Row = {
     "dtype": ["bfloat16"],
-    "batch_size": 256,
+    "batch_size": [256],
     "image_size": [128],
     "steps": 30,
     "rounds": 5,
@@ -54,9 +56,10 @@ def measure(
       path: images to train on, see config.dataset.path; empty for procedural_faces.
       width: of all networks, see config.model.width.
       output_stride: see config.model.output_stride; all of them are measured in turns.
-      four_phases: whether colorjax is also measured with `kernels.deconvolve` on a GPU or TPU.
-      **wanted: values for the keys of CPU and ACCELERATOR, or None. `dtype` and `image_size` are
-        lists: the dtypes are measured in turns, the sizes one after the other.
+      four_phases: whether colorjax is also measured with plain layers and `kernels.deconvolve`.
+      **wanted: values for the keys of CPU and ACCELERATOR, or None. `dtype`,
+        `batch_size` and `image_size` are lists: the dtypes are measured in turns, the others one
+        after the other.
 
     Returns:
       Rows of two tables (training; from files and inference), and the conditions.
@@ -82,14 +85,13 @@ def measure(
             about["torch.compile"] = "not measured: there is no C++ compiler (g++ or clang++)"
         training, others = [], []
         for name in [model] if model else CONFIGS:
-            for size in chosen["image_size"]:
+            for batch, size in product(chosen["batch_size"], chosen["image_size"]):
                 configs = [
-                    _config(name, width, path, chosen["batch_size"], size, dtype, stride)
-                    for dtype in chosen["dtype"]
-                    for stride in output_stride
+                    _config(name, width, path, batch, size, dtype, stride)
+                    for dtype, stride in product(chosen["dtype"], output_stride)
                 ]
                 makers = _makers(configs, bool(against), four_phases)
-                cache = f"{folder}/{name}{size}"
+                cache = f"{folder}/{name}{batch}x{size}"
                 rows, other = _measure_model(name, makers, cache, device, chosen)
                 training += rows
                 others += other
@@ -181,6 +183,7 @@ def _measure_model(
             {
                 "model": model,
                 "by": name,
+                "batch": configs[name].batch_size,
                 "size": configs[name].image_size,
                 **_speed(
                     times[name],
@@ -220,6 +223,7 @@ def _other(
     return {
         "model": model,
         "by": name,
+        "batch": config.batch_size,
         "size": config.image_size,
         "images/s, one batch kept": config.batch_size / kept,
         "from files": config.batch_size / read,
@@ -245,8 +249,9 @@ def _speed(times: Sequence[tuple[float, float]], batch_size: int, flops: int, pe
 
 
 def four_phase_trainer(cache: str, config: ConfigDict) -> Trainer:
-    """A `Trainer` whose deconvolutions have the form that CPUs take."""
-    layers.deconvolve = kernels.deconvolve
+    """A `Trainer` of plain layers, but for deconvolutions in the form that CPUs take."""
+    four_phases = partial(kernels.deconvolve, convolve=layers.convolve)
+    layers.FORMS[backend_kernels()] = layers.FORMS["plain"]._replace(deconvolve=four_phases)
     return Trainer(cache, config)
 
 

@@ -18,8 +18,6 @@ from ml_collections import ConfigDict
 from colorjax.benchmark.flops import step_flops
 from colorjax.benchmark.measuring import peak_mib, random_images, seconds
 from colorjax.data import pipeline
-from colorjax.models import build_generator
-from colorjax.models.variables import model_predictor
 from colorjax.parallel import devices
 from colorjax.training.check_config import check_config
 from colorjax.training.inflight import InFlight
@@ -116,8 +114,11 @@ class Trainer:
         return (time.perf_counter() - start) / steps
 
     def predict(self, count: int) -> float:
-        """Median seconds from L of `count` images in the host's memory to their a*b* there."""
-        predict = jax.jit(model_predictor(build_generator(self._config.model)))
+        """Median seconds from L of `count` images in the host's memory to their a*b* there.
+
+        In float32, as users have them.
+        """
+        predict = jax.jit(self._plan.predict)
         variables = jax.device_put(self._state.ema, devices.one_device())
         l = random_images(count, self._config.image_size, self._config.image_size, 1) / 2.55
         l = l.astype(np.float32)

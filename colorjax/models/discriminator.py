@@ -1,5 +1,7 @@
 """The discriminator: a CNN that scores patches of (L, a*, b*)."""
 
+import functools
+
 import chex
 import flax.linen as nn
 import jax
@@ -47,10 +49,11 @@ class Discriminator(nn.Module):
                 return module(x)
             return nn.SpectralNorm(module, name=f"{module.name}_norm")(x, update_stats=train)
 
+        conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels, use_bias=True)
         x = jnp.concatenate([l, ab], axis=-1)
         for i, features in enumerate(FEATURES):
             features = scale_width(features, self.width)
-            conv = Conv(features, 4, 2, self.dtype, self.kernels, use_bias=True, name=f"conv{i}")
-            x = nn.leaky_relu(layer(conv, x), 0.2)
-        logits = nn.Conv(1, (3, 3), padding=1, dtype=self.dtype, name="logits")
+            x = nn.leaky_relu(layer(conv(features, 4, 2, name=f"conv{i}"), x), 0.2)
+        # Smaller than He's: no activation follows.
+        logits = conv(1, kernel_init=nn.initializers.lecun_normal(), name="logits")
         return layer(logits, x).astype(jnp.float32)

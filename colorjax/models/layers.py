@@ -2,18 +2,19 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from colorjax.models import kernels
+from colorjax.models import kernels as cpu
 
 Dtype = Any
 ModuleDef = Callable[..., nn.Module]
 Initializer = nn.initializers.Initializer
+NHWC = ("NHWC", "HWIO", "NHWC")
 
 # He initialisation, drawn uniformly: XLA takes seconds to compile a truncated normal.
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
@@ -27,21 +28,31 @@ def scale_width(channels: int, width: float) -> int:
 def convolve(x: jax.Array, kernel: jax.Array, strides: int, pad: int) -> jax.Array:
     """A convolution of [N, H, W, C] with the same padding on all sides."""
     padding = 2 * [(pad, pad)]
-    return lax.conv_general_dilated(
-        x, kernel, 2 * (strides,), padding, dimension_numbers=kernels.NHWC
-    )
+    return lax.conv_general_dilated(x, kernel, 2 * (strides,), padding, dimension_numbers=NHWC)
 
 
 def deconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """A deconvolution (transposed convolution) of [N, H, W, C] with stride 2."""
-    return lax.conv_transpose(x, kernel, (2, 2), "SAME", dimension_numbers=kernels.NHWC)
+    return lax.conv_transpose(x, kernel, (2, 2), "SAME", dimension_numbers=NHWC)
 
 
-def max_pool(x: jax.Array, form: str = "plain") -> jax.Array:
+def max_pool(x: jax.Array) -> jax.Array:
     """3×3, stride 2, of [N, H, W, C]."""
-    if form == "cpu":
-        return kernels.max_pool(x)
     return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+
+class Forms(NamedTuple):
+    """Equal functions that compute what the layers need."""
+
+    convolve: Callable[[jax.Array, jax.Array, int, int], jax.Array]
+    deconvolve: Callable[[jax.Array, jax.Array], jax.Array]
+    max_pool: Callable[[jax.Array], jax.Array]
+
+
+FORMS = {
+    "plain": Forms(convolve, deconvolve, max_pool),
+    "cpu": Forms(cpu.convolve, cpu.deconvolve, cpu.max_pool),
+}
 
 
 class Conv(nn.Module):
@@ -52,8 +63,8 @@ class Conv(nn.Module):
       kernel_size: side of the kernel.
       strides: of both axes.
       dtype: of the computation; parameters are float32.
-      kernels: "plain" for `lax` operations, which work on every platform and with symbolic shapes,
-        or "cpu" for the equal ones in kernels.py. The parameters are the same.
+      kernels: a key of FORMS: "plain" for `lax` operations, which work on every platform and with
+        symbolic shapes, or "cpu" for those in kernels.py. The parameters are the same.
       use_bias: whether a bias is added.
       kernel_init: draws the kernel.
     """
@@ -72,8 +83,7 @@ class Conv(nn.Module):
         size = self.kernel_size
         kernel = self.param("kernel", self.kernel_init, (size, size, x.shape[-1], self.features))
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        function = kernels.convolve if self.kernels == "cpu" else convolve
-        x = function(x, kernel, self.strides, (size - 1) // 2)
+        x = FORMS[self.kernels].convolve(x, kernel, self.strides, (size - 1) // 2)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             x = x + bias.astype(self.dtype).reshape(1, 1, 1, -1)
@@ -93,8 +103,8 @@ class Deconv(nn.Module):
         # An output pixel depends on 4 of the 16 taps: its fan-in is a quarter of the kernel's.
         init = nn.initializers.variance_scaling(8.0, "fan_in", "uniform")
         kernel = self.param("kernel", init, (4, 4, x.shape[-1], self.features))
-        function = kernels.deconvolve if self.kernels == "cpu" else deconvolve
-        return function(x.astype(self.dtype), kernel.astype(self.dtype))
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        return FORMS[self.kernels].deconvolve(x, kernel)
 
 
 def enlarge(x: jax.Array, factor: int) -> jax.Array:
@@ -150,13 +160,16 @@ class Decoder(nn.Module):
         Returns:
           [N, h * 2**len(features), w * 2**len(features), 2], float32: a*b* / 110.
         """
-        for i, features in enumerate(self.features[: -2 if self.output_stride == 4 else None]):
-            x = Deconv(features, self.dtype, self.kernels, name=f"deconv{i}")(x)
+        conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
+        deconv = functools.partial(Deconv, dtype=self.dtype, kernels=self.kernels)
+        left_out = {1: 0, 4: 2}[self.output_stride]
+        for i, features in enumerate(self.features[: len(self.features) - left_out]):
+            x = deconv(features, name=f"deconv{i}")(x)
             x = nn.relu(self.norm(name=f"bn{i}")(x))
             if skips is not None:
                 skip = skips[i]
                 if skip.shape[-1] > features:
-                    skip = Conv(features, 1, 1, self.dtype, self.kernels, name=f"skip{i}")(skip)
+                    skip = conv(features, 1, name=f"skip{i}")(skip)
                 x = jnp.concatenate([x, skip.astype(self.dtype)], axis=-1)
-        ab = Conv(2, 3, 1, self.dtype, self.kernels, True, nn.initializers.zeros, name="ab")(x)
+        ab = conv(2, use_bias=True, kernel_init=nn.initializers.zeros, name="ab")(x)
         return enlarge(ab.astype(jnp.float32), self.output_stride)

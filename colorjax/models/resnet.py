@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from colorjax.models.layers import (
+    FORMS,
     Conv,
     Decoder,
     Dtype,
     ModuleDef,
     batch_norm,
-    max_pool,
     scale_width,
 )
 
@@ -78,7 +78,7 @@ class ResNet50(nn.Module):
         x = conv(scale_width(64, self.width), 7, 2, name="conv1")(x)
         x = nn.relu(norm(name="bn1")(x))
         maps = [x]
-        x = max_pool(x, self.kernels)
+        x = FORMS[self.kernels].max_pool(x)
         for stage, blocks in enumerate(STAGES):
             features = scale_width(64 * 2**stage, self.width)
             for block in range(blocks):
@@ -119,7 +119,8 @@ class ResNetGenerator(nn.Module):
         *skips, x = encoder(rgb, train)
         # Reducing 2048 channels to 512 before the first deconvolution halves the generator's cost.
         channels = scale_width(BOTTLENECK, self.width)
-        x = Conv(channels, 1, 1, self.dtype, self.kernels, name="bottleneck")(x)
+        conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
+        x = conv(channels, 1, name="bottleneck")(x)
         norm = batch_norm(train, self.axis_name, self.dtype)
         x = nn.relu(norm(name="bn")(x))
         features = [scale_width(features, self.width) for features in DECODER]

@@ -63,3 +63,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def explain_flags(error: Exception) -> str:
+    """One line about what absl or ml_collections raised for the flags of a run."""
+    text = str(error).strip()
+    unknown = re.fullmatch(r"\W*(\w+)\W*(?:n?Did you mean \W*(\w+).*)?", text)
+    if unknown and isinstance(error, (KeyError, AttributeError)):
+        hint = f"did you mean {unknown[2]!r}?" if unknown[2] else "configs/common.py lists the keys"
+        return f"the config has no key {unknown[1]!r}; {hint}"
+    lines = text.splitlines() or [type(error).__name__]
+    if isinstance(error, OSError):
+        return f"the config cannot be read: {lines[-1].strip()}"
+    return " ".join(dict.fromkeys((lines[0], lines[-1]))) + " (--help lists the flags)"

@@ -6,7 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from colorjax.evaluation import scores
-from colorjax.models import fastest_dtype
+from colorjax.models import DTYPES, fastest_dtype
 from colorjax.parallel import devices, processes
 from colorjax.runs import config_keys
 from colorjax.runs.trained_model import read_config
@@ -27,7 +27,8 @@ def with_dtype(config: ConfigDict, workdir: Path) -> ConfigDict:
 
     def resolve() -> str:
         found = read_config(workdir) if (workdir / "config.json").exists() else {}
-        return config_keys.flatten(found).get("model.dtype", fastest_dtype(config.model.name))
+        dtype = config_keys.flatten(found).get("model.dtype")
+        return dtype if dtype in DTYPES else fastest_dtype(config.model.name)
 
     resolved = config.copy_and_resolve_references()
     resolved.model.dtype = processes.from_first(resolve)

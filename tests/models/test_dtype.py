@@ -1,6 +1,7 @@
 """The dtype that `auto` means, on the machine and in a run."""
 
 import json
+import types
 
 import jax
 import pytest
@@ -37,6 +38,18 @@ def test_bfloat16_where_there_are_matrix_units(monkeypatch, tmp_path, backend, f
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\nbugs : amx_bf16\n")
     machine(monkeypatch, backend, cpuinfo)
+    assert colorjax.models.fastest_dtype("resnet") == expected
+    if backend == "cpu":
+        assert colorjax.models.fastest_dtype("encoder_decoder") == "float32"
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"), [("7.5", "float32"), ("8.0", "bfloat16"), ("12.0", "bfloat16")]
+)
+def test_older_gpus_compute_in_float32(monkeypatch, tmp_path, capability, expected):
+    machine(monkeypatch, "gpu", tmp_path)
+    device = types.SimpleNamespace(compute_capability=capability)
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
     assert colorjax.models.fastest_dtype("resnet") == expected
 
 

@@ -64,16 +64,33 @@ def test_convolution(size, channels, features, kernel_size, strides, pad, dtype,
 @PRECISIONS
 @pytest.mark.parametrize(
     ("shape", "features"),
-    [((2, 4, 4, 8), 16), ((1, 1, 1, 3), 2), ((3, 5, 7, 4), 6), ((2, 9, 5, 256), 64)],
+    [
+        ((2, 4, 4, 8), 16),
+        ((1, 1, 1, 3), 2),
+        ((2, 9, 2, 5), 1),
+        ((3, 5, 7, 4), 6),
+        ((2, 9, 5, 256), 64),
+    ],
 )
 def test_deconvolution(shape, features, dtype, tolerance):
     shapes = shape, (4, 4, shape[-1], features)
     assert_same(layers.deconvolve, kernels.deconvolve, shapes, dtype, tolerance)
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 12, 3), (1, 7, 2, 1), (2, 1, 1, 2)])
-def test_max_pool(shape):
-    assert_same(layers.max_pool, kernels.max_pool, [shape], jnp.float32, 1e-6)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 8, 12, 1), (1, 7, 2, 1), (2, 1, 1, 2)])
+def test_max_pool(shape, dtype):
+    """Of numbers that differ in bfloat16 too: equal maxima share the gradient."""
+    count = np.prod(shape)
+    x = np.random.default_rng(0).permutation(count).reshape(shape) - count / 2
+    results = [jax.vjp(form, jnp.asarray(x, dtype)) for form in (layers.max_pool, kernels.max_pool)]
+    (expected, plain), (found, cpu) = results
+    cotangent = jnp.asarray(normal(expected.shape), dtype)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(
+        *(np.asarray(vjp(cotangent)[0], np.float32) for vjp in (cpu, plain)),
+        atol=1e-6 if dtype == jnp.float32 else 2e-2,
+    )
 
 
 def test_wide_bfloat16_products_give_float32():
@@ -82,10 +99,15 @@ def test_wide_bfloat16_products_give_float32():
     def program(channels):
         x = jnp.zeros((1, 8, 8, channels), jnp.bfloat16)
         kernel = jnp.zeros((3, 3, channels, channels), jnp.bfloat16)
-        return str(jax.make_jaxpr(lambda x, k: kernels.convolve(x, k, 1, 1))(x, kernel))
 
-    assert "preferred_element_type=float32" in program(256)
-    assert "conv_general_dilated" not in program(256)
+        def loss(x, kernel):
+            return kernels.convolve(x, kernel, 1, 1).sum()
+
+        return str(jax.make_jaxpr(jax.value_and_grad(loss, (0, 1)))(x, kernel))
+
+    products = program(256)
+    assert products.count("preferred_element_type=float32") == products.count("dot_general") > 3
+    assert "conv_general_dilated" not in products
     assert "conv_general_dilated" in program(8)
 
 

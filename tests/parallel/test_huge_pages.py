@@ -4,32 +4,65 @@ import sys
 
 import pytest
 
-SCRIPT = """
-import os, sys
-from colorjax.parallel import huge_pages
-print(os.getpid(), file=sys.stderr)
-huge_pages.restart()
-print(os.environ["GLIBC_TUNABLES"], *sys.argv[1:])
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+# Python runs this at its start.
+SITE = """
+import os
+with open(os.environ["STARTS"], "a") as file:
+    print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), file=file)
 """
 
 
-def run(tunables=None):
-    env = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
-    env |= {"GLIBC_TUNABLES": tunables} if tunables is not None else {}
-    command = [sys.executable, "-c", SCRIPT, "an argument", "--flag="]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-    return done.stdout, done.stderr.split()
+@pytest.fixture
+def run(tmp_path):
+    """Runs Python; gives the process and its starts: (process number, setting)."""
+    (tmp_path / "sitecustomize.py").write_text(SITE)
+    starts = tmp_path / "starts"
+
+    def run(*arguments, setting=None, program=sys.executable, **options):
+        path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", os.getcwd())])
+        env = {**os.environ, "STARTS": str(starts), "PYTHONPATH": path}
+        del env["GLIBC_TUNABLES"]
+        env |= {} if setting is None else {"GLIBC_TUNABLES": setting}
+        done = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, env=env, **options
+        )
+        return done, [line.split(" ", 1) for line in starts.read_text().splitlines()]
+
+    return run
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
-def test_the_command_is_started_anew_once_as_the_same_process():
-    output, pids = run()
-    assert output == "glibc.malloc.hugetlb=1 an argument --flag=\n"
-    assert len(pids) == 2
-    assert pids[0] == pids[1]
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "colorjax.cli", "--version"],
+        ["-m", "colorjax.main", "--config=nosuch.py"],
+        ["-m", "colorjax.benchmark", "train", "--steps=0"],
+    ],
+)
+def test_a_command_is_started_anew_once_as_the_same_process(run, command):
+    done, ((first, before), (second, after)) = run(*command)
+    assert (first, before, after) == (second, "None", "glibc.malloc.hugetlb=1")
+    assert (done.stdout + done.stderr).startswith("colorjax")
 
 
-def test_who_sets_the_variable_has_chosen():
-    output, pids = run("glibc.malloc.check=0")
-    assert output == "glibc.malloc.check=0 an argument --flag=\n"
-    assert len(pids) == 1
+def test_a_setting_is_kept(run):
+    _, starts = run("-m", "colorjax.cli", "--version", setting="glibc.malloc.check=0")
+    assert [setting for _, setting in starts] == ["glibc.malloc.check=0"]
+
+
+def test_other_programs_are_not_started_anew(run, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("from colorjax import cli\nprint('once')\ncli.main(['--version'])")
+    done, starts = run(script)
+    assert (done.stdout.count("once"), len(starts)) == (1, 1)
+    done, starts = run("-c", "import colorjax.cli as cli; cli.command()", input="")
+    assert len(starts) == 2
+    assert "usage: colorjax" in done.stdout
+
+
+def test_a_command_that_cannot_be_started_anew_runs_on(run, tmp_path):
+    """Without the name of the program, Python does not know what to start."""
+    command = f"exec -a nosuch {sys.executable} -m colorjax.cli --version"
+    done, _ = run("-c", command, program="bash", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")

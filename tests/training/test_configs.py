@@ -38,7 +38,7 @@ def tiny_config(name, dataset=""):
     """The config for a small network, a few steps and larger ones."""
     config = get_config(name, dataset)
     config.num_steps, config.batch_size, config.image_size = NUM_STEPS, 8, 32
-    config.model.width = 1 / 8
+    config.model.width, config.model.dtype = 1 / 8, "float32"
     config.optimizer.learning_rate = 2e-2
     if "gan" in config:
         config.generator_pretrain_steps = PRETRAIN_STEPS

@@ -255,3 +255,19 @@ def test_encoder_weights_are_for_a_resnet_of_full_width(tmp_path):
             build_plan(support.tiny_config("resnet", model__encoder_weights=str(path)))
         with pytest.raises(InputError, match=r"model\.name='resnet', not 'encoder_decoder'"):
             build_plan(support.tiny_config("cnn", model__encoder_weights=str(path)))
+
+
+def test_a_run_in_bfloat16_gives_a_model_in_float32(tmp_path, monkeypatch):
+    monkeypatch.setattr("colorjax.training.check_config.fastest_dtype", lambda name: "bfloat16")
+    config = support.tiny_config("cnn", model__dtype="auto", num_steps=2)
+    train_and_evaluate(config, tmp_path / "run")
+    written = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert written["model"]["dtype"] == "bfloat16"
+    run = open_model(str(tmp_path / "run"))
+    export_weights(run, tmp_path / "model.safetensors", "")
+    exported = open_model(str(tmp_path / "model.safetensors"))
+    assert exported.config["model"]["dtype"] == "float32"
+    l = np.zeros((1, 32, 32, 1), np.float32)
+    for model in (run, exported):
+        assert "bf16" not in str(jax.make_jaxpr(model.predict)(model.variables, l))
+        assert {x.dtype for x in jax.tree.leaves(model.variables)} == {np.dtype("float32")}
