@@ -173,6 +173,7 @@ def _measure_model(
         peaks: dict[str, list[float]] = {dtype: [] for dtype in chosen["dtype"]}
         for _ in range(chosen["rounds"]):
             for name, trainer in trainers.items():
+                trainer.call("train", steps)  # the memory of who waits may be reclaimed
                 times[name].append(trainer.call("train", steps))
             for name in ours:
                 files[name].append(trainers[name].call("train_from_files", steps))
