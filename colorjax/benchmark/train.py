@@ -176,6 +176,7 @@ def _measure_model(
                 trainer.call("train", steps)  # the memory of who waits may be reclaimed
                 times[name].append(trainer.call("train", steps))
             for name in ours:
+                trainers[name].call("train", steps)
                 files[name].append(trainers[name].call("train_from_files", steps))
             for dtype, found in peaks.items():
                 found.append(device.call("peak", dtype))
