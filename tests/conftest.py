@@ -10,7 +10,7 @@ import pytest
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
-# Commands do not start themselves anew; tests of that remove it.
+# Commands do not restart; tests of that remove it.
 os.environ.setdefault("GLIBC_TUNABLES", "")
 
 

@@ -10,7 +10,7 @@ MODULES = ("colorjax.main", "colorjax.cli", "colorjax.benchmark")
 
 
 def restart() -> None:
-    """Starts this command anew with huge pages for malloc, on Linux; it takes 20 ms.
+    """Restarts this command with huge pages for malloc, on Linux; it takes 20 ms.
 
     XLA frees its temporary memory after each step, and Linux clears it again, page by page: with
     pages of 4 KiB that was a quarter of the CPU time of the CNN's step (128×128, batch 16: 1034 ms,

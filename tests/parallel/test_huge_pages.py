@@ -40,7 +40,7 @@ def run(tmp_path):
         ["-m", "colorjax.benchmark", "train", "--steps=0"],
     ],
 )
-def test_a_command_is_started_anew_once_as_the_same_process(run, command):
+def test_a_command_restarts_once_as_the_same_process(run, command):
     done, ((first, before), (second, after)) = run(*command)
     assert (first, before, after) == (second, "None", "glibc.malloc.hugetlb=1")
     assert (done.stdout + done.stderr).startswith("colorjax")
@@ -51,7 +51,7 @@ def test_a_setting_is_kept(run):
     assert [setting for _, setting in starts] == ["glibc.malloc.check=0"]
 
 
-def test_other_programs_are_not_started_anew(run, tmp_path):
+def test_other_programs_do_not_restart(run, tmp_path):
     script = tmp_path / "script.py"
     script.write_text("from colorjax import cli\nprint('once')\ncli.main(['--version'])")
     done, starts = run(script)
@@ -61,7 +61,7 @@ def test_other_programs_are_not_started_anew(run, tmp_path):
     assert "usage: colorjax" in done.stdout
 
 
-def test_a_command_that_cannot_be_started_anew_runs_on(run, tmp_path):
+def test_a_command_that_cannot_restart_runs_on(run, tmp_path):
     """Without the name of the program, Python does not know what to start."""
     command = f"exec -a nosuch {sys.executable} -m colorjax.cli --version"
     done, _ = run("-c", command, program="bash", cwd=tmp_path)
