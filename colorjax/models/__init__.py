@@ -1,8 +1,6 @@
 """The models, built from their configs."""
 
-import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -16,15 +14,6 @@ from colorjax.terminal.errors import InputError
 
 GENERATORS = {"encoder_decoder": EncoderDecoder, "resnet": ResNetGenerator}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-# The generators that train faster in bfloat16 on a CPU with matrix units. On a Xeon with AMX the
-# ResNet's went from 4.7 to 8.4 images per CPU-second, and the CNN from 7.8 to 9.3; what kernels.py
-# does for float32 gained as much for the CNN since.
-FASTER_IN_BFLOAT16 = ("resnet",)
-# Not avx512_bf16: with that alone (EPYC 9005) a step of the GAN took 1.62 CPU-seconds, and 1.55 in
-# float32.
-BFLOAT16_FLAG = "amx_bf16"
-# Before Ampere, NVIDIA's GPUs had no units for bfloat16.
-COMPUTE_CAPABILITY = 8.0
 # The encoders halve the image five times.
 SIZE_MULTIPLE = 32
 
@@ -66,30 +55,6 @@ def build_discriminator(config: Any, dtype: str) -> Discriminator:
 def backend_kernels() -> str:
     """The form of the layers that is fastest on JAX's default backend, see `layers.Conv`."""
     return "cpu" if jax.default_backend() == "cpu" else "plain"
-
-
-def fastest_dtype(model: str) -> str:
-    """The dtype in which this machine trains a model fastest: float32 or bfloat16.
-
-    TPUs and today's GPUs multiply in bfloat16. A CPU needs matrix units for it.
-    """
-    if jax.default_backend() == "cpu":
-        is_faster = model in FASTER_IN_BFLOAT16 and cpu_multiplies_bfloat16()
-    else:
-        capability = getattr(jax.local_devices()[0], "compute_capability", COMPUTE_CAPABILITY)
-        is_faster = float(capability) >= COMPUTE_CAPABILITY
-    return "bfloat16" if is_faster else "float32"
-
-
-@functools.cache
-def cpu_multiplies_bfloat16() -> bool:
-    """Whether the CPU has matrix units for bfloat16, as Linux lists its flags."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return BFLOAT16_FLAG in flags.split()
 
 
 def _chosen(key: str, name: str, known: Mapping[str, Any]) -> Any:

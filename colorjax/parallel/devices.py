@@ -15,6 +15,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from colorjax.terminal.errors import InputError
 
 AXIS = "batch"
+# Not avx512_bf16: with that alone (EPYC 9005) a step of the GAN took 1.62 CPU-seconds, and 1.55 in
+# float32.
+BFLOAT16_FLAG = "amx_bf16"
+# Before Ampere, NVIDIA's GPUs had no units for bfloat16.
+COMPUTE_CAPABILITY = 8.0
 
 
 def compile_train_step(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,6 +77,19 @@ def one_device(name: str | None = None) -> jax.Device:
     except RuntimeError as error:
         found = ", ".join(sorted({device.platform for device in jax.local_devices()}))
         raise InputError(f"there is no device {name!r}; JAX finds {found}") from error
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether JAX's default devices have matrix units for bfloat16; a CPU by its flags on Linux."""
+    if jax.default_backend() != "cpu":
+        capability = getattr(jax.local_devices()[0], "compute_capability", COMPUTE_CAPABILITY)
+        return float(capability) >= COMPUTE_CAPABILITY
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return BFLOAT16_FLAG in flags.split()
 
 
 def shard(batch: Any) -> Any:

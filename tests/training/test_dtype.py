@@ -7,21 +7,16 @@ import jax
 import pytest
 from support import small_gan, tiny_config
 
-import colorjax.models
-from colorjax.training.check_config import with_dtype
+from colorjax.parallel import devices
+from colorjax.training.check_config import fastest_dtype, with_dtype
 
 
-@pytest.fixture(autouse=True)
-def _forget_flags():
-    colorjax.models.cpu_multiplies_bfloat16.cache_clear()
-    yield
-    colorjax.models.cpu_multiplies_bfloat16.cache_clear()
-
-
-def machine(monkeypatch, backend, cpuinfo):
+def machine(monkeypatch, backend, cpuinfo, **attributes):
     """Pretends another one. `cpuinfo` is the path of its /proc/cpuinfo."""
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    monkeypatch.setattr(colorjax.models, "Path", lambda _: cpuinfo)
+    device = types.SimpleNamespace(platform=backend, **attributes)
+    monkeypatch.setattr(jax, "local_devices", lambda backend=None: [device])
+    monkeypatch.setattr(devices, "Path", lambda _: cpuinfo)
 
 
 @pytest.mark.parametrize(
@@ -38,24 +33,22 @@ def test_bfloat16_where_there_are_matrix_units(monkeypatch, tmp_path, backend, f
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\nbugs : amx_bf16\n")
     machine(monkeypatch, backend, cpuinfo)
-    assert colorjax.models.fastest_dtype("resnet") == expected
+    assert fastest_dtype("resnet") == expected
     if backend == "cpu":
-        assert colorjax.models.fastest_dtype("encoder_decoder") == "float32"
+        assert fastest_dtype("encoder_decoder") == "float32"
 
 
 @pytest.mark.parametrize(
     ("capability", "expected"), [("7.5", "float32"), ("8.0", "bfloat16"), ("12.0", "bfloat16")]
 )
 def test_older_gpus_compute_in_float32(monkeypatch, tmp_path, capability, expected):
-    machine(monkeypatch, "gpu", tmp_path)
-    device = types.SimpleNamespace(compute_capability=capability)
-    monkeypatch.setattr(jax, "local_devices", lambda: [device])
-    assert colorjax.models.fastest_dtype("resnet") == expected
+    machine(monkeypatch, "gpu", tmp_path, compute_capability=capability)
+    assert fastest_dtype("resnet") == expected
 
 
 def test_a_system_without_cpuinfo_computes_in_float32(monkeypatch, tmp_path):
     machine(monkeypatch, "cpu", tmp_path / "missing")
-    assert colorjax.models.fastest_dtype("resnet") == "float32"
+    assert fastest_dtype("resnet") == "float32"
 
 
 def test_auto_is_resolved_and_a_resumed_run_keeps_its_dtype(monkeypatch, tmp_path):
