@@ -38,6 +38,12 @@ def get(dataset: str) -> ConfigDict:
     config.loss = "l1"
     # Error at which the Huber loss becomes linear, in units of a*b* / 110.
     config.huber_delta = 0.05
+    # Weight of the second head's loss beside the regression's: the distribution of a*b*, for
+    # several answers and their uncertainty. 0 builds a model without it.
+    config.distribution = 0.0
+    # Fraction of the training images with hints, the true colours of a few places. 0 builds a model
+    # that takes none.
+    config.hints = 0.0
     config.optimizer = optimizer(learning_rate=1e-3)
     # Decay of the exponential moving average of parameters and batch statistics, smaller in the
     # first steps. The averaged model is the one evaluated.
@@ -118,7 +124,7 @@ def damage_keys(short: bool) -> ConfigDict:
 def model_keys(short: bool) -> ConfigDict:
     """The generator."""
     config = ConfigDict()
-    # encoder_decoder or resnet.
+    # encoder_decoder, resnet or efficientnet_lite.
     config.name = "resnet"
     # Multiplies every channel count.
     config.width = 1.0

@@ -48,7 +48,7 @@ def step_flops(config: ConfigDict) -> int:
     """
     pixels = config.batch_size, config.image_size, config.image_size
     l, ab = (jax.ShapeDtypeStruct((*pixels, channels), jnp.float32) for channels in (1, 2))
-    first, *others = layer_flops(build_generator(config.model), l)
+    first, *others = layer_flops(build_generator(config), l)
     total = 2 * first + 3 * sum(others)
     if "gan" in config:
         discriminator = build_discriminator(config.gan, config.model.dtype)

@@ -8,11 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from colorjax.models.discriminator import Discriminator
+from colorjax.models.efficientnet import EfficientNetGenerator
 from colorjax.models.encoder_decoder import EncoderDecoder
 from colorjax.models.resnet import ResNetGenerator
 from colorjax.terminal.errors import InputError
 
-GENERATORS = {"encoder_decoder": EncoderDecoder, "resnet": ResNetGenerator}
+GENERATORS = {
+    "encoder_decoder": EncoderDecoder,
+    "resnet": ResNetGenerator,
+    "efficientnet_lite": EfficientNetGenerator,
+}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 # The encoders halve the image five times.
 SIZE_MULTIPLE = 32
@@ -27,7 +32,7 @@ def build_generator(
     """The model that predicts a*b* from L.
 
     Args:
-      config: `config.model` of a run: name, width, dtype, skip_connections, output_stride.
+      config: of a run: model, distribution, hints.
       axis_name: device axis over which BatchNorm is synchronised in training.
       kernels: see `layers.Conv`; by default those of the backend. Exports take "plain".
       dtype: of the computation; by default that of the config. Trained models are used in float32.
@@ -35,13 +40,17 @@ def build_generator(
     Raises:
       InputError: an unknown name or dtype.
     """
-    return _chosen("name", config.name, GENERATORS)(
-        width=config.width,
-        skip_connections=config.skip_connections,
+    model = config.model
+    return _chosen("name", model.name, GENERATORS)(
+        width=model.width,
+        skip_connections=model.skip_connections,
         axis_name=axis_name,
-        dtype=_chosen("dtype", dtype or config.dtype, DTYPES),
+        dtype=_chosen("dtype", dtype or model.dtype, DTYPES),
         kernels=kernels or backend_kernels(),
-        output_stride=config.get("output_stride", 1),  # older weights have no such key
+        # Older weights have none of these keys.
+        output_stride=model.get("output_stride", 1),
+        distribution=config.get("distribution", 0) > 0,
+        hints=config.get("hints", 0) > 0,
     )
 
 

@@ -7,8 +7,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from colorjax.models.layers import Conv, Decoder, Dtype, batch_norm, scale_width
+from colorjax.models.layers import (
+    HINTS,
+    Conv,
+    Decoder,
+    Dtype,
+    Prediction,
+    batch_norm,
+    hint_maps,
+    scale_width,
+)
 
+STEM = 32
 ENCODER = (64, 128, 256, 512, 512)
 DECODER = (256, 128, 64, 32, 16)
 
@@ -25,23 +35,34 @@ class EncoderDecoder(nn.Module):
     dtype: Dtype = jnp.float32
     kernels: str = "plain"
     output_stride: int = 1
+    distribution: bool = False
+    hints: bool = False
 
     @nn.compact
-    def __call__(self, l: jax.Array, train: bool = False) -> jax.Array:
-        """Args: l: [N, H, W, 1], L / 50 - 1. Returns [N, H, W, 2], a*b* / 110."""
+    def __call__(
+        self, l: jax.Array, hints: jax.Array | None = None, train: bool = False
+    ) -> Prediction:
+        """See `ResNetGenerator`."""
         chex.assert_shape(l, (None, None, None, 1))
         conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
         norm = batch_norm(train, self.axis_name, self.dtype)
-        x = conv(scale_width(32, self.width), name="conv0")(l)
-        x = nn.relu(norm(name="bn0")(x))
+        stem = scale_width(STEM, self.width)
+        hint_conv = conv(stem, kernel_init=nn.initializers.zeros, name=HINTS)
+        hinted = hint_maps(self, hint_conv, hints, l)
+        x = conv(stem, name="conv0")(l)
+        x = nn.relu(norm(name="bn0")(x if hinted is None else x + hinted))
         maps = [x]
         for i, features in enumerate(ENCODER, 1):
             x = conv(scale_width(features, self.width), strides=2, name=f"conv{i}")(x)
             x = nn.relu(norm(name=f"bn{i}")(x))
             maps.append(x)
         *skips, x = maps
-        widths = [scale_width(features, self.width) for features in DECODER]
-        decoder = Decoder(
-            widths, norm, self.dtype, self.kernels, self.output_stride, name="decoder"
-        )
-        return decoder(x, skips[::-1] if self.skip_connections else None)
+        return Decoder(
+            [scale_width(features, self.width) for features in DECODER],
+            norm,
+            self.dtype,
+            self.kernels,
+            self.output_stride,
+            self.distribution,
+            name="decoder",
+        )(x, skips[::-1] if self.skip_connections else None)

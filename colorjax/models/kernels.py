@@ -8,7 +8,7 @@ bfloat16 product or convolution in float32.
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -98,6 +98,84 @@ def deconvolve(x: jax.Array, kernel: jax.Array, convolve: Convolution = convolve
         for a in (0, 1)
     ]
     return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, features)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def depthwise(x: jax.Array, kernel: jax.Array, strides: int) -> jax.Array:
+    """A convolution of each channel with its own kernel, as a sum of shifted maps.
+
+    XLA's grouped convolution of 96 channels is hundreds of times as slow.
+
+    Args:
+      x: [N, H, W, C], padded.
+      kernel: [size, size, 1, C], of the same dtype.
+      strides: of both axes.
+
+    Returns:
+      [N, (H - size) // strides + 1, (W - size) // strides + 1, C].
+    """
+    size = len(kernel)
+    height, width = ((side - size) // strides + 1 for side in x.shape[1:3])
+    return _sum_of_taps(
+        (_tap(x, i, j, strides, height, width), kernel[i, j])
+        for i, j in itertools.product(range(size), repeat=2)
+    )
+
+
+def _depthwise_forward(x: jax.Array, kernel: jax.Array, strides: int) -> tuple[Any, Any]:
+    return depthwise(x, kernel, strides), (x, kernel)
+
+
+def _depthwise_backward(
+    strides: int, residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    size, (_, height, width, _) = len(kernel), cotangent.shape
+    # Pixels whose row and column leave the same remainders see the same taps.
+    rows, columns = (-(-side // strides) for side in x.shape[1:3])
+    before = (size - 1) // strides
+    padded = jnp.pad(
+        cotangent, ((0, 0), (before, rows - height), (before, columns - width), (0, 0))
+    )
+
+    def phase(a: int, b: int) -> jax.Array:
+        return _sum_of_taps(
+            (
+                _tap(padded, before - i // strides, before - j // strides, 1, rows, columns),
+                kernel[i, j],
+            )
+            for i, j in itertools.product(range(a, size, strides), range(b, size, strides))
+        )
+
+    phases = [jnp.stack([phase(a, b) for b in range(strides)], 3) for a in range(strides)]
+    by_x = jnp.stack(phases, 2).reshape(len(x), strides * rows, strides * columns, -1)
+
+    def add(total: jax.Array, image: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        maps, cotangent = (part[None].astype(total.dtype) for part in image)
+        products = [
+            jnp.sum(_tap(maps, i, j, strides, height, width) * cotangent, axis=(0, 1, 2))
+            for i, j in itertools.product(range(size), repeat=2)
+        ]
+        return total + jnp.stack(products).reshape(total.shape), None
+
+    # One image after the other, whose maps stay in the cache: half the time.
+    zeros = jnp.zeros(kernel.shape, jnp.promote_types(kernel.dtype, jnp.float32))
+    by_kernel, _ = lax.scan(add, zeros, (x, cotangent))
+    return by_x[:, : x.shape[1], : x.shape[2]], by_kernel.astype(kernel.dtype)
+
+
+depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _sum_of_taps(terms: Iterable[tuple[jax.Array, jax.Array]]) -> jax.Array:
+    """The sum of maps [N, H, W, C] times weights [1, C], in at least float32, of their dtype."""
+
+    def product(maps: jax.Array, weights: jax.Array) -> jax.Array:
+        wide = jnp.promote_types(maps.dtype, jnp.float32)
+        return maps.astype(wide) * weights.astype(wide).reshape(1, 1, 1, -1)
+
+    (first, *_), *_ = terms = list(terms)
+    return functools.reduce(jnp.add, [product(*term) for term in terms]).astype(first.dtype)
 
 
 def _padded(x: jax.Array, pad: int) -> jax.Array:

@@ -4,17 +4,22 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from colorjax.models import color_bins
 from colorjax.models import kernels as cpu
+from colorjax.models.color_bins import Distribution
 
 Dtype = Any
 ModuleDef = Callable[..., nn.Module]
 Initializer = nn.initializers.Initializer
 NHWC = ("NHWC", "HWIO", "NHWC")
+# Names of the parts that a generator may or may not have.
+HINTS, LOGITS, BIN_WEIGHTS = "hints", "logits", "bin_weights"
 
 # He initialisation, drawn uniformly: XLA takes seconds to compile a truncated normal.
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
@@ -36,9 +41,28 @@ def deconvolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return lax.conv_transpose(x, kernel, (2, 2), "SAME", dimension_numbers=NHWC)
 
 
+def depthwise(x: jax.Array, kernel: jax.Array, strides: int) -> jax.Array:
+    """A convolution of each channel of [N, H, W, C] with its own kernel, without padding."""
+    return lax.conv_general_dilated(
+        x, kernel, 2 * (strides,), "VALID", dimension_numbers=NHWC, feature_group_count=x.shape[-1]
+    )
+
+
 def max_pool(x: jax.Array) -> jax.Array:
     """3×3, stride 2, of [N, H, W, C]."""
     return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+
+class Prediction(NamedTuple):
+    """What a generator returns.
+
+    Attributes:
+      ab: [N, H, W, 2] float32, a*b* / 110.
+      distribution: of a*b* at a quarter of the size; None without that head.
+    """
+
+    ab: jax.Array
+    distribution: Distribution | None
 
 
 class Forms(NamedTuple):
@@ -46,12 +70,13 @@ class Forms(NamedTuple):
 
     convolve: Callable[[jax.Array, jax.Array, int, int], jax.Array]
     deconvolve: Callable[[jax.Array, jax.Array], jax.Array]
+    depthwise: Callable[[jax.Array, jax.Array, int], jax.Array]
     max_pool: Callable[[jax.Array], jax.Array]
 
 
 FORMS = {
-    "plain": Forms(convolve, deconvolve, max_pool),
-    "cpu": Forms(cpu.convolve, cpu.deconvolve, cpu.max_pool),
+    "plain": Forms(convolve, deconvolve, depthwise, max_pool),
+    "cpu": Forms(cpu.convolve, cpu.deconvolve, cpu.depthwise, cpu.max_pool),
 }
 
 
@@ -126,12 +151,36 @@ def batch_norm(train: bool, axis_name: str | None, dtype: Dtype) -> ModuleDef:
     )
 
 
+def hint_maps(module: nn.Module, conv: Conv, hints: jax.Array | None, l: jax.Array) -> Any:
+    """What hints add to the output of a generator's first layer.
+
+    Without hints nothing is added. The kernel starts at zero, so that a model which is trained
+    further with hints starts as it is.
+
+    Args:
+      module: the generator; its attribute `hints` says whether it takes any.
+      conv: the convolution of the hints, with the first layer's features, kernel size and strides.
+      hints: [N, H, W, 3], see `Prediction`; or None.
+      l: [N, H, W, 1].
+
+    Returns:
+      [N, H / strides, W / strides, features], or None.
+    """
+    if hints is None:
+        if not (module.hints and module.is_initializing()):
+            return None
+        hints = jnp.zeros((*l.shape[:3], 3))
+    chex.assert_shape(hints, (*l.shape[:3], 3))
+    return conv(hints)
+
+
 class Decoder(nn.Module):
     """Deconvolutions from the encoder's last feature maps to a*b*.
 
     Each layer doubles the size. With skip connections its output is concatenated with the encoder's
     feature maps of that size; a 1×1 convolution first reduces them to as many channels, if they
-    have more. The last layer starts at zero, so that training starts from grey.
+    have more. The last layers start at zero, so that training starts from grey, and from all
+    colours being equally likely.
 
     Attributes:
       features: channel counts of the deconvolutions, of which an `output_stride` of 4 takes all but
@@ -141,6 +190,8 @@ class Decoder(nn.Module):
       kernels: see `Conv`.
       output_stride: 1, or 4 to predict at a quarter of the size and enlarge bilinearly, as Zhang et
         al. 2016 do.
+      distribution: whether a second head predicts the distribution of a*b* at a quarter of the
+        size. The weights of the colours are in the collection `batch_stats`.
     """
 
     features: Sequence[int]
@@ -148,9 +199,10 @@ class Decoder(nn.Module):
     dtype: Dtype = jnp.float32
     kernels: str = "plain"
     output_stride: int = 1
+    distribution: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, skips: Sequence[jax.Array] | None) -> jax.Array:
+    def __call__(self, x: jax.Array, skips: Sequence[jax.Array] | None) -> Prediction:
         """Decodes.
 
         Args:
@@ -158,12 +210,14 @@ class Decoder(nn.Module):
           skips: for each layer the encoder's feature maps at its output size; or None.
 
         Returns:
-          [N, h * 2**len(features), w * 2**len(features), 2], float32: a*b* / 110.
+          a*b* of size [h * 2**len(features), w * 2**len(features)], and their distribution.
         """
         conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
         deconv = functools.partial(Deconv, dtype=self.dtype, kernels=self.kernels)
-        left_out = {1: 0, 4: 2}[self.output_stride]
-        for i, features in enumerate(self.features[: len(self.features) - left_out]):
+        head = functools.partial(conv, use_bias=True, kernel_init=nn.initializers.zeros)
+        at_quarter = len(self.features) - 3
+        distribution = None
+        for i, features in enumerate(self.features[: {1: None, 4: -2}[self.output_stride]]):
             x = deconv(features, name=f"deconv{i}")(x)
             x = nn.relu(self.norm(name=f"bn{i}")(x))
             if skips is not None:
@@ -171,5 +225,10 @@ class Decoder(nn.Module):
                 if skip.shape[-1] > features:
                     skip = conv(features, 1, name=f"skip{i}")(skip)
                 x = jnp.concatenate([x, skip.astype(self.dtype)], axis=-1)
-        ab = conv(2, use_bias=True, kernel_init=nn.initializers.zeros, name="ab")(x)
-        return enlarge(ab.astype(jnp.float32), self.output_stride)
+            if self.distribution and i == at_quarter:
+                bins = len(color_bins.centers())
+                logits = head(bins, 1, name=LOGITS)(x).astype(jnp.float32)
+                weights = self.variable("batch_stats", BIN_WEIGHTS, jnp.ones, bins)
+                distribution = Distribution(logits, weights.value)
+        ab = head(2, name="ab")(x).astype(jnp.float32)
+        return Prediction(enlarge(ab, self.output_stride), distribution)

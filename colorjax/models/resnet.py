@@ -10,14 +10,18 @@ import jax.numpy as jnp
 
 from colorjax.models.layers import (
     FORMS,
+    HINTS,
     Conv,
     Decoder,
     Dtype,
     ModuleDef,
+    Prediction,
     batch_norm,
+    hint_maps,
     scale_width,
 )
 
+STEM = 64
 STAGES = (3, 4, 6, 3)
 BOTTLENECK = 512
 DECODER = (256, 128, 64, 32, 16)
@@ -63,11 +67,14 @@ class ResNet50(nn.Module):
     kernels: str = "plain"
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> Sequence[jax.Array]:
+    def __call__(
+        self, x: jax.Array, hints: jax.Array | None = None, train: bool = False
+    ) -> Sequence[jax.Array]:
         """Encodes.
 
         Args:
           x: [N, H, W, 3], normalised by ImageNet's mean and standard deviation.
+          hints: [N, H/2, W/2, 64], added to the first layer's output; or None.
           train: whether BatchNorm uses the batch's statistics and updates its own.
 
         Returns:
@@ -75,8 +82,8 @@ class ResNet50(nn.Module):
         """
         conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
         norm = batch_norm(train, self.axis_name, self.dtype)
-        x = conv(scale_width(64, self.width), 7, 2, name="conv1")(x)
-        x = nn.relu(norm(name="bn1")(x))
+        x = conv(scale_width(STEM, self.width), 7, 2, name="conv1")(x)
+        x = nn.relu(norm(name="bn1")(x if hints is None else x + hints))
         maps = [x]
         x = FORMS[self.kernels].max_pool(x)
         for stage, blocks in enumerate(STAGES):
@@ -99,6 +106,8 @@ class ResNetGenerator(nn.Module):
       dtype: of the computation; parameters and statistics are float32.
       kernels: see `layers.Conv`.
       output_stride: see `layers.Decoder`.
+      distribution: see `layers.Decoder`.
+      hints: whether it takes hints.
     """
 
     width: float = 1.0
@@ -107,25 +116,42 @@ class ResNetGenerator(nn.Module):
     dtype: Dtype = jnp.float32
     kernels: str = "plain"
     output_stride: int = 1
+    distribution: bool = False
+    hints: bool = False
 
     @nn.compact
-    def __call__(self, l: jax.Array, train: bool = False) -> jax.Array:
-        """Args: l: [N, H, W, 1], L / 50 - 1. Returns [N, H, W, 2], a*b* / 110."""
+    def __call__(
+        self, l: jax.Array, hints: jax.Array | None = None, train: bool = False
+    ) -> Prediction:
+        """Predicts colours.
+
+        Args:
+          l: [N, H, W, 1], L / 50 - 1.
+          hints: [N, H, W, 3], a*b* / 110 where they are known, and a mask that is 1 there; 0
+            elsewhere. None for no hints.
+          train: whether BatchNorm uses the batch's statistics and updates its own.
+        """
         chex.assert_shape(l, (None, None, None, 1))
         mean = jnp.asarray(IMAGENET_MEAN).reshape(1, 1, 1, 3)
         stddev = jnp.asarray(IMAGENET_STDDEV).reshape(1, 1, 1, 3)
         rgb = ((l + 1) / 2 - mean) / stddev
+        conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
+        hint_conv = conv(
+            scale_width(STEM, self.width), 7, 2, kernel_init=nn.initializers.zeros, name=HINTS
+        )
         encoder = ResNet50(self.width, self.axis_name, self.dtype, self.kernels, name="encoder")
-        *skips, x = encoder(rgb, train)
+        *skips, x = encoder(rgb, hint_maps(self, hint_conv, hints, l), train)
         # Reducing 2048 channels to 512 before the first deconvolution halves the generator's cost.
         channels = scale_width(BOTTLENECK, self.width)
-        conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
         x = conv(channels, 1, name="bottleneck")(x)
         norm = batch_norm(train, self.axis_name, self.dtype)
         x = nn.relu(norm(name="bn")(x))
-        features = [scale_width(features, self.width) for features in DECODER]
-        maps = [*skips[::-1], l] if self.skip_connections else None
-        decoder = Decoder(
-            features, norm, self.dtype, self.kernels, self.output_stride, name="decoder"
-        )
-        return decoder(x, maps)
+        return Decoder(
+            [scale_width(features, self.width) for features in DECODER],
+            norm,
+            self.dtype,
+            self.kernels,
+            self.output_stride,
+            self.distribution,
+            name="decoder",
+        )(x, [*skips[::-1], l] if self.skip_connections else None)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from colorjax.lab import AB_SCALE, L_SCALE
+from colorjax.models.answers import answer
+from colorjax.models.layers import Prediction
 from colorjax.terminal.errors import InputError
 
 Variables = dict[str, Any]
@@ -59,15 +61,30 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     }
 
 
-# (variables, l [N, H, W, 1] in [0, 100]) -> a*b* [N, H, W, 2] in Lab units.
-Predictor = Callable[[Variables, jax.Array], jax.Array]
+# (variables, l [N, H, W, 1] in [0, 100]) -> a*b* [N, H, W, 2] in Lab units. Those of models that
+# take hints have them as a third argument: [N, H, W, 3], a*b* in Lab units and a mask, or None.
+Predictor = Callable[..., jax.Array]
 
 
-def model_predictor(generator: nn.Module) -> Predictor:
-    """A generator with {"params", "batch_stats"} as a predictor in Lab units."""
+def model_predictor(generator: nn.Module, temperature: float = 0.0) -> Predictor:
+    """A generator with {"params", "batch_stats"} as a predictor in Lab units.
 
-    def predict(variables: Variables, l: jax.Array) -> jax.Array:
-        ab: Any = generator.apply(variables, l / L_SCALE - 1.0)
-        return AB_SCALE * ab
+    Args:
+      generator: see `models.build_generator`.
+      temperature: see `answers.answer`.
+    """
+
+    def predict(variables: Variables, l: jax.Array, hints: jax.Array | None = None) -> jax.Array:
+        return answer(generate(generator, variables, l, hints), temperature)
 
     return predict
+
+
+def generate(
+    generator: nn.Module, variables: Variables, l: jax.Array, hints: jax.Array | None = None
+) -> Prediction:
+    """What a generator predicts from L and hints in Lab units, see `Predictor`."""
+    if hints is not None:
+        hints = hints / jnp.asarray([AB_SCALE, AB_SCALE, 1.0]).reshape(1, 1, 1, 3)
+    prediction: Any = generator.apply(variables, l / L_SCALE - 1.0, hints)
+    return prediction

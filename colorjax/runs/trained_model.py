@@ -64,8 +64,23 @@ def load_run(path: Path, name: str) -> TrainedModel:
     path, step = run_and_step(path)
     config = read_config(path)
     step = checkpoint.newest_step(path) if step is None else step
+    generator, size, shapes = describe_run(path, config)
+    return TrainedModel(
+        name=name,
+        path=path,
+        config=config,
+        image_size=size,
+        predict=model_predictor(generator),
+        variables=checkpoint.restore_generator(path, shapes, step),
+        step=step,
+        rows=read_rows(path / "metrics.jsonl"),
+    )
+
+
+def describe_run(path: Path, config: Mapping[str, Any]) -> tuple[nn.Module, int, Variables]:
+    """`describe_model` of the run in a folder. Raises InputError if its config has no model."""
     try:
-        generator, size, shapes = describe_model(config)
+        return describe_model(config)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -73,27 +88,20 @@ def load_run(path: Path, name: str) -> TrainedModel:
             f"{path / 'config.json'} does not describe a model ({error}); give a folder that "
             "colorjax trained in"
         ) from error
-    like = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=devices.replicated()), shapes
-    )
-    return TrainedModel(
-        name=name,
-        path=path,
-        config=config,
-        image_size=size,
-        predict=model_predictor(generator),
-        variables=checkpoint.restore_generator(path, like, step),
-        step=step,
-        rows=read_rows(path / "metrics.jsonl"),
-    )
 
 
 def describe_model(config: Mapping[str, Any]) -> tuple[nn.Module, int, Variables]:
-    """The generator of a run's config in float32, its image size, its variables' shapes."""
-    generator = build_generator(ConfigDict(config["model"]), dtype="float32")
+    """The generator of a run's config in float32, its image size, and its variables.
+
+    Of the variables there are shapes and types, replicated over the devices.
+    """
+    generator = build_generator(ConfigDict(config), dtype="float32")
     size = int(config["image_size"])
     shapes = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, size, size, 1)))
-    return generator, size, {"batch_stats": {}, **shapes}
+    variables = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=devices.replicated()), shapes
+    )
+    return generator, size, {"batch_stats": {}, **variables}
 
 
 def run_and_step(path: Path) -> tuple[Path, int | None]:

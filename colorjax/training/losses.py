@@ -1,4 +1,4 @@
-"""Regression and adversarial losses."""
+"""Losses of the generator, and adversarial losses."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,10 +8,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-Loss = Callable[[jax.Array, jax.Array], jax.Array]
+from colorjax.lab import AB_SCALE
+from colorjax.models.color_bins import Distribution, soft_encode
+from colorjax.models.layers import Prediction
+
+# (predicted a*b* / 110, true a*b* / 110) -> scalar
+Regression = Callable[[jax.Array, jax.Array], jax.Array]
+# (prediction, true a*b* / 110 [N, H, W, 2]) -> scalar
+Loss = Callable[[Prediction, jax.Array], jax.Array]
 
 
-def regression_loss(name: str, huber_delta: float) -> Loss:
+def regression_loss(name: str, huber_delta: float) -> Regression:
     """The mean loss between predicted and true a*b* / 110 [N, H, W, 2].
 
     Args:
@@ -26,9 +33,40 @@ def regression_loss(name: str, huber_delta: float) -> Loss:
     return lambda ab, ab_true: jnp.mean(pointwise[name](ab, ab_true))
 
 
-def weighted(weight: float, loss: Loss) -> Loss:
-    """Multiplies a loss by a weight."""
-    return lambda ab, ab_true: weight * loss(ab, ab_true)
+def distribution_loss(distribution: Distribution, ab_true: jax.Array) -> jax.Array:
+    """Cross-entropy of soft-encoded colours, weighted by the colour (Zhang et al. 2016).
+
+    Args:
+      distribution: predicted, at 1 / k of the size.
+      ab_true: [N, H, W, 2] a*b* / 110, averaged over k×k pixels.
+    """
+    batch, height, width, _ = distribution.logits.shape
+    blocks = ab_true.reshape(batch, height, -1, width, ab_true.shape[2] // width, 2)
+    indices, shares = soft_encode(AB_SCALE * jnp.mean(blocks, axis=(2, 4)))
+    chosen = jnp.take_along_axis(distribution.logits, indices, axis=-1)
+    entropy = jax.nn.logsumexp(distribution.logits, axis=-1) - jnp.sum(shares * chosen, axis=-1)
+    # The nearest bin comes first.
+    return jnp.mean(distribution.weights[indices[..., 0]] * entropy)
+
+
+def generator_loss(
+    regression: Regression, regression_weight: float, distribution_weight: float
+) -> Loss:
+    """The weighted sum of a regression loss and `distribution_loss`.
+
+    Args:
+      regression: of a*b* / 110.
+      regression_weight: its weight.
+      distribution_weight: weight of the distribution's loss; 0 for models without a distribution.
+    """
+
+    def loss(prediction: Prediction, ab_true: jax.Array) -> jax.Array:
+        value = regression_weight * regression(prediction.ab, ab_true)
+        if prediction.distribution is not None:
+            value += distribution_weight * distribution_loss(prediction.distribution, ab_true)
+        return value
+
+    return loss
 
 
 class AdversarialLoss(NamedTuple):

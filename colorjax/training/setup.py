@@ -2,30 +2,24 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from colorjax.damage import DAMAGES, damage
 from colorjax.models import build_discriminator, build_generator
-from colorjax.models.imagenet_weights import load_resnet50
 from colorjax.models.variables import (
     Predictor,
     Variables,
-    check_like,
     init_variables,
     jit_once,
     model_predictor,
 )
-from colorjax.parallel import devices, processes
-from colorjax.runs import checkpoint
-from colorjax.runs.model_paths import run_folder
-from colorjax.runs.trained_model import run_and_step
-from colorjax.runs.weights import load_weights
-from colorjax.terminal.errors import InputError
+from colorjax.parallel import devices
 from colorjax.training import augment, losses
+from colorjax.training.init_weights import with_weights
 from colorjax.training.optimizers import build_optimizer
 from colorjax.training.state import TrainState, create_train_state, net_state
 from colorjax.training.steps import gan_step, judge_step, regression_step
@@ -78,11 +72,14 @@ class TrainingPlan(NamedTuple):
         )
 
 
-def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan, TrainState]:
+def build_plan(
+    config: ConfigDict, bin_weights: np.ndarray | None = None, resumes: bool = False
+) -> tuple[TrainingPlan, TrainState]:
     """Builds models, optimizers, compiled steps and the initial state.
 
     Args:
       config: see configs/common.py.
+      bin_weights: see `color_bins.rebalancing`; where a distribution is trained from scratch.
       resumes: whether a checkpoint will replace the state; then weights named in the config are
         not read.
 
@@ -93,26 +90,27 @@ def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan,
       InputError: an unknown name, or weights that do not fit the model.
     """
     g_rng, d_rng, step_rng = jax.random.split(jax.random.key(config.seed), 3)
-    generator = build_generator(config.model, devices.AXIS)
+    generator = build_generator(config, devices.AXIS)
     optimizer = build_optimizer(config.optimizer, config.num_steps)
     variables = init_variables(generator, g_rng, 1, image_size=config.image_size)
     if not resumes:
-        variables = _with_weights(config, variables)
-    loss = losses.regression_loss(config.loss, config.huber_delta)
-    if "gan" in config:
-        # In pretraining too, so that the moments of the optimizer keep their scale.
-        loss = losses.weighted(config.gan.regression_weight, loss)
+        variables = with_weights(config, variables, bin_weights)
+    # In pretraining too, so that the moments of the optimizer keep their scale.
+    weight = config.gan.regression_weight if "gan" in config else 1.0
+    regression = losses.regression_loss(config.loss, config.huber_delta)
+    loss = losses.generator_loss(regression, weight, weight * config.distribution)
     shared: dict[str, Any] = {
         "generator": generator,
         "optimizer": optimizer,
         "loss": loss,
         "ema_decay": config.ema_decay,
         "damage": _damage(config.damage),
+        "hints": config.hints,
         "accumulate_steps": config.accumulate_steps,
     }
     plan = TrainingPlan(
         name="gan" if "gan" in config else config.model.name,
-        predict=model_predictor(build_generator(config.model, dtype="float32")),
+        predict=model_predictor(build_generator(config, dtype="float32")),
         adversarial_from=config.num_steps,
         pretrain_step=devices.compile_train_step(partial(regression_step, **shared)),
         adversarial_step=None,
@@ -144,6 +142,7 @@ def build_plan(config: ConfigDict, resumes: bool = False) -> tuple[TrainingPlan,
             discriminator=discriminator,
             augment=augmentation,
             damage=shared["damage"],
+            hints=config.hints,
         )
         plan = plan._replace(
             adversarial_from=adversarial_from,
@@ -165,31 +164,3 @@ def _damage(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array] |
     if not strengths:
         return None
     return partial(damage, strengths=strengths, probability=config.probability)
-
-
-def _with_weights(config: ConfigDict, variables: Variables) -> Variables:
-    """The variables with the weights that the config names: of a model, or of an encoder."""
-    if config.init_from:
-        path = Path(config.init_from).expanduser()
-        if processes.from_first(path.is_file):
-
-            def read() -> Variables:
-                loaded = load_weights(path, path.stem).variables
-                for kind, tree in variables.items():
-                    check_like(loaded[kind], tree, str(path))
-                return jax.device_get(loaded)
-
-            return processes.read_by_first(read, variables)
-        step = processes.from_first(lambda: run_and_step(path)[1])
-        return checkpoint.restore_generator(run_folder(path), variables, step)
-    if not config.model.encoder_weights:
-        return variables
-    if config.model.name != "resnet":
-        raise InputError(
-            "config.model.encoder_weights needs config.model.name='resnet', not "
-            f"{config.model.name!r}"
-        )
-    encoder = load_resnet50(
-        config.model.encoder_weights, {kind: tree["encoder"] for kind, tree in variables.items()}
-    )
-    return {kind: {**tree, "encoder": encoder[kind]} for kind, tree in variables.items()}

@@ -19,6 +19,7 @@ from jax import lax
 from colorjax.display import to_float
 from colorjax.lab import normalize, rgb_to_lab
 from colorjax.parallel.devices import AXIS, image_indices
+from colorjax.training.hints import draw_hints
 from colorjax.training.losses import AdversarialLoss, Loss
 from colorjax.training.state import NetState, TrainState
 
@@ -37,6 +38,7 @@ def regression_step(
     loss: Loss,
     ema_decay: float,
     damage: Damage | None = None,
+    hints: float = 0.0,
     accumulate_steps: int = 1,
 ) -> tuple[TrainState, Metrics]:
     """Updates the generator with the regression loss.
@@ -44,11 +46,12 @@ def regression_step(
     Args:
       state: a discriminator, if there is one, is not changed.
       batch: this device's part of the batch.
-      generator: predicts a*b* / 110 from L / 50 - 1.
+      generator: predicts a*b* / 110 from L / 50 - 1, see `models.layers.Prediction`.
       optimizer: of the generator.
-      loss: (predicted, true) a*b* / 110 [N, H, W, 2] -> scalar.
+      loss: (prediction, true a*b* / 110 [N, H, W, 2]) -> scalar.
       ema_decay: decay of the exponential moving average of the generator, in [0, 1).
       damage: (N keys, L [N, H, W, 1] in [0, 100]) -> the L that the generator sees.
+      hints: share of the images with hints, see `training.hints`.
       accumulate_steps: number of parts into which the batch is split, see `_accumulated`.
 
     Returns:
@@ -56,10 +59,10 @@ def regression_step(
     """
 
     def gradients(batch_stats: Any, part: Batch) -> Any:
-        l, ab = _inputs(part, damage)
+        seen, ab = _inputs(part, damage, hints)
 
         def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-            prediction, updated = _apply(generator, params, batch_stats, l)
+            prediction, updated = _apply(generator, params, batch_stats, *seen)
             return loss(prediction, ab), updated
 
         values, grads = jax.value_and_grad(loss_fn, has_aux=True)(state.generator.params)
@@ -68,7 +71,7 @@ def regression_step(
     values, batch_stats = _accumulated(
         gradients,
         state.generator.batch_stats,
-        {**batch, "rngs": _image_rngs(state, image_indices(len(batch["image"])), 1)},
+        {**batch, "rngs": _image_rngs(state, image_indices(len(batch["image"])), 2)},
         accumulate_steps,
     )
     grads, value = lax.pmean(values, AXIS)
@@ -94,6 +97,7 @@ def gan_step(
     augment: Augment,
     ema_decay: float,
     damage: Damage | None = None,
+    hints: float = 0.0,
     accumulate_steps: int = 1,
 ) -> tuple[TrainState, Metrics]:
     """Updates generator and discriminator simultaneously.
@@ -124,11 +128,12 @@ def gan_step(
         adversarial=adversarial,
         augment=augment,
         damage=damage,
+        hints=hints,
     )
     values, (g_batch_stats, d_batch_stats) = _accumulated(
         gradients,
         (state.generator.batch_stats, state.discriminator.batch_stats),
-        {**batch, "rngs": _image_rngs(state, image_indices(len(batch["image"])), 3)},
+        {**batch, "rngs": _image_rngs(state, image_indices(len(batch["image"])), 4)},
         accumulate_steps,
     )
     g_grads, d_grads, scalars = lax.pmean(values, AXIS)
@@ -156,26 +161,28 @@ def _gan_gradients(
     adversarial: AdversarialLoss,
     augment: Augment,
     damage: Damage | None,
+    hints: float,
 ) -> Any:
     """Gradients of both networks and scalars for a part of the batch, and the new batch_stats."""
-    l, ab = _inputs(part, damage)
+    seen, ab = _inputs(part, damage, hints)
+    l = seen[0]
 
     def score(params: Any, ab: jax.Array, rngs: jax.Array) -> tuple[jax.Array, Any]:
-        seen = augment(rngs, jnp.concatenate([l, ab], axis=-1))
-        return _apply(discriminator, params, d_net.batch_stats, seen[..., :1], seen[..., 1:])
+        judged = augment(rngs, jnp.concatenate([l, ab], axis=-1))
+        return _apply(discriminator, params, d_net.batch_stats, judged[..., :1], judged[..., 1:])
 
-    fake, g_vjp, g_batch_stats = jax.vjp(
-        lambda params: _apply(generator, params, batch_stats[0], l), g_net.params, has_aux=True
+    prediction, g_vjp, g_batch_stats = jax.vjp(
+        lambda params: _apply(generator, params, batch_stats[0], *seen), g_net.params, has_aux=True
     )
     logits_real, real_vjp, d_batch_stats = jax.vjp(
-        lambda params: score(params, ab, part["rngs"][:, 1]), d_net.params, has_aux=True
+        lambda params: score(params, ab, part["rngs"][:, 2]), d_net.params, has_aux=True
     )
     # The power iteration of spectral normalisation depends on the parameters alone: its state
     # is the same after both passes and in all parts of the batch.
     logits_fake, fake_vjp, _ = jax.vjp(
-        lambda params, fake: score(params, fake, part["rngs"][:, 2]),
+        lambda params, fake: score(params, fake, part["rngs"][:, 3]),
         d_net.params,
-        fake,
+        prediction.ab,
         has_aux=True,
     )
     d_loss, (real_cotangent, fake_cotangent) = jax.value_and_grad(
@@ -184,8 +191,9 @@ def _gan_gradients(
     d_grads = jax.tree.map(jnp.add, real_vjp(real_cotangent)[0], fake_vjp(fake_cotangent)[0])
 
     adversarial_value, cotangent = jax.value_and_grad(adversarial.generator)(logits_fake)
-    loss_value, loss_cotangent = jax.value_and_grad(loss)(fake, ab)
-    (g_grads,) = g_vjp(fake_vjp(cotangent)[1] + loss_cotangent)
+    loss_value, loss_cotangent = jax.value_and_grad(loss)(prediction, ab)
+    by_ab = fake_vjp(cotangent)[1] + loss_cotangent.ab
+    (g_grads,) = g_vjp(loss_cotangent._replace(ab=by_ab))
     scalars = {
         "loss": loss_value,
         "adversarial_loss": adversarial_value,
@@ -203,6 +211,7 @@ def judge_step(
     discriminator: nn.Module,
     augment: Augment,
     damage: Damage | None = None,
+    hints: float = 0.0,
 ) -> Metrics:
     """Accuracy of the discriminator on images that it is not trained on.
 
@@ -218,19 +227,19 @@ def judge_step(
       accuracy_real and accuracy_fake, [N] each.
     """
     assert state.discriminator is not None
-    rngs = _image_rngs(state, batch["index"], 3)
-    l, ab = _inputs({**batch, "rngs": rngs}, damage)
+    rngs = _image_rngs(state, batch["index"], 4)
+    seen, ab = _inputs({**batch, "rngs": rngs}, damage, hints)
     g_variables, d_variables = (
         {"params": net.params, "batch_stats": net.batch_stats}
         for net in (state.generator, state.discriminator)
     )
-    fake: Any = generator.apply(g_variables, l)
+    prediction: Any = generator.apply(g_variables, *seen)
 
     def score(ab: jax.Array, rngs: jax.Array) -> Any:
-        seen = augment(rngs, jnp.concatenate([l, ab], axis=-1))
-        return discriminator.apply(d_variables, seen[..., :1], seen[..., 1:])
+        judged = augment(rngs, jnp.concatenate([seen[0], ab], axis=-1))
+        return discriminator.apply(d_variables, judged[..., :1], judged[..., 1:])
 
-    return _accuracies(score(ab, rngs[:, 1]), score(fake, rngs[:, 2]))
+    return _accuracies(score(ab, rngs[:, 2]), score(prediction.ab, rngs[:, 3]))
 
 
 def _image_rngs(state: TrainState, indices: jax.Array, uses: int) -> jax.Array:
@@ -246,12 +255,15 @@ def _accuracies(logits_real: jax.Array, logits_fake: jax.Array) -> Metrics:
     return {key: jnp.mean(value, axis=(1, 2, 3)) for key, value in right.items()}
 
 
-def _inputs(part: Batch, damage: Damage | None) -> tuple[jax.Array, jax.Array]:
-    """L / 50 - 1, possibly damaged, and the true a*b* / 110."""
+def _inputs(
+    part: Batch, damage: Damage | None, hints: float
+) -> tuple[tuple[jax.Array, ...], jax.Array]:
+    """What the generator sees, L / 50 - 1, possibly damaged, and hints; and the true a*b* / 110."""
     lab = rgb_to_lab(to_float(part["image"]))
     if damage is not None:
         lab = jnp.concatenate([damage(part["rngs"][:, 0], lab[..., :1]), lab[..., 1:]], axis=-1)
-    return normalize(lab)
+    l, ab = normalize(lab)
+    return (l, draw_hints(part["rngs"][:, 1], ab, hints)) if hints else (l,), ab
 
 
 def _accumulated(

@@ -18,6 +18,7 @@ from colorjax.runs.workdir import MetricsWriter, best_step, claimed
 from colorjax.terminal.errors import EndedError
 from colorjax.terminal.progress import TrainingProgress
 from colorjax.training.check_config import check_config, with_dtype
+from colorjax.training.color_weights import bin_weights
 from colorjax.training.inflight import InFlight, NonFiniteError
 from colorjax.training.setup import TrainingPlan, build_plan
 from colorjax.training.state import TrainState
@@ -56,7 +57,11 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
             variant=config.dataset.variant,
             min_chroma=config.dataset.min_chroma,
         )
-        plan, state = build_plan(config, resumes=checkpoint.any_saved(workdir))
+        resumes = checkpoint.any_saved(workdir)
+        weights = None
+        if config.distribution and not resumes:
+            weights = bin_weights(sources.train, config.image_size)
+        plan, state = build_plan(config, weights, resumes)
         batches = pipeline.train_iterator(
             sources.train,
             batch_size=config.batch_size,

@@ -1,0 +1,101 @@
+"""What is made of a prediction: one answer, several, how sure they are, and what else is likely."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from colorjax.lab import AB_SCALE
+from colorjax.models.color_bins import WIDTH, Distribution, centers, mean_color
+from colorjax.models.layers import Prediction, enlarge
+
+# A candidate moves a colour with a standard deviation of TILT Lab units by about as much.
+TILT = 12.0
+GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
+
+
+def answer(prediction: Prediction, temperature: float) -> jax.Array:
+    """The a*b* [N, H, W, 2] that a model answers with, in Lab units.
+
+    Args:
+      prediction: of a generator.
+      temperature: of the annealed mean of its distribution; 0 for the regression's answer.
+    """
+    if not temperature:
+        return AB_SCALE * prediction.ab
+    return _full_size(prediction, _distribution(prediction).annealed_mean(temperature))
+
+
+def candidates(prediction: Prediction, count: int) -> jax.Array:
+    """Different answers, each of which is one choice for the image as a whole.
+
+    A candidate prefers one direction of the a*b* plane: the probability of each colour c is
+    multiplied by exp(⟨c, direction⟩ / TILT), everywhere alike. Where the model is sure, the mean
+    colour hardly moves, and elsewhere it moves to what is likely in this direction. The first
+    candidate has no direction; the others' are a golden angle apart, so that more candidates only
+    add to fewer.
+
+    Args:
+      prediction: of a generator with a distribution.
+      count: at least 1.
+
+    Returns:
+      [count, N, H, W, 2] a*b*.
+    """
+    log_probabilities = _distribution(prediction).log_probabilities()
+
+    def tilted(direction: jax.Array) -> jax.Array:
+        tilt = jnp.matmul(centers(), direction, precision="highest") / TILT
+        logits = log_probabilities + tilt.reshape(1, 1, 1, -1)
+        return _full_size(prediction, mean_color(jax.nn.softmax(logits)))
+
+    angles = GOLDEN_ANGLE * np.arange(count)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    return jax.lax.map(tilted, jnp.asarray(directions * (angles[:, None] > 0), jnp.float32))
+
+
+def uncertainty(prediction: Prediction) -> jax.Array:
+    """[N, H/4, W/4]: the standard deviation of the colour in Lab units, sqrt(E ‖c - E c‖²)."""
+    probabilities = jnp.exp(_distribution(prediction).log_probabilities())
+    mean = AB_SCALE * mean_color(probabilities)
+    squares = jnp.matmul(probabilities, (centers() ** 2).sum(-1), precision="highest")
+    # A colour is anywhere in its bin, not at its centre: WIDTH² / 12 for each axis.
+    return jnp.sqrt(jnp.maximum(squares - jnp.sum(mean**2, -1), 0) + WIDTH**2 / 6)
+
+
+def likeliest(log_probabilities: np.ndarray, count: int) -> list[tuple[np.ndarray, float]]:
+    """The likeliest colours of a pixel, and their probabilities.
+
+    They are the modes of its distribution: bins likelier than all their neighbours, each with the
+    probability and the mean colour of the bins from which a climb to likelier neighbours ends
+    there. The probabilities of all modes add up to 1.
+
+    Args:
+      log_probabilities: [Q], of one pixel.
+      count: at most as many colours are returned.
+
+    Returns:
+      Pairs of a*b* [2] and a probability, the likeliest first.
+    """
+    bins, probabilities = centers(), np.exp(log_probabilities)
+    apart = np.abs(bins[:, None] - bins[None, :]).max(-1)
+    uphill = np.where(apart <= WIDTH, probabilities[None, :], -1.0).argmax(1)
+    while not np.array_equal(uphill[uphill], uphill):
+        uphill = uphill[uphill]
+    modes = []
+    for top in np.unique(uphill):
+        share = probabilities * (uphill == top)
+        modes.append((share @ bins / share.sum(), float(share.sum())))
+    return sorted(modes, key=lambda mode: -mode[1])[:count]
+
+
+def _full_size(prediction: Prediction, ab: jax.Array) -> jax.Array:
+    """a*b* [N, H, W, 2] in Lab units from a*b* / 110 of a smaller size."""
+    return AB_SCALE * enlarge(ab, prediction.ab.shape[1] // ab.shape[1])
+
+
+def _distribution(prediction: Prediction) -> Distribution:
+    if prediction.distribution is None:
+        raise ValueError("this model predicts no distribution")
+    return prediction.distribution
