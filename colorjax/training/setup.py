@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from colorjax.damage import DAMAGES, damage
 from colorjax.models import build_discriminator, build_generator
-from colorjax.models.imagenet_weights import load_resnet50
+from colorjax.models.imagenet_weights import load_encoder
 from colorjax.models.variables import (
     Predictor,
     Variables,
@@ -24,7 +24,6 @@ from colorjax.runs import checkpoint
 from colorjax.runs.model_paths import run_folder
 from colorjax.runs.trained_model import run_and_step
 from colorjax.runs.weights import load_weights
-from colorjax.terminal.errors import InputError
 from colorjax.training import augment, losses
 from colorjax.training.optimizers import build_optimizer
 from colorjax.training.state import TrainState, create_train_state, net_state
@@ -184,12 +183,6 @@ def _with_weights(config: ConfigDict, variables: Variables) -> Variables:
         return checkpoint.restore_generator(run_folder(path), variables, step)
     if not config.model.encoder_weights:
         return variables
-    if config.model.name != "resnet":
-        raise InputError(
-            "config.model.encoder_weights needs config.model.name='resnet', not "
-            f"{config.model.name!r}"
-        )
-    encoder = load_resnet50(
-        config.model.encoder_weights, {kind: tree["encoder"] for kind, tree in variables.items()}
-    )
+    template = {kind: tree["encoder"] for kind, tree in variables.items() if "encoder" in tree}
+    encoder = load_encoder(config.model.encoder_weights, template, config.model.name)
     return {kind: {**tree, "encoder": encoder[kind]} for kind, tree in variables.items()}
