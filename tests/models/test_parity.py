@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from colorjax.models.imagenet_weights import load_resnet50
+from colorjax.models.imagenet_weights import load_encoder
 from colorjax.models.resnet import ResNet50
 
 torch = pytest.importorskip("torch", reason="the extra `parity` (PyTorch) is not installed")
@@ -84,7 +84,7 @@ def pair(template, tmp_path_factory):
     state_dict = {name: tensor.clone() for name, tensor in theirs.state_dict().items()}
     path = tmp_path_factory.mktemp("weights") / "resnet50.pth"
     torch.save(state_dict, path)
-    return Pair(theirs, state_dict, load_resnet50(path, template))
+    return Pair(theirs, state_dict, load_encoder(path, template, "resnet"))
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,7 @@ def test_every_file_format_gives_the_same_weights(file_format, pair, template, t
     else:
         path = tmp_path / "resnet50.pth"
         torch.save(pair.state_dict, path, _use_new_zipfile_serialization=False)
-    chex.assert_trees_all_equal(load_resnet50(path, template), pair.ours)
+    chex.assert_trees_all_equal(load_encoder(path, template, "resnet"), pair.ours)
 
 
 def our_training_step(variables, x, cotangents):
@@ -201,7 +201,7 @@ def test_features_statistics_and_gradients_are_equal_in_training(pair, template,
         new = updated[f"{name}.running_var"]
         updated[f"{name}.running_var"] = old + (new - old) * (count - 1) / count
     torch.save(updated, tmp_path / "updated.pth")
-    expected = load_resnet50(tmp_path / "updated.pth", template)
+    expected = load_encoder(tmp_path / "updated.pth", template, "resnet")
     ours = {"batch_stats": our_stats, "params": our_gradients}
     found = jax.tree.map(relative_error, ours, expected)
     assert max(jax.tree.leaves(found)) < 1e-6, found

@@ -253,7 +253,9 @@ def test_encoder_weights_are_for_a_resnet_of_full_width(tmp_path):
     with support.quick_compilation():
         with pytest.raises(InputError, match=r"1\.\w+ is \(64,.*width"):
             build_plan(support.tiny_config("resnet", model__encoder_weights=str(path)))
-        with pytest.raises(InputError, match=r"model\.name='resnet', not 'encoder_decoder'"):
+        with pytest.raises(
+            InputError, match=r"model\.name='resnet' or 'efficientnet_lite', not 'encoder_decoder'"
+        ):
             build_plan(support.tiny_config("cnn", model__encoder_weights=str(path)))
 
 
