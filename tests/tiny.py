@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from colorjax.models.layers import Prediction
 from colorjax.models.variables import init_variables
 from colorjax.parallel.devices import AXIS
 from colorjax.training import steps
-from colorjax.training.losses import ADVERSARIAL, regression_loss, weighted
+from colorjax.training.losses import ADVERSARIAL, generator_loss, regression_loss
 from colorjax.training.state import create_train_state, net_state
 
 IMAGE_SIZE = 32
@@ -28,10 +29,10 @@ class Generator(nn.Module):
     axis_name: str | None = AXIS
 
     @nn.compact
-    def __call__(self, l, train=False):
+    def __call__(self, l, hints=None, train=False):
         x = nn.Conv(6, (5, 5), strides=2, use_bias=False)(l)
         x = nn.BatchNorm(not train, momentum=0.9, axis_name=self.axis_name)(x)
-        return 0.3 * nn.ConvTranspose(2, (4, 4), strides=(2, 2))(nn.relu(x))
+        return Prediction(0.3 * nn.ConvTranspose(2, (4, 4), strides=(2, 2))(nn.relu(x)), None)
 
 
 class Discriminator(nn.Module):
@@ -73,7 +74,7 @@ def regression_step(**changes):
     arguments = {
         "generator": Generator(),
         "optimizer": SGD,
-        "loss": regression_loss("l2", 1.0),
+        "loss": generator_loss(regression_loss("l2", 1.0), 1.0, 0.0),
         "ema_decay": 0.9,
     }
     return partial(steps.regression_step, **arguments | changes)
@@ -85,7 +86,7 @@ def gan_step(**changes):
         "discriminator": Discriminator(),
         "optimizer": SGD,
         "discriminator_optimizer": SGD,
-        "loss": weighted(3.0, regression_loss("l1", 1.0)),
+        "loss": generator_loss(regression_loss("l1", 1.0), 3.0, 0.0),
         "adversarial": ADVERSARIAL["non_saturating"],
         "augment": lambda rng, images: images,
         "ema_decay": 0.9,

@@ -77,6 +77,17 @@ def test_deconvolution(shape, features, dtype, tolerance):
     assert_same(layers.deconvolve, kernels.deconvolve, shapes, dtype, tolerance)
 
 
+@PRECISIONS
+@pytest.mark.parametrize("size", [(9, 12), (5, 5), (8, 7)])
+@pytest.mark.parametrize(("kernel_size", "strides"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+def test_depthwise_convolution(size, kernel_size, strides, dtype, tolerance):
+    def form(depthwise):
+        return lambda x, kernel: depthwise(x, kernel, strides)
+
+    shapes = (3, *size, 6), (kernel_size, kernel_size, 1, 6)
+    assert_same(form(layers.depthwise), form(kernels.depthwise), shapes, dtype, tolerance)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("shape", [(2, 8, 12, 1), (1, 7, 2, 1), (2, 1, 1, 2)])
 def test_max_pool(shape, dtype):

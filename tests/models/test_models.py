@@ -10,11 +10,13 @@ import pytest
 
 from colorjax.models import layers
 from colorjax.models.discriminator import Discriminator
+from colorjax.models.efficientnet import EfficientNetGenerator
 from colorjax.models.encoder_decoder import EncoderDecoder
 from colorjax.models.resnet import ResNet50, ResNetGenerator
 
 WIDTH = 1 / 16
-GENERATORS = pytest.mark.parametrize("generator", [EncoderDecoder, ResNetGenerator])
+ALL_GENERATORS = [EncoderDecoder, ResNetGenerator, EfficientNetGenerator]
+GENERATORS = pytest.mark.parametrize("generator", ALL_GENERATORS)
 
 
 @pytest.fixture(autouse=True)
@@ -78,10 +80,10 @@ def test_generators_start_from_grey(generator, skip_connections):
     l = normal((2, 32, 64, 1))
     variables = drawn(model, l)
     apply = jax.jit(model.apply)
-    assert apply(variables, l).any()
+    assert apply(variables, l).ab.any()
     last_layer = jax.jit(lambda key: model.init(key, l)["params"]["decoder"]["ab"])
     variables["params"]["decoder"]["ab"] = last_layer(jax.random.key(0))
-    ab = apply(variables, l)
+    ab = apply(variables, l).ab
     chex.assert_shape(ab, (2, 32, 64, 2))
     np.testing.assert_array_equal(ab, np.zeros_like(ab))
 
@@ -93,15 +95,24 @@ def test_generators_start_from_grey(generator, skip_connections):
 def test_generators_keep_the_size_at_full_width(
     generator, skip_connections, output_stride, size, train
 ):
-    model = generator(skip_connections=skip_connections, output_stride=output_stride)
-    l = jnp.zeros((2, size, size, 1))
+    model = generator(
+        skip_connections=skip_connections,
+        output_stride=output_stride,
+        distribution=skip_connections,
+        hints=skip_connections,
+    )
+    l, hints = jnp.zeros((2, size, size, 1)), jnp.zeros((2, size, size, 3))
 
     def apply(variables):
-        return model.apply(variables, l, train=train, mutable=["batch_stats"])
+        inputs = (l, hints) if skip_connections else (l,)
+        return model.apply(variables, *inputs, train=train, mutable=["batch_stats"])
 
     variables = shapes(model, l)
-    ab, updated = jax.eval_shape(apply, variables)
+    (ab, distribution), updated = jax.eval_shape(apply, variables)
     chex.assert_shape(ab, (2, size, size, 2))
+    assert (distribution is not None) == skip_connections
+    if distribution is not None:
+        chex.assert_shape(distribution.logits, (2, size // 4, size // 4, 261))
     chex.assert_trees_all_equal_shapes_and_dtypes(updated["batch_stats"], variables["batch_stats"])
 
 
@@ -109,16 +120,32 @@ def test_generators_keep_the_size_at_full_width(
 @pytest.mark.parametrize(("skip_connections", "output_stride"), [(True, 1), (False, 4)])
 def test_generators_export_with_symbolic_shapes(generator, skip_connections, output_stride):
     """In the plain form, which equals the CPU's."""
-    model = generator(WIDTH, skip_connections, output_stride=output_stride)
+    model = generator(WIDTH, skip_connections, output_stride=output_stride, distribution=True)
     l = normal((2, 64, 96, 1))
     variables = drawn(model, l)
     shape = jax.export.symbolic_shape("n, 32 * h, 32 * w, 1")
     symbolic = jax.ShapeDtypeStruct(shape, jnp.float32)
     exported = jax.export.export(jax.jit(lambda l: model.apply(variables, l)))(symbolic)
     expected = jax.jit(model.clone(kernels="cpu").apply)(variables, l)
-    np.testing.assert_allclose(
-        exported.call(l), expected, rtol=0, atol=1e-4 * np.abs(expected).max()
+    for x, y in zip(jax.tree.leaves(exported.call(l)), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=1e-4 * np.abs(y).max())
+
+
+@GENERATORS
+def test_hints_change_nothing_until_they_are_trained(generator):
+    model, l = generator(WIDTH, hints=True), normal((2, 32, 32, 1))
+    hints = normal((2, 32, 32, 3), seed=2)
+    variables = drawn(model, l)
+    apply = jax.jit(model.apply)
+    plain = jax.jit(generator(WIDTH).apply)(
+        {**variables, "params": {k: v for k, v in variables["params"].items() if k != "hints"}}, l
     )
+    np.testing.assert_array_equal(apply(variables, l).ab, plain.ab)
+    assert np.abs(apply(variables, l, hints).ab - plain.ab).max() > 1e-3
+    variables["params"]["hints"] = jax.jit(lambda key: model.init(key, l)["params"]["hints"])(
+        jax.random.key(0)
+    )
+    np.testing.assert_array_equal(apply(variables, l, hints).ab, plain.ab)
 
 
 @GENERATORS
@@ -179,6 +206,9 @@ def test_generators_synchronise_every_normalisation(generator):
 
     with flax.linen.intercept_methods(note_axis):
         batch_stats = shapes(model, l)["batch_stats"]
+    # The statistics of EfficientNet's encoder are never those of a batch.
+    if generator is EfficientNetGenerator:
+        del batch_stats["encoder"]
     assert len(axes) == len(jax.tree.leaves(batch_stats)) // 2
     assert set(axes.values()) == {"batch"}
 

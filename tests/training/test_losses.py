@@ -1,7 +1,11 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from colorjax.models import color_bins
+from colorjax.models.layers import Prediction
 from colorjax.training import losses
 
 RNG = np.random.default_rng(0)
@@ -78,3 +82,44 @@ def test_certain_logits_give_finite_losses_and_gradients(name):
         assert np.isfinite(loss.discriminator(logits, -logits))
         assert np.all(np.isfinite(jax.grad(loss.discriminator)(logits, -logits)))
         assert np.all(np.isfinite(jax.grad(loss.generator)(logits)))
+
+
+def test_the_loss_of_a_distribution_equals_a_dense_cross_entropy():
+    """Of colours averaged over 4×4 pixels, weighted by the nearest bin; and so do its gradients."""
+    rng = np.random.default_rng(0)
+    weights = rng.uniform(0.3, 3, 261).astype(np.float32)
+    logits = rng.normal(size=(2, 3, 4, 261)).astype(np.float32)
+    ab = rng.uniform(-25, 40, (2, 3, 1, 4, 1, 2)).astype(np.float32)
+    pixels = ab + rng.normal(size=(2, 3, 4, 4, 4, 2)).astype(np.float32)
+    pixels += ab - pixels.mean((2, 4), keepdims=True)
+    indices, shares = color_bins.soft_encode(jnp.asarray(ab[:, :, 0, :, 0]))
+    target = np.zeros(logits.shape, np.float32)
+    np.put_along_axis(target, np.asarray(indices), np.asarray(shares), -1)
+
+    def dense(logits):
+        entropy = optax.softmax_cross_entropy(logits, target)
+        return jnp.mean(entropy * weights[target.argmax(-1)])
+
+    def found(logits):
+        distribution = color_bins.Distribution(logits, weights)
+        return losses.distribution_loss(distribution, pixels.reshape(2, 12, 16, 2) / 110)
+
+    values = jax.value_and_grad(found)(logits), jax.value_and_grad(dense)(logits)
+    for x, y in zip(*values, strict=True):
+        np.testing.assert_allclose(x, y, rtol=2e-3, atol=1e-6)
+
+
+def test_the_losses_of_both_heads_are_added():
+    rng = np.random.default_rng(0)
+    ab, true = rng.normal(size=(2, 2, 8, 8, 2)).astype(np.float32) / 10
+    logits = rng.normal(size=(2, 2, 2, 261)).astype(np.float32)
+    distribution = color_bins.Distribution(logits, np.ones(261, np.float32))
+    regression = losses.regression_loss("l1", DELTA)
+    loss = losses.generator_loss(regression, 3.0, 0.5)
+    entropy = losses.distribution_loss(distribution, true)
+    np.testing.assert_allclose(
+        loss(Prediction(ab, distribution), true),
+        3 * regression(ab, true) + 0.5 * entropy,
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(loss(Prediction(ab, None), true), 3 * regression(ab, true))

@@ -14,7 +14,7 @@ from tiny import UNIT_SGD, batch, compiled, taken
 
 from colorjax.models.variables import model_predictor
 from colorjax.training import augment, steps
-from colorjax.training.losses import ADVERSARIAL, regression_loss
+from colorjax.training.losses import ADVERSARIAL, generator_loss, regression_loss
 
 
 def normalized(images):
@@ -42,14 +42,14 @@ def naive_gan(state, l, ab, name):
 
     def g_loss(g_params):
         fake, updated = applied(generator, g_params, g_net.batch_stats, l)
-        l1 = 3.0 * jnp.mean(jnp.abs(fake - ab))
-        value = adversarial.generator(judge(d_net.params, fake)[0])
+        l1 = 3.0 * jnp.mean(jnp.abs(fake.ab - ab))
+        value = adversarial.generator(judge(d_net.params, fake.ab)[0])
         return l1 + value, (l1, value, updated["batch_stats"])
 
     def d_loss(d_params):
         fake, _ = applied(generator, g_net.params, g_net.batch_stats, l)
         logits_real, updated = judge(d_params, ab)
-        logits_fake, _ = judge(d_params, jax.lax.stop_gradient(fake))
+        logits_fake, _ = judge(d_params, jax.lax.stop_gradient(fake.ab))
         value = adversarial.discriminator(logits_real, logits_fake)
         return value, (value, logits_real, logits_fake, updated["batch_stats"])
 
@@ -138,9 +138,8 @@ def test_judge_step_on_training_images_gives_the_accuracies_of_gan_step():
 def test_regression_step_equals_jax_grad_of_its_loss(name):
     images, state = tiny.images(8), tiny.state(discriminator=False)
     loss = regression_loss(name, 0.1)
-    after, scalars = compiled(tiny.regression_step(optimizer=UNIT_SGD, loss=loss))(
-        state, batch(images)
-    )
+    step = tiny.regression_step(optimizer=UNIT_SGD, loss=generator_loss(loss, 1.0, 0.0))
+    after, scalars = compiled(step)(state, batch(images))
     l, ab = normalized(images)
 
     @jax.jit
@@ -148,7 +147,7 @@ def test_regression_step_equals_jax_grad_of_its_loss(name):
     def expected(params):
         generator = tiny.Generator(axis_name=None)
         fake, updated = applied(generator, params, state.generator.batch_stats, l)
-        return loss(fake, ab), updated["batch_stats"]
+        return loss(fake.ab, ab), updated["batch_stats"]
 
     (value, batch_stats), grads = expected(state.generator.params)
     np.testing.assert_allclose(scalars["loss"], value, rtol=1e-4)
@@ -236,7 +235,8 @@ def test_each_image_and_network_and_step_has_its_own_random_numbers():
 def test_the_discriminator_sees_augmented_images():
     """Blank images give logits of 0, and no gradient for the generator."""
     step = tiny.gan_step(
-        augment=lambda rng, images: 0 * images, loss=lambda ab, ab_true: 0 * jnp.mean(ab)
+        augment=lambda rng, images: 0 * images,
+        loss=lambda prediction, ab_true: 0 * jnp.mean(prediction.ab),
     )
     _, scalars = compiled(step)(tiny.state(), batch(tiny.images(8)))
     assert scalars["grad_norm"] == 0
@@ -250,7 +250,8 @@ def test_a_model_predicts_in_lab_units_with_its_running_statistics():
     generator = tiny.Generator(axis_name=None)
     l = 50 * (normalized(tiny.images(4))[0] + 1)
     predicted = model_predictor(generator)(variables, l)
-    np.testing.assert_allclose(predicted, 110 * generator.apply(variables, l / 50 - 1), rtol=1e-5)
+    expected = generator.apply(variables, l / 50 - 1).ab
+    np.testing.assert_allclose(predicted, 110 * expected, rtol=1e-5)
     alone = model_predictor(generator)(variables, l[:1])
     np.testing.assert_allclose(predicted[:1], alone, rtol=1e-4, atol=1e-4)
 
@@ -274,7 +275,7 @@ def test_damage_changes_the_input_and_not_the_target():
         prediction, _ = applied(
             tiny.Generator(axis_name=None), params, state.generator.batch_stats, -l
         )
-        return jnp.mean((prediction - ab) ** 2)
+        return jnp.mean((prediction.ab - ab) ** 2)
 
     grads = jax.grad(loss)(state.generator.params)
     expected = jax.tree.map(jnp.subtract, state.generator.params, grads)
