@@ -16,7 +16,9 @@ def add_evaluate(commands: Any) -> None:
         "evaluate",
         help="compare runs on the same images and write a report",
         description="Compares runs and four baselines on the same images and writes a report: "
-        "report.html (one page that needs no other files), results.json, results.md and images.",
+        "report.html (one page that needs no other files), results.json, results.md and images. "
+        "Models with a distribution are also judged by its calibration, by the best of several "
+        "answers and at several temperatures; models that take hints, with up to 100 of them.",
         epilog="example:\n  colorjax evaluate runs/cnn-procedural_faces runs/gan-procedural_faces "
         "--output comparison\n  colorjax evaluate runs/gan-image_folder --dataset holiday.zip "
         "--output holiday\n  colorjax evaluate runs/gan-procedural_faces --damage --output damaged",

@@ -48,6 +48,7 @@ class Candidate(NamedTuple):
       image_size: side of the images that it sees, in pixels.
       see: batch -> L as it sees it; see `steps.seen_step`.
       scaled: its scaled form, evaluated with it.
+      annealed: (variables, L) -> annealed means [N, T, H, W, 2], see `distribution.annealed`.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Candidate(NamedTuple):
     image_size: int
     see: Callable[[steps.Batch], jax.Array] = steps.seen_step
     scaled: Scaled | None = None
+    annealed: Callable[[Any, jax.Array], jax.Array] | None = None
 
 
 def score(
@@ -90,7 +92,9 @@ def _scored(
     metrics_step = compile_eval_step(steps.metrics_step)
     saturation_step = compile_eval_step(steps.saturation_step)
     views = {c.see: compile_eval_step(c.see, in_axes=(0,)) for c in candidates}
+    annealed_step = compile_eval_step(steps.annealed_step, in_axes=(0, 0))
     networks = [compile_eval_step(c.predict) for c in candidates]
+    annealed = [compile_eval_step(c.annealed) if c.annealed else None for c in candidates]
     # Placed once, not for every batch.
     one = devices.replicate(jnp.float32(1.0))
     scaled: list[Any] = [
@@ -102,7 +106,7 @@ def _scored(
         truth = images[size]
         values: dict[str, Any] = {TRUTH: truth_step(truth)}
         seen: dict[Any, jax.Array] = {}
-        for c, network, factors in zip(candidates, networks, scaled, strict=True):
+        for c, network, anneal, factors in zip(candidates, networks, annealed, scaled, strict=True):
             view = (c.image_size, c.see)
             if view not in seen:
                 seen[view] = views[c.see](images[c.image_size])
@@ -113,6 +117,9 @@ def _scored(
             if c.scaled and c.scaled.curve:
                 curve = saturation_step(factors[1], batch)
                 values[c.name] |= {f"saturation_{key}": value for key, value in curve.items()}
+            if anneal:
+                points = annealed_step(anneal(c.variables, seen[view]), truth)
+                values[c.name] |= {f"annealed_{key}": value for key, value in points.items()}
         yield _gather(values, truth["mask"])
 
 
@@ -146,7 +153,7 @@ def predictions(
 
     see = compile_eval_step(candidate.see, in_axes=(0,))
     network = compile_eval_step(candidate.predict)
-    found = _images(lambda batch: network(candidate.variables, see(batch)), batches())
+    found = images_of(lambda batch: network(candidate.variables, see(batch)), batches())
     return np.concatenate(list(found))
 
 
@@ -158,7 +165,7 @@ def means(step: Callable[..., Any], variables: Any, batches: Batches) -> dict[st
       variables: its first argument, replicated.
       batches: see `score`.
     """
-    parts = list(_images(lambda batch: step(variables, batch), batches))
+    parts = list(images_of(lambda batch: step(variables, batch), batches))
     return {key: float(np.concatenate([part[key] for part in parts]).mean()) for key in parts[0]}
 
 
@@ -170,7 +177,7 @@ def constant_baselines(batches: Batches, image_size: int) -> list[Candidate]:
       image_size: side of the images on which they predict, in pixels.
     """
     step = compile_eval_step(steps.lightness_step, in_axes=(0,))
-    tables = baseline_tables(_images(step, batches))
+    tables = baseline_tables(images_of(step, batches))
     return [
         Candidate(name, by_lightness, devices.replicate(jnp.float32(table)), image_size)
         for name, table in tables.items()
@@ -193,7 +200,7 @@ def with_scaled(candidate: Candidate, name: str, batches: Batches) -> Candidate:
         l = see(batch)
         return l, network(candidate.variables, l), true_colorfulness(batch)
 
-    parts = list(_images(step, batches))
+    parts = list(images_of(step, batches))
     l, ab, colorfulness = (np.concatenate(values) for values in zip(*parts, strict=True))
     factor = saturation_factor(l, ab, float(np.mean(colorfulness, dtype=np.float64)))
     # From grey to beyond the truth's colourfulness, densest between the model and its scaled form.
@@ -202,8 +209,8 @@ def with_scaled(candidate: Candidate, name: str, batches: Batches) -> Candidate:
     return candidate._replace(scaled=Scaled(name, factor, tuple(sorted(map(float, curve)))))
 
 
-def _images(step: Callable[[Any], Any], batches: Batches) -> Iterator[Any]:
-    """What a compiled step gives for the images of batches, without the padding."""
+def images_of(step: Callable[[Any], Any], batches: Batches) -> Iterator[Any]:
+    """What a step of compiled ones gives for the images of each batch, without the padding."""
     for batch in batches:
         placed = devices.shard(dict(batch))
         yield _gather(step(placed), placed["mask"])

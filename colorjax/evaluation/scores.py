@@ -154,6 +154,8 @@ def statistics(scores: Scores, weights: np.ndarray) -> Statistics:
         skin_*: over images with skin; NaN without any.
         curve_bias_cf, curve_loss: bias_cf and threshold_loss_10 at each of K saturations, [B, K];
           only for models with a saturation curve.
+        annealed_bias_cf, annealed_loss: the same at each temperature of the annealed mean; only for
+          models with a distribution.
       For TRUTH, colorfulness, skin_a and skin_b.
     """
     truth = scores.images[TRUTH]
@@ -176,10 +178,11 @@ def statistics(scores: Scores, weights: np.ndarray) -> Statistics:
         found["delta_cf_image"] = _mean(weights, np.abs(difference))
         moved = np.abs(_shares(weights, values["histogram"]) - shares_true)
         found["histogram_distance"] = 0.5 * moved.sum(axis=1)
-        if "saturation_colorfulness" in values:
-            bias = values["saturation_colorfulness"] - colorfulness_true[:, None]
-            found["curve_bias_cf"] = _mean(weights, bias)
-            found["curve_loss"] = _mean(weights, values["saturation_threshold_loss_10"])
+        for prefix, key in (("curve", "saturation"), ("annealed", "annealed")):
+            if f"{key}_colorfulness" in values:
+                bias = values[f"{key}_colorfulness"] - colorfulness_true[:, None]
+                found[f"{prefix}_bias_cf"] = _mean(weights, bias)
+                found[f"{prefix}_loss"] = _mean(weights, values[f"{key}_threshold_loss_10"])
         return found | _skin_statistics(weights, truth, values)
 
     result = {name: of(scores.images[name]) for name in scores.names}

@@ -112,14 +112,33 @@ def saturation_step(factors: jax.Array, batch: Batch) -> Metrics:
     Returns:
       For each image: threshold_loss_10 and colorfulness, both [N, K].
     """
+    return _plane(factors, lambda factor: factor * batch["ab"], batch)
+
+
+def annealed_step(answers: jax.Array, batch: Batch) -> Metrics:
+    """The same metrics of several answers [N, K, h, w, 2] of one model."""
+    return _plane(jnp.moveaxis(answers, 1, 0), lambda ab: ab, batch)
+
+
+def quality_step(batch: Batch) -> Metrics:
+    """delta_e and psnr of predictions "ab" for each image, as `metrics_step` has them."""
+    rgb_true = to_float(batch["image"])
+    lab_true = rgb_to_lab(rgb_true)
+    rgb, lab = _shown(jnp.float32(1.0), batch["ab"], lab_true)
+    delta_e = jnp.mean(ciede2000(lab, lab_true), axis=(1, 2))
+    return {"delta_e": delta_e, "psnr": metrics.psnr(rgb, rgb_true)}
+
+
+def _plane(of: jax.Array, ab_of: Callable[[jax.Array], jax.Array], batch: Batch) -> Metrics:
+    """threshold_loss_10 and colorfulness [N, K] of the a*b* that each of K values gives."""
     lab_true = rgb_to_lab(to_float(batch["image"]))
 
-    def scaled(factor: jax.Array) -> Metrics:
-        rgb, lab = _shown(factor, batch["ab"], lab_true)
+    def point(value: jax.Array) -> Metrics:
+        rgb, lab = _shown(jnp.float32(1.0), ab_of(value), lab_true)
         loss = metrics.threshold_loss(lab[..., 1:], lab_true[..., 1:], (10.0,))[:, 0]
         return {"threshold_loss_10": loss, "colorfulness": metrics.colorfulness(rgb)}
 
-    return jax.tree.map(jnp.transpose, lax.map(scaled, factors))
+    return jax.tree.map(jnp.transpose, lax.map(point, of))
 
 
 def _shown(factor: jax.Array, ab: jax.Array, lab_true: jax.Array) -> tuple[jax.Array, jax.Array]:

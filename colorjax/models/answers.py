@@ -24,7 +24,7 @@ def answer(prediction: Prediction, temperature: float) -> jax.Array:
     """
     if not temperature:
         return AB_SCALE * prediction.ab
-    return _full_size(prediction, _distribution(prediction).annealed_mean(temperature))
+    return _full_size(prediction, distribution(prediction).annealed_mean(temperature))
 
 
 def candidates(prediction: Prediction, count: int) -> jax.Array:
@@ -43,21 +43,26 @@ def candidates(prediction: Prediction, count: int) -> jax.Array:
     Returns:
       [count, N, H, W, 2] a*b*.
     """
-    log_probabilities = _distribution(prediction).log_probabilities()
+    log_probabilities = distribution(prediction).log_probabilities()
 
     def tilted(direction: jax.Array) -> jax.Array:
         tilt = jnp.matmul(centers(), direction, precision="highest") / TILT
         logits = log_probabilities + tilt.reshape(1, 1, 1, -1)
         return _full_size(prediction, mean_color(jax.nn.softmax(logits)))
 
+    return jax.lax.map(tilted, jnp.asarray(directions(count)))
+
+
+def directions(count: int) -> np.ndarray:
+    """[count, 2] float32: none, then unit vectors that are a golden angle apart."""
     angles = GOLDEN_ANGLE * np.arange(count)
-    directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    return jax.lax.map(tilted, jnp.asarray(directions * (angles[:, None] > 0), jnp.float32))
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    return (vectors * (angles[:, None] > 0)).astype(np.float32)
 
 
 def uncertainty(prediction: Prediction) -> jax.Array:
     """[N, H/4, W/4]: the standard deviation of the colour in Lab units, sqrt(E ‖c - E c‖²)."""
-    probabilities = jnp.exp(_distribution(prediction).log_probabilities())
+    probabilities = jnp.exp(distribution(prediction).log_probabilities())
     mean = AB_SCALE * mean_color(probabilities)
     squares = jnp.matmul(probabilities, (centers() ** 2).sum(-1), precision="highest")
     # A colour is anywhere in its bin, not at its centre: WIDTH² / 12 for each axis.
@@ -95,7 +100,8 @@ def _full_size(prediction: Prediction, ab: jax.Array) -> jax.Array:
     return AB_SCALE * enlarge(ab, prediction.ab.shape[1] // ab.shape[1])
 
 
-def _distribution(prediction: Prediction) -> Distribution:
+def distribution(prediction: Prediction) -> Distribution:
+    """Of a prediction. Raises ValueError if it has none."""
     if prediction.distribution is None:
         raise ValueError("this model predicts no distribution")
     return prediction.distribution

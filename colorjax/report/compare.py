@@ -22,7 +22,7 @@ from colorjax.evaluation.evaluate import Candidate
 from colorjax.evaluation.scores import TRUTH, Scores
 from colorjax.evaluation.steps import seen_step
 from colorjax.parallel import processes
-from colorjax.report import findings, grids, report
+from colorjax.report import findings, grids, heads, report
 from colorjax.report.output import check_output
 from colorjax.runs.trained_model import TrainedModel, run_names
 from colorjax.runs.weights import open_path
@@ -108,6 +108,8 @@ def compare(
     rivals = [(m.name, s.name) for m in models if not m.is_regression for s in scaled]
     pairs = [*itertools.combinations(names, 2), *rivals]
     found = findings.find(scores, names, pairs, about, undamaged)
+    judged = partial(heads.judge, models, candidates[: len(models)])
+    found |= judged(lambda limit, side: batches(images, min(limit, count), side))
     rows = grids.colored_rows(
         grids.choose_rows(scores, names),
         candidates[: len(models)],
@@ -127,7 +129,7 @@ def _candidates(
         if model.is_regression:
             batches = fit(evaluate.FIT_PREDICTIONS, model.image_size)
             candidate = evaluate.with_scaled(candidate, f"{model.name}, scaled", batches)
-        candidates.append(candidate)
+        candidates.append(heads.with_annealed(candidate, model))
     return candidates + evaluate.constant_baselines(fit(evaluate.FIT_IMAGES, size), size)
 
 
@@ -140,7 +142,8 @@ def _damaged(
     for candidate in candidates:
         scaled = candidate.scaled
         scaled = scaled and scaled._replace(name=undamaged[scaled.name], curve=())
-        plain.append(candidate._replace(name=undamaged[candidate.name], scaled=scaled))
+        name = undamaged[candidate.name]
+        plain.append(candidate._replace(name=name, scaled=scaled, annealed=None))
     return [candidate._replace(see=see) for candidate in candidates] + plain
 
 
@@ -211,7 +214,8 @@ def evaluate_runs(
             "give colour images"
         )
     fits = [evaluate.FIT_IMAGES, *(evaluate.FIT_PREDICTIONS for r in runs if r.is_regression)]
-    total = count * len({run.image_size for run in runs}) + sum(min(len(fitting), n) for n in fits)
+    total = count * len({run.image_size for run in runs}) + heads.num_images(runs, count)
+    total += sum(min(len(fitting), n) for n in fits)
     # Checkpoints of one run have the same command.
     commands = dict.fromkeys([*(run.config.get("command", "") for run in runs), command])
     with counting("Evaluating", total) as advance:

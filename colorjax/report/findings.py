@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from colorjax.evaluation import skin_tone
+from colorjax.evaluation.distribution import TEMPERATURES
 from colorjax.evaluation.scores import TRUTH, Scores, Statistics, first_metrics
 from colorjax.report.bootstrap import comparisons, intervals, judged, percentiles, resampled
 
@@ -47,7 +48,8 @@ def find(
     Returns:
       A tree for JSON: about; truth; results, metrics by name; intervals; comparisons of pairs;
       skin_tone and lightness, groups of images; gaps between groups; skin_variety;
-      saturation_curves; verdicts on runs and curves; undamaged, what damage costs.
+      saturation_curves; verdicts on runs and curves; annealed, points of models with a
+      distribution; undamaged, what damage costs.
     """
     values = resampled(scores)
     names = [name for name in scores.names if name not in undamaged.values()]
@@ -69,6 +71,7 @@ def find(
     with_skin = scores.images[TRUTH]["skin_share"] >= skin_tone.MIN_SHARE
     labels, order = _labels(scores.images[TRUTH]), {"skin_tone": TONES, "lightness": [*LIGHTNESS]}
     groups = {key: _groups(scores.chosen(names), labels[key], order[key]) for key in labels}
+    annealed = _annealed(shown, list(curves))
     return {
         "about": dict(about),
         "truth": {"colorfulness": float(values[TRUTH]["colorfulness"][0])},
@@ -80,6 +83,7 @@ def find(
         "skin_variety": {"images": int(with_skin.sum()), "of": variety},
         "saturation_curves": curves,
         "verdicts": _verdicts(values, runs, list(curves)),
+        **({"annealed": annealed} if annealed else {}),
         **({"undamaged": _losses(values, runs, undamaged)} if undamaged else {}),
     }
 
@@ -96,13 +100,43 @@ def _verdicts(
     """
     verdicts = []
     for run, curve in itertools.product(runs, curves):
-        margin = _margin(values[run], values[curve])
-        if run not in curves and not np.isnan(margin[0]):
-            loss = float(values[run]["threshold_loss_10"][0])
-            verdict = {"run": run, "curve": curve, "loss": loss}
-            verdict["curve_loss"] = loss + float(margin[0])
-            verdicts.append(verdict | judged("margin", margin))
+        verdict = _verdict(values[run], values[curve])
+        if run not in curves and verdict:
+            verdicts.append({"run": run, "curve": curve, **verdict})
     return verdicts
+
+
+def _annealed(values: Statistics, curves: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """The annealed means of each model with a distribution, and their verdicts by curve."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, of in values.items():
+        if "annealed_loss" not in of:
+            continue
+        for i, temperature in enumerate(TEMPERATURES):
+            point = {
+                "threshold_loss_10": of["annealed_loss"][:, i],
+                "bias_cf": of["annealed_bias_cf"][:, i],
+            }
+            verdicts = {curve: _verdict(point, values[curve]) for curve in curves}
+            found.setdefault(name, []).append(
+                {
+                    "temperature": temperature,
+                    **{key: float(value[0]) for key, value in point.items()},
+                    "verdicts": {curve: verdict for curve, verdict in verdicts.items() if verdict},
+                }
+            )
+    return found
+
+
+def _verdict(
+    run: Mapping[str, np.ndarray], curve: Mapping[str, np.ndarray]
+) -> dict[str, Any] | None:
+    """See `_verdicts`. None outside the colourfulness of the curve."""
+    margin = _margin(run, curve)
+    if np.isnan(margin[0]):
+        return None
+    loss = float(run["threshold_loss_10"][0])
+    return {"loss": loss, "curve_loss": loss + float(margin[0]), **judged("margin", margin)}
 
 
 def _margin(run: Mapping[str, np.ndarray], curve: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -34,6 +34,19 @@ PLOTS = {
         "Scaling the a*b* of a regression model makes it as colourful as desired, along its curve. "
         "A GAN is an improvement only where it lies below that curve.",
     ),
+    "answers.png": (
+        "Does the model know what it does not know?",
+        "Coverage of sets of colours, errors by uncertainty, and the best ΔE00 of several answers.",
+        "The coverage of the smallest sets of colours with some probability, which is that "
+        "probability if the model is calibrated; the error of groups of pixels by the model's "
+        "uncertainty, which likewise are equal; and the lowest ΔE00 among the first N answers.",
+    ),
+    "hints.png": (
+        "With hints",
+        "ΔE00 and PSNR against the number of hints, of models and of a guided filter.",
+        "Hints are the true colours at random places. The guided filter spreads the same hints "
+        "along the lightness, without a model.",
+    ),
     "curves.png": (
         "Training",
         "Losses and validation metrics against the number of steps.",

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from colorjax.report import grids, tables
+from colorjax.report import grids, heads, tables
 from colorjax.report.findings import MIN_IMAGES
 from colorjax.report.output import PLOTS
 
@@ -59,6 +59,7 @@ def build_page(
         damage=_damage(found),
         plots={name: (_data_uri(images[name]), _size(images[name])) for name in images},
         texts=PLOTS,
+        details=heads.tables_by_plot(found),
         min_images=MIN_IMAGES,
         tones=tables.group_cells(found["skin_tone"], models),
         skin=tables.skin_cells(found["skin_tone"], runs),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from colorjax.evaluation.hints import BASELINE
 from colorjax.evaluation.metrics import MAX_TAU
 from colorjax.evaluation.scores import TRUTH, Scores
 from colorjax.report.grids import Rows
@@ -85,6 +86,8 @@ def _smooth(shares: np.ndarray) -> np.ndarray:
 def saturation_plane(found: Mapping[str, Any], runs: Sequence[str]) -> bytes:
     """Threshold loss against colourfulness: runs and baselines are points, scaled models curves.
 
+    Annealed means are points with their temperatures.
+
     Args:
       found: see `findings.find`.
       runs: the names of models as they were trained.
@@ -110,12 +113,70 @@ def saturation_plane(found: Mapping[str, Any], runs: Sequence[str]) -> bytes:
             label=_short(name),
             zorder=3,
         )
+    for name, points in found.get("annealed", {}).items():
+        x, y, texts = (
+            [point[key] for point in points]
+            for key in ("bias_cf", "threshold_loss_10", "temperature")
+        )
+        label = f"{_short(name)}, annealed means"
+        style = {"color": styles[name]["color"], "linewidth": 0.8, "linestyle": ":"}
+        axes.plot(x, y, marker="^", markersize=5, label=label, zorder=3, **style)
+        for text, *at in zip(texts, x, y, strict=True):
+            axes.annotate(f"{text:g}", at, xytext=(3, 3), textcoords="offset points", fontsize=6)
     axes.axvline(0, color="0.6", linewidth=0.8, zorder=0)
     axes.annotate("colourfulness of the truth", (0, 0.02), xycoords=("data", "axes fraction"),
                   rotation=90, fontsize=7, color="0.4", ha="right", va="bottom")  # fmt: skip
     axes.set(xlabel="mean colourfulness minus that of the truth", ylabel="threshold loss at 10")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return render(figure)
+
+
+def answers(found: Mapping[str, Any]) -> bytes:
+    """Calibration, errors by uncertainty, and the best of several answers.
+
+    Args:
+      found: `distribution.judge` by name.
+    """
+    figure = _figure(13, 4.2)
+    reliability, errors, best = figure.subplots(1, 3)
+    for (name, of), color in zip(found.items(), _colors(len(found)), strict=True):
+        style = {"label": _short(name), "color": color}
+        calibration, best_of = of["calibration"], of["best_of"]
+        reliability.plot(calibration["probability"], calibration["coverage"], ".-", **style)
+        points = [(g["uncertainty"], g["error"]) for g in calibration["by_uncertainty"]]
+        errors.plot(*zip(*points, strict=True), ".-", **style)
+        best.plot(best_of["counts"], best_of["candidates"], ".-", **style)
+        style["label"] += ", its regression moved"
+        best.plot(best_of["counts"], best_of["jitter"], ".--", **style)
+    reliability.axline((0, 0), slope=1, color="0.6", linewidth=0.8)
+    errors.axline((0, 0), slope=1, color="0.6", linewidth=0.8)
+    reliability.set(xlabel="probability of the sets", ylabel="coverage", xlim=(0, 1), ylim=(0, 1))
+    errors.set(xlabel="uncertainty (Lab units)", ylabel="root mean square error (Lab units)")
+    best.set(xlabel="number of answers", ylabel="lowest ΔE00", xscale="log")
+    best.set_xticks(best_of["counts"], [str(count) for count in best_of["counts"]], minor=False)
+    best.set_xticks([], minor=True)
+    for axes in (reliability, errors, best):
+        axes.grid(alpha=0.3)
+    best.legend(fontsize=8)
+    return render(figure)
+
+
+def hints(found: Mapping[str, Any]) -> bytes:
+    """ΔE00 and PSNR against the number of hints. Args: found: see `heads.judge`."""
+    figure = _figure(10, 4.2)
+    baselines = [name for name in found["of"] if name.startswith(BASELINE)]
+    runs = [name for name in found["of"] if name not in baselines]
+    at = range(len(found["counts"]))
+    for axes, (key, label) in zip(
+        figure.subplots(1, 2), (("delta_e", "ΔE00"), ("psnr", "PSNR (dB)")), strict=True
+    ):
+        for name, style in _styles([*runs, *baselines], runs).items():
+            axes.plot(at, found["of"][name][key], marker=".", label=_short(name), **style)
+        axes.set_xticks(at, [str(count) for count in found["counts"]])
+        axes.set(xlabel="hints", ylabel=label)
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     return render(figure)
 
 

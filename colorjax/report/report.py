@@ -7,7 +7,7 @@ from typing import Any
 
 from colorjax.evaluation.scores import Scores
 from colorjax.files import replaced
-from colorjax.report import findings, grids, plots, tables
+from colorjax.report import findings, grids, heads, plots, tables
 from colorjax.report.output import FILES
 from colorjax.report.page import build_page
 from colorjax.runs.trained_model import TrainedModel
@@ -37,6 +37,8 @@ def build_report(
         "threshold.png": plots.threshold_curve(scores, list(found["results"]), runs),
         "colors.png": plots.color_histograms(scores, runs),
         "saturation.png": plots.saturation_plane(found, runs),
+        **({"answers.png": plots.answers(found["answers"])} if "answers" in found else {}),
+        **({"hints.png": plots.hints(found["hints"])} if "hints" in found else {}),
         **({"curves.png": curves} if curves else {}),
     }
     configs = {model.name: model.config for model in models}
@@ -78,6 +80,7 @@ def results_markdown(found: Mapping[str, Any], runs: Sequence[str], commands: Se
             f"Differences on the same images, {starred}",
             tables.markdown(*tables.comparison_cells(found["comparisons"])),
         ]
+    parts += heads.results_markdown(found)
     if "undamaged" in found:
         parts += [
             "What damage costs: metrics on damaged inputs minus those on the same images "
