@@ -192,5 +192,7 @@ class EfficientNetGenerator(nn.Module):
             self.kernels,
             self.output_stride,
             self.distribution,
+            # The blocks end in linear layers: their outputs have standard deviations of 3 to 9.
+            normalize_skips=True,
             name="decoder",
         )(x, [*skips[::-1], l] if self.skip_connections else None)

@@ -192,6 +192,8 @@ class Decoder(nn.Module):
         al. 2016 do.
       distribution: whether a second head predicts the distribution of a*b* at a quarter of the
         size. The weights of the colours are in the collection `batch_stats`.
+      normalize_skips: whether BatchNorm comes before the concatenation, for encoders whose feature
+        maps are large.
     """
 
     features: Sequence[int]
@@ -200,6 +202,7 @@ class Decoder(nn.Module):
     kernels: str = "plain"
     output_stride: int = 1
     distribution: bool = False
+    normalize_skips: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, skips: Sequence[jax.Array] | None) -> Prediction:
@@ -224,6 +227,8 @@ class Decoder(nn.Module):
                 skip = skips[i]
                 if skip.shape[-1] > features:
                     skip = conv(features, 1, name=f"skip{i}")(skip)
+                if self.normalize_skips:
+                    skip = self.norm(name=f"skip_bn{i}")(skip)
                 x = jnp.concatenate([x, skip.astype(self.dtype)], axis=-1)
             if self.distribution and i == at_quarter:
                 bins = len(color_bins.centers())
