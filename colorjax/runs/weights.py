@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from colorjax.files import replaced
-from colorjax.models.variables import check_like, model_predictor
+from colorjax.models.variables import check_like
 from colorjax.parallel import devices
 from colorjax.runs.config_keys import without_private
 from colorjax.runs.model_paths import SUFFIX, find_model, is_weights, model_name, read_metadata
@@ -138,7 +138,8 @@ def load_weights(path: Path, name: str) -> TrainedModel:
         name=name,
         config=config,
         image_size=size,
-        predict=model_predictor(generator),
+        generator=generator,
+        temperature=config.get("temperature", 0.0),
         variables=devices.replicate(jax.tree.map(lambda x: x.astype(np.float32), variables)),
         step=step,
         rows=[],
