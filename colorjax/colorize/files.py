@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from colorjax import __version__
-from colorjax.colorize.colorizer import Colorizer, in_threads, reduced
+from colorjax.colorize.colorizer import Colorizer, in_threads
 from colorjax.colorize.full_size import area_mean
 from colorjax.colorize.plan import Job, Results
+from colorjax.colorize.views import reduced
 from colorjax.images import xmp
 from colorjax.images.decode import num_cores
 from colorjax.images.folders import printable

@@ -24,7 +24,7 @@ def answer(prediction: Prediction, temperature: float) -> jax.Array:
     """
     if not temperature:
         return AB_SCALE * prediction.ab
-    return _full_size(prediction, _distribution(prediction).annealed_mean(temperature))
+    return _full_size(prediction, distribution(prediction).annealed_mean(temperature))
 
 
 def candidates(prediction: Prediction, count: int) -> jax.Array:
@@ -43,7 +43,7 @@ def candidates(prediction: Prediction, count: int) -> jax.Array:
     Returns:
       [count, N, H, W, 2] a*b*.
     """
-    log_probabilities = _distribution(prediction).log_probabilities()
+    log_probabilities = distribution(prediction).log_probabilities()
 
     def tilted(direction: jax.Array) -> jax.Array:
         tilt = jnp.matmul(centers(), direction, precision="highest") / TILT
@@ -57,7 +57,7 @@ def candidates(prediction: Prediction, count: int) -> jax.Array:
 
 def uncertainty(prediction: Prediction) -> jax.Array:
     """[N, H/4, W/4]: the standard deviation of the colour in Lab units, sqrt(E ‖c - E c‖²)."""
-    probabilities = jnp.exp(_distribution(prediction).log_probabilities())
+    probabilities = jnp.exp(distribution(prediction).log_probabilities())
     mean = AB_SCALE * mean_color(probabilities)
     squares = jnp.matmul(probabilities, (centers() ** 2).sum(-1), precision="highest")
     # A colour is anywhere in its bin, not at its centre: WIDTH² / 12 for each axis.
@@ -86,7 +86,8 @@ def likeliest(log_probabilities: np.ndarray, count: int) -> list[tuple[np.ndarra
     modes = []
     for top in np.unique(uphill):
         share = probabilities * (uphill == top)
-        modes.append((share @ bins / share.sum(), float(share.sum())))
+        if total := float(share.sum()):  # 0 where float32 holds no smaller number
+            modes.append((share @ bins / total, total))
     return sorted(modes, key=lambda mode: -mode[1])[:count]
 
 
@@ -95,7 +96,8 @@ def _full_size(prediction: Prediction, ab: jax.Array) -> jax.Array:
     return AB_SCALE * enlarge(ab, prediction.ab.shape[1] // ab.shape[1])
 
 
-def _distribution(prediction: Prediction) -> Distribution:
+def distribution(prediction: Prediction) -> Distribution:
+    """Of a prediction. Raises ValueError if it has none."""
     if prediction.distribution is None:
         raise ValueError("this model predicts no distribution")
     return prediction.distribution
