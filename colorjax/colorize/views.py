@@ -171,6 +171,7 @@ def _blended(
     """
     near = _nearness(zoomed.shape[:2], crops, scale)[..., None]
     far = cv2.resize(lab[..., 1:], zoomed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    far = far.reshape(*near.shape[:2], -1)  # OpenCV drops a single channel
     return np.concatenate([zoomed[..., :1], far + near * (zoomed[..., 1:] - far)], axis=-1)
 
 
