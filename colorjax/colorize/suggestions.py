@@ -28,6 +28,8 @@ def suggestions(
     # The logarithm of 0 is infinite.
     modes = likeliest(np.log(probabilities + 1e-30), len(probabilities))
     ab = jnp.asarray(np.stack([mode for mode, _ in modes]), jnp.float32)
+    if (pixel == 0).all() or (pixel == np.iinfo(pixel.dtype).max).all():
+        ab = 0 * ab  # as in coloured pictures, black and white have no colour
     l = jnp.broadcast_to(lightness(pixel), (len(modes), 1))
     rgb = quantized(lab_to_rgb(clip_chroma(jnp.concatenate([l, ab], axis=-1))), np.uint8)
     shares: dict[str, float] = defaultdict(float)
