@@ -208,7 +208,7 @@ def test_a_temperature_is_part_of_the_settings(album, weights, tmp_path, capsys)
         (["--hints", "{tmp}/empty.json"], "has no hints"),
         (["--hints", "{tmp}/broken.json"], "is not JSON"),
         (["--hints", "{tmp}/outside.json"], "the hint #c08060 at (48, 1) is outside"),
-        (["--hints", "{tmp}/wide.png"], "the hints are 40×48 pixels and the upright picture is 48×40"),
+        (["--hints", "{tmp}/tall.png"], "40×48 pixels and the upright picture is 48×40"),
         (["{album}/a.jpg", "--hints", "{tmp}/good.json"], "--hints are for one photograph"),
         (["{album}", "--hints", "{tmp}/good.json"], "--hints are for one photograph"),
         (["--model", "faces", "--candidates", "3"], "--candidates: the model faces predicts no"),
@@ -221,14 +221,12 @@ def test_wrong_choices_give_one_line_and_status_two(
     album, tmp_path, weights, capsys, arguments, words
 ):
     (tmp_path / "notes.txt").write_text("")
-    contents = {
-        "empty": "[]",
-        "broken": "[[",
-        "outside": f'[[1, 1, "{BROWN}"], [48, 1, "{BROWN}"]]',
-    }
-    for name, text in (contents | {"good": f'[[1, 1, "{BROWN}"]]'}).items():
+    good = [[1, 1, BROWN]]
+    contents = {"empty": "[]", "broken": "[[", "good": json.dumps(good)}
+    contents["outside"] = json.dumps([*good, [48, 1, BROWN]])
+    for name, text in contents.items():
         (tmp_path / f"{name}.json").write_text(text)
-    Image.new("RGBA", (40, 48), "red").save(tmp_path / "wide.png")
+    Image.new("RGBA", (40, 48), "red").save(tmp_path / "tall.png")
     places = {"album": album, "tmp": tmp_path}
     given = [text.format(**places) for text in arguments]
     before = names(tmp_path)
@@ -250,11 +248,9 @@ def test_several_files_do_not_go_into_a_pipe(command, album, capsys, monkeypatch
         assert f"{flag[0]} writes a second file; give a folder as --output" in error
     monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
     assert command("-", "-o", tmp_path / "out" / "x.png", *flag) == 0
-    expected = {
-        "--candidates": numbered("x.png", 3),
-        "--uncertainty": ["x.png", "x_uncertainty.png"],
-    }
-    assert names(tmp_path / "out") == expected[flag[0]]
+    several = flag[0] == "--candidates"
+    expected = numbered("x.png", 3) if several else ["x.png", "x_uncertainty.png"]
+    assert names(tmp_path / "out") == expected
 
 
 def test_hints_for_a_picture_that_cannot_be_read_do_not_hide_the_reason(command, album, capsys):
