@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from colorjax.colorize import faces, outputs
-from colorjax.colorize.full_size import apply_coefficients, fit_coefficients
+from colorjax.colorize.full_size import apply_coefficients, fit_coefficients, interpolate_rows
 from colorjax.colorize.hints import Hints, fitting
 from colorjax.colorize.pictures import like, to_array, upright
 from colorjax.colorize.suggestions import suggestions
@@ -189,7 +188,7 @@ class Colorizer:
         _, picture, given = self._one(image, hints)
         (small,) = self.uncertainty_maps([picture], hints=[given])
         height, width = picture.shape[:2]
-        return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+        return interpolate_rows(small[..., None], (height, width), 0, height)
 
     def suggest(
         self,

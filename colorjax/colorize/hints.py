@@ -174,19 +174,15 @@ def raster(hints: Hints, shape: tuple[int, int], training_size: int) -> np.ndarr
     Returns:
       [height, width, 3] float32: a*b* in Lab units and 1; 0 where there are no hints.
     """
-    from colorjax.lab import rgb_to_lab
-
     if hints.size is None:
         raise ValueError("hints need the size of their picture")
     height, width = shape
-    colours, which = np.unique(hints.rgb, axis=0, return_inverse=True)
-    ab = np.asarray(rgb_to_lab(colours.astype(np.float32) / 255))[:, 1:]
     # By the centre of the pixel.
     columns, rows = ((2 * hints.pixels + 1) * (width, height) // (2 * np.array(hints.size))).T
     cells = rows * width + columns
-    values = np.concatenate([ab, np.ones((len(ab), 1))], axis=1)[which.reshape(-1)]
+    values = *_ab(hints.rgb), np.ones(len(cells))
     sums = np.stack(
-        [np.bincount(cells, values[:, i], minlength=height * width) for i in range(3)], axis=-1
+        [np.bincount(cells, weights, minlength=height * width) for weights in values], axis=-1
     ).reshape(height, width, 3)
     sides = (
         _side(width, hints.size[0], training_size),
@@ -197,6 +193,20 @@ def raster(hints: Hints, shape: tuple[int, int], training_size: int) -> np.ndarr
     around *= around[..., 2:] > 0.5
     total = np.where(sums[..., 2:] > 0, sums, around)
     return (total / np.maximum(total[..., 2:], 1)).astype(np.float32)
+
+
+def _ab(rgb: np.ndarray) -> np.ndarray:
+    """[2, K] a*b* of sRGB [K, 3] uint8."""
+    import jax
+
+    from colorjax.lab import rgb_to_lab
+
+    # Strokes have few colours, and a number of them that is a power of two seldom compiles anew.
+    packed = rgb.astype(np.int32) @ (1 << np.array([16, 8, 0]))
+    colours, which = np.unique(packed, return_inverse=True)
+    colours = np.pad(colours, (0, (1 << (len(colours) - 1).bit_length()) - len(colours)))
+    unpacked = colours[:, None] >> np.array([16, 8, 0]) & 255
+    return np.asarray(jax.jit(rgb_to_lab)(unpacked.astype(np.float32) / 255)).T[1:, which]
 
 
 def _side(length: int, of: int, training_size: int) -> int:
