@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from colorjax.colorize.colorizer import Colorizer
+from colorjax.models import color_bins
 from colorjax.runs.trained_model import TrainedModel, describe_model
 from colorjax.runs.weights import export_weights
 
@@ -32,8 +33,12 @@ def model(distribution=1.0, hints=0.5, temperature=0.0):
 
     def random(path, like):
         name, noise = path[-1].key, rng.normal(0, 1, like.shape).astype(np.float32)
+        of_logits = path[-2].key == "logits"
+        if of_logits and name == "bias":  # dull colours are likelier
+            return noise - np.float32((color_bins.centers() ** 2).sum(-1) / (2 * 20**2))
         if len(like.shape) == 4:
-            return noise * np.float32(np.prod(like.shape[:3]) ** -0.5)
+            scale = 10 if of_logits else 1
+            return noise * np.float32(scale * np.prod(like.shape[:3]) ** -0.5)
         # Variances, scales and the weights of bins are positive.
         return 0.2 * noise if name in ("bias", "mean") else np.exp(0.2 * noise)
 

@@ -101,6 +101,11 @@ def model_card(run: TrainedModel, addition: Path | None = None) -> str:
         f"steps of {config.get('batch_size')} images, loss {config.get('loss')}"
         + (f", adversarial loss {config['gan']['loss']}" if "gan" in config else ""),
     ]
+    if config.get("temperature"):
+        lines.append(
+            "- answers with the annealed mean of the distribution that it predicts, at a "
+            f"temperature of {config['temperature']:g}"
+        )
     if "interpolated" in config:
         share, other = config["interpolated"]["share"], config["interpolated"]["with"]
         lines.append(f"- interpolated: {share:g} × this network + {1 - share:g} × `{other}`")

@@ -157,6 +157,7 @@ def test_the_uncertainty_has_the_size_of_the_picture_and_is_the_model_s(colorize
     of_model = deviation(run.variables, l)
     np.testing.assert_allclose(found, enlarge(of_model[..., None], 4)[0, ..., 0], rtol=1e-4)
     assert found.min() > 0
+    assert np.ptp(found) > 3
 
 
 def test_the_uncertainty_near_faces_is_that_of_the_zoomed_view(colorizer, photo, face):

@@ -72,6 +72,7 @@ def test_candidates_and_uncertainty_are_written_as_planned(command, colorizer, a
         found = np.asarray(image).astype(int)
     white = np.clip(255 * colorizer.uncertainty(grey) / 50, 0, 255)
     np.testing.assert_allclose(found, white, atol=1)
+    assert np.ptp(found) > 30
     assert all(xmp.is_marked(output / name) for name in names(output))
 
 
