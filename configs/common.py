@@ -41,6 +41,9 @@ def get(dataset: str) -> ConfigDict:
     # Weight of the second head's loss beside the regression's: the distribution of a*b*, for
     # several answers and their uncertainty. 0 builds a model without it.
     config.distribution = 0.0
+    # Temperature of the annealed mean of the distribution, which the model then answers with: 1 for
+    # the mean, less for bolder colours. 0 for the answer of the regression.
+    config.temperature = 0.0
     # Fraction of the training images with hints, the true colours of a few places. 0 builds a model
     # that takes none.
     config.hints = 0.0

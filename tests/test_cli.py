@@ -33,6 +33,8 @@ def test_help_and_wrong_input_import_no_jax(tmp_path):
         ["colorize", str(tmp_path), "--model", "nosuch"],
         ["colorize", str(tmp_path), "--model", str(run)],
         ["colorize", "a", "--output", ""],
+        ["colorize", str(tmp_path), "--candidates", "3"],
+        ["colorize", str(tmp_path), "--hints", "nosuch.png"],
         ["colour", "a", "--suffix", "/x"],
         ["evaluate", "faces", "--output", str(tmp_path / "out")],
         ["evaluate", "nosuch", "--output", str(tmp_path / "out")],

@@ -1,36 +1,34 @@
 """Colouring pictures of any size with a trained generator."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from colorjax.colorize import faces
-from colorjax.colorize.full_size import apply_coefficients, area_mean, fit_coefficients
+from colorjax.colorize import faces, outputs
+from colorjax.colorize.full_size import apply_coefficients, fit_coefficients, interpolate_rows
+from colorjax.colorize.hints import Hints, fitting
 from colorjax.colorize.pictures import like, to_array, upright
+from colorjax.colorize.suggestions import suggestions
+from colorjax.colorize.views import Output, Views, reduced
 from colorjax.images.decode import num_cores
 from colorjax.images.photo import to_bytes
 from colorjax.lab import rgb_to_lab
-from colorjax.models import SIZE_MULTIPLE
-from colorjax.models.variables import Predictor, Variables
+from colorjax.models.variables import Predictor, Variables, model_predictor
 from colorjax.parallel import devices
 from colorjax.runs.model_paths import DEFAULT_MODEL
 from colorjax.runs.weights import open_model
-
-# Longest side of a view given to the model, in pixels.
-MAX_SIDE = 1024
-# Views of larger pictures are made from one whose longest side is REDUCED_SIDE.
-LARGE_PIXELS = 1 << 25
-REDUCED_SIDE = 4 * MAX_SIDE
+from colorjax.terminal.errors import InputError
 
 Pictures = TypeVar("Pictures", Image.Image, np.ndarray, list)
+Picture = TypeVar("Picture", Image.Image, np.ndarray)
 
 
 class Colorizer:
@@ -56,6 +54,8 @@ class Colorizer:
       image_size: side of the images it was trained with, in pixels.
       batch_size: maximum number of such images per batch.
       device: where it runs; by default JAX's first device.
+      generator: the network of the predictor: for hints, candidates and uncertainty, if it has
+        what these need.
     """
 
     def __init__(
@@ -65,20 +65,26 @@ class Colorizer:
         image_size: int,
         batch_size: int = 8,
         device: jax.Device | None = None,
+        generator: nn.Module | None = None,
     ) -> None:
         self._device = device or devices.one_device()
         self._variables = jax.device_put(variables, self._device)
-        self._image_size, self._batch_size = image_size, batch_size
+        self._views = Views(image_size, batch_size, self._device)
+        self._generator: Any = generator
 
-        def predict_lab(variables: Variables, rgb: jax.Array) -> jax.Array:
+        def predict_lab(variables: Variables, rgb: jax.Array, *hints: jax.Array) -> jax.Array:
             l = rgb_to_lab(rgb)[..., :1]
-            return jnp.concatenate([l, predict(variables, l)], axis=-1)
+            return jnp.concatenate([l, predict(variables, l, *hints)], axis=-1)
 
         self._lab = jax.jit(predict_lab)
 
     @classmethod
     def load(
-        cls, model: str | Path = DEFAULT_MODEL, batch_size: int = 8, device: str | None = None
+        cls,
+        model: str | Path = DEFAULT_MODEL,
+        batch_size: int = 8,
+        device: str | None = None,
+        temperature: float | None = None,
     ) -> "Colorizer":
         """Loads a model.
 
@@ -87,16 +93,25 @@ class Colorizer:
             name of a packaged model. The default is the packaged model for faces.
           batch_size: see the class.
           device: "cpu", "gpu" or "tpu"; by default JAX's first device.
+          temperature: of the annealed mean of the predicted distribution: 1 for the mean, less for
+            bolder colours, 0 for the answer of the regression; None for the model's own.
 
         Raises:
-          InputError: the model or the device does not exist.
+          InputError: the model or the device does not exist, or the model has no distribution.
         """
         run = open_model(str(model))
-        return cls(
-            run.predict, run.variables, run.image_size, batch_size, devices.one_device(device)
-        )
+        if temperature is None:
+            temperature = run.temperature
+        elif not 0 <= temperature < float("inf"):
+            raise InputError(f"temperature={temperature} is not valid; give 0 or more")
+        predict = model_predictor(run.generator, temperature)
+        place = devices.one_device(device)
+        colorizer = cls(predict, run.variables, run.image_size, batch_size, place, run.generator)
+        if temperature:
+            colorizer.check_distribution()
+        return colorizer
 
-    def __call__(self, image: Pictures, saturation: float = 1.0) -> Pictures:
+    def __call__(self, image: Pictures, saturation: float = 1.0, hints: Any = None) -> Pictures:
         """Colours one picture or a list of pictures.
 
         Args:
@@ -106,6 +121,9 @@ class Colorizer:
             mode F count as [0, 1] if none exceeds 1. The profile of an 8-bit grey or CMYK image
             is applied.
           saturation: factor applied to a*b*.
+          hints: a list of (x, y, "#rrggbb"): column and row of a pixel of the upright picture, and
+            the sRGB colour whose a*b* it is to have. For a list of pictures a list of such lists,
+            in which None means none.
 
         Returns:
           A PIL image of mode RGB or RGBA, upright and without EXIF orientation; an array
@@ -116,40 +134,161 @@ class Colorizer:
           TypeError: an image is of another type.
           ValueError: an array has another shape, or no pixels; or samples of mode I or F are
             negative, not finite or above 65535.
+          InputError: a hint is no such triple or outside its picture, or the model takes none. It
+            is a ValueError.
         """
         if not isinstance(image, list):
-            return self([image], saturation)[0]
+            return self([image], saturation, None if hints is None else [hints])[0]
         image = [upright(one) for one in image]
         pictures = [to_array(one) for one in image]
-        coefficients = [saturation * c for c in self.coefficients(pictures)]
+        given = None if hints is None else self._fitting(hints, pictures)
+        coefficients = [saturation * c for c in self.coefficients(pictures, hints=given)]
         coloured = in_threads(self.full_size, pictures, coefficients)
         return [like(one, rgb) for one, rgb in zip(image, coloured, strict=True)]
 
+    def candidates(
+        self, image: Picture, count: int, saturation: float = 1.0, hints: Any = None
+    ) -> list[Picture]:
+        """Colours a picture in different ways, each plausible as a whole.
+
+        Args:
+          image: a PIL image or an array, as for `__call__`.
+          count: number of coloured images. The first ones of more are the same.
+          saturation: see `__call__`.
+          hints: see `__call__`, for one picture.
+
+        Returns:
+          Coloured images, as `__call__` returns them.
+
+        Raises:
+          InputError: the model predicts no distribution, or the count is less than 1. Otherwise
+            see `__call__`.
+        """
+        if count < 1:
+            raise InputError(f"count={count} is not valid; give 1 or more")
+        image, picture, given = self._one(image, hints)
+        (found,) = self.candidate_coefficients([picture], count, hints=[given])
+        coloured = in_threads(self.full_size, count * [picture], [saturation * c for c in found])
+        return [like(image, rgb) for rgb in coloured]
+
+    def uncertainty(self, image: Image.Image | np.ndarray, hints: Any = None) -> np.ndarray:
+        """How unsure the model is of each pixel's colour.
+
+        Args:
+          image: a PIL image or an array, as for `__call__`.
+          hints: see `__call__`, for one picture.
+
+        Returns:
+          [H, W] float32, of the upright image: the standard deviation of a*b* in Lab units. It is
+          predicted for the views that the model sees, and interpolated.
+
+        Raises:
+          InputError: the model predicts no distribution. Otherwise see `__call__`.
+        """
+        _, picture, given = self._one(image, hints)
+        (small,) = self.uncertainty_maps([picture], hints=[given])
+        height, width = picture.shape[:2]
+        return interpolate_rows(small[..., None], (height, width), 0, height)
+
+    def suggest(
+        self,
+        image: Image.Image | np.ndarray,
+        x: float,
+        y: float,
+        count: int = 5,
+        hints: Any = None,
+    ) -> list[tuple[str, float]]:
+        """The likeliest colours of a pixel.
+
+        Args:
+          image: a PIL image or an array, as for `__call__`.
+          x: column of the pixel in the upright image, from 0.
+          y: its row.
+          count: at most as many colours are returned.
+          hints: see `__call__`, for one picture.
+
+        Returns:
+          ("#rrggbb", probability), the likeliest first: modes of the distribution, in sRGB at the
+          lightness of the pixel, see `suggestions`.
+
+        Raises:
+          InputError: the pixel is outside the image, or the model predicts no distribution.
+            Otherwise see `__call__`.
+        """
+        _, picture, given = self._one(image, hints)
+        self.check_distribution()
+        height, width = picture.shape[:2]
+        if not (0 <= x < width and 0 <= y < height):
+            raise InputError(f"({x}, {y}) is outside the picture of {width}×{height} pixels")
+        small = reduced(picture)
+        output = partial(outputs.probabilities, self._generator, self._variables)
+        place = (int(x) + 0.5) / width, (int(y) + 0.5) / height
+        found = self._views.at(output, small, self.find_faces([small])[0], given, place)
+        return suggestions(found, picture[int(y), int(x)], count)
+
     def coefficients(
-        self, pictures: Sequence[np.ndarray], crops: Sequence[Sequence[faces.Crop]] | None = None
+        self,
+        pictures: Sequence[np.ndarray],
+        crops: Sequence[Sequence[faces.Crop]] | None = None,
+        hints: Sequence[Hints | None] | None = None,
     ) -> list[np.ndarray]:
         """Predicts the colours of pictures as local linear models a*b* = slope · L + intercept.
 
         Args:
           pictures: arrays [H, W, 1 or 3] of uint8 or uint16, sRGB.
           crops: for each picture its faces; by default `find_faces` searches for them.
+          hints: for each picture its hints, with its size, or None.
 
         Returns:
           For each picture [h, w, 4] float32, as `full_size.fit_coefficients` returns them, of the
           size at which the model saw the picture.
         """
-        if crops is None:
-            pictures = in_threads(reduced, pictures)
-            crops = self.find_faces(pictures)
-        labs = self._predict([_resized(picture, self._image_size) for picture in pictures])
-        zoomed = {
-            i: _resized(pictures[i], self._image_size * faces.zoom(found, pictures[i].shape[:2]))
-            for i, found in enumerate(crops)
-            if faces.zoom(found, pictures[i].shape[:2]) > 1
-        }
-        for i, lab in zip(zoomed, self._predict(list(zoomed.values())), strict=True):
-            labs[i] = _blended(labs[i], lab, crops[i], lab.shape[0] / pictures[i].shape[0])
-        return [fit_coefficients(lab) for lab in labs]
+        return [fit_coefficients(lab) for lab in self._maps(self._answer, pictures, crops, hints)]
+
+    def candidate_coefficients(
+        self,
+        pictures: Sequence[np.ndarray],
+        count: int,
+        crops: Sequence[Sequence[faces.Crop]] | None = None,
+        hints: Sequence[Hints | None] | None = None,
+    ) -> list[list[np.ndarray]]:
+        """Like `coefficients`, for each picture those of `count` candidates."""
+        self.check_distribution()
+        output = partial(outputs.candidates, self._generator, self._variables, count=count)
+        channels = [[0, 2 * i + 1, 2 * i + 2] for i in range(count)]
+        return [
+            [fit_coefficients(np.ascontiguousarray(maps[..., of])) for of in channels]
+            for maps in self._maps(output, pictures, crops, hints)
+        ]
+
+    def uncertainty_maps(
+        self,
+        pictures: Sequence[np.ndarray],
+        crops: Sequence[Sequence[faces.Crop]] | None = None,
+        hints: Sequence[Hints | None] | None = None,
+    ) -> list[np.ndarray]:
+        """For each picture [h, w] float32: `uncertainty` at the size at which the model saw it.
+
+        The arguments are those of `coefficients`.
+        """
+        self.check_distribution()
+        output = partial(outputs.uncertainty, self._generator, self._variables)
+        return [maps[..., 1].copy() for maps in self._maps(output, pictures, crops, hints)]
+
+    def check_distribution(self) -> None:
+        """Raises InputError if the model predicts no distribution of colours."""
+        if not getattr(self._generator, "distribution", False):
+            raise InputError(
+                "this model predicts no distribution of colours; give one that was trained with "
+                "config.distribution above 0"
+            )
+
+    def check_hints(self) -> None:
+        """Raises InputError if the model takes no hints."""
+        if not getattr(self._generator, "hints", False):
+            raise InputError(
+                "this model takes no hints; give one that was trained with config.hints above 0"
+            )
 
     def find_faces(self, pictures: Sequence[np.ndarray]) -> list[list[faces.Crop]]:
         """Finds the faces of pictures, arrays as `coefficients` takes them; empty where none is."""
@@ -170,71 +309,38 @@ class Colorizer:
         """
         return apply_coefficients(picture, coefficients, self._device, out)
 
-    def _predict(self, views: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Predicts L, a*, b* [h, w, 3] of views [h, w, 3], in batches of one padded size each."""
-        padded = [_padded(view) for view in views]
-        by_size = defaultdict(list)
-        for index, view in enumerate(padded):
-            by_size[view.shape].append(index)
-        labs: dict[int, np.ndarray] = {}
-        for (height, width, _), indices in by_size.items():
-            fitting = max(1, self._batch_size * self._image_size**2 // (height * width))
-            batch_size = 1 << (fitting.bit_length() - 1)
-            for start in range(0, len(indices), batch_size):
-                batch = indices[start : start + batch_size]
-                # A number of views is padded to a power of two, so that few sizes are compiled.
-                size = 1 << (len(batch) - 1).bit_length()
-                rgb = np.stack([padded[index] for index in (batch + size * batch[-1:])[:size]])
-                found = self._lab(self._variables, jax.device_put(rgb, self._device))
-                labs.update(zip(batch, np.asarray(found), strict=False))
-        return [labs[i][: view.shape[0], : view.shape[1]] for i, view in enumerate(views)]
+    def _one(self, image: Any, hints: Any) -> tuple[Any, np.ndarray, Hints | None]:
+        """An upright image, its samples and its hints."""
+        image = upright(image)
+        picture = to_array(image)
+        return image, picture, self._fitting([hints], [picture])[0]
+
+    def _fitting(self, hints: Any, pictures: Sequence[np.ndarray]) -> list[Hints | None]:
+        found = fitting(hints, [(one.shape[1], one.shape[0]) for one in pictures])
+        if any(found):
+            self.check_hints()
+        return found
+
+    def _answer(self, rgb: jax.Array, hints: jax.Array | None) -> jax.Array:
+        return self._lab(self._variables, rgb, *(() if hints is None else (hints,)))
+
+    def _maps(
+        self,
+        output: Output,
+        pictures: Sequence[np.ndarray],
+        crops: Sequence[Sequence[faces.Crop]] | None,
+        hints: Sequence[Hints | None] | None,
+    ) -> list[np.ndarray]:
+        if crops is None:
+            pictures = in_threads(reduced, pictures)
+            crops = self.find_faces(pictures)
+        return self._views.maps(output, pictures, crops, hints or len(pictures) * [None])
 
 
 def in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
     """Maps in one thread per core: neither the detector nor XLA uses all cores for one picture."""
     with ThreadPoolExecutor(num_cores()) as pool:
         return list(pool.map(function, *arguments))
-
-
-def _blended(
-    lab: np.ndarray, zoomed: np.ndarray, crops: Sequence[faces.Crop], scale: float
-) -> np.ndarray:
-    """The Lab of a view `scale` times as large as the picture; far from faces the a*b* of `lab`."""
-    scaled = [
-        faces.Crop(scale * crop.x, scale * crop.y, scale * crop.side, crop.weight) for crop in crops
-    ]
-    near = faces.nearness(scaled, zoomed.shape[:2])[..., None]
-    far = cv2.resize(lab[..., 1:], zoomed.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.concatenate([zoomed[..., :1], far + near * (zoomed[..., 1:] - far)], axis=-1)
-
-
-def reduced(picture: np.ndarray) -> np.ndarray:
-    """A picture of few enough pixels to be in memory several times: shrunk if it is large."""
-    height, width = picture.shape[:2]
-    if height * width <= LARGE_PIXELS:
-        return picture
-    scale = REDUCED_SIDE / max(height, width)
-    return area_mean(picture, (max(1, round(scale * width)), max(1, round(scale * height))))
-
-
-def _resized(rgb: np.ndarray, side: float) -> np.ndarray:
-    """[h, w, 3] float32, with `side` as the shorter side unless the longer exceeds MAX_SIDE."""
-    height, width = rgb.shape[:2]
-    scale = min(side / min(height, width), MAX_SIDE / max(height, width))
-    size = max(1, round(scale * width)), max(1, round(scale * height))
-    resized = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    pixels = resized.reshape(*resized.shape[:2], -1).astype(np.float32) / np.iinfo(rgb.dtype).max
-    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-
-
-def _padded(view: np.ndarray) -> np.ndarray:
-    """Pads a view [h, w, 3] to one of few sizes, since the model is compiled for each."""
-
-    def padding(side: int) -> tuple[int, int]:
-        return 0, -side % (SIZE_MULTIPLE * (1 if side <= 256 else 2 if side <= 512 else 4))
-
-    height, width = view.shape[:2]
-    return np.pad(view, (padding(height), padding(width), (0, 0)), mode="symmetric")
 
 
 def _to_rgb8(image: np.ndarray) -> np.ndarray:

@@ -8,17 +8,20 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from colorjax import __version__
-from colorjax.colorize.colorizer import Colorizer, in_threads, reduced
-from colorjax.colorize.full_size import area_mean
+from colorjax.colorize.colorizer import Colorizer, in_threads
+from colorjax.colorize.extras import candidate, side_by_side, uncertainty_picture
+from colorjax.colorize.hints import Hints
 from colorjax.colorize.plan import Job, Results
+from colorjax.colorize.views import reduced
 from colorjax.images import xmp
 from colorjax.images.decode import num_cores
 from colorjax.images.folders import printable
-from colorjax.images.photo import FORMATS, Photo, to_bytes
+from colorjax.images.photo import FORMATS, Photo
 from colorjax.images.photo_reader import PhotoReader
 from colorjax.images.write_photo import not_kept, write_photo
 from colorjax.terminal.errors import EndedError
@@ -27,8 +30,6 @@ from colorjax.terminal.errors import EndedError
 BATCH_PIXELS = 1 << 24
 # Files are read ahead until they have this many bytes together, packed or unpacked.
 AHEAD_BYTES = 1 << 27
-# Longest side of a grey and a coloured picture side by side, in pixels.
-COMPARED_SIDE = 16_384
 
 
 def colorize_files(
@@ -39,6 +40,7 @@ def colorize_files(
     saturation: float = 1.0,
     batch_size: int = 8,
     mark: str | None = None,
+    hints: Hints | None = None,
     advance: Callable[[], None] = lambda: None,
     obstacle: Callable[[Job], str] = lambda job: "",
     written: Callable[[Job, Path], None] = lambda job, path: None,
@@ -56,6 +58,7 @@ def colorize_files(
       saturation: factor applied to a*b*.
       batch_size: maximum number of files per batch.
       mark: name of the model that XMP names as the source of the colours; None: no such mark.
+      hints: for the first page of the photograph, if there is only one.
       advance: called once for each file that is written or has failed.
       obstacle: called before a job's files are written; gives the reason if they must not be.
       written: called with each file of a job once it is complete. It and the two before are called
@@ -72,20 +75,20 @@ def colorize_files(
     tally = _Tally(results or Results(), advance)
     one_at_a_time = threading.Lock()
 
-    def write(job: Job, photo: Photo) -> None:
+    def write(job: Job, coloured: _Coloured) -> None:
         try:
             with one_at_a_time:
                 reason = obstacle(job)
             if reason:
                 tally.failed(job.source, ValueError(reason))
                 return
-            for path in _write(job, photo, colorizer, mark):
+            for path in _write(job, coloured, colorizer, mark):
                 with one_at_a_time:
                     written(job, path)
         except Exception as error:
             tally.failed(job.target, error, "cannot be written ({})")
         else:
-            tally.succeeded(job, photo.notes)
+            tally.succeeded(job, coloured.photo.notes)
 
     writing: list[Future[None]] = []
     with contextlib.ExitStack() as stack:
@@ -93,15 +96,15 @@ def colorize_files(
         pool = stack.enter_context(ThreadPoolExecutor())
         stack.callback(pool.shutdown, cancel_futures=True)  # after Ctrl-C
         for batch in _batches(_arriving(jobs, reader, batch_size, tally), batch_size):
-            coloured = _color(colorizer, [photo for _, photo in batch], saturation)
+            found = _color(colorizer, batch, saturation, hints)
             for future in writing:
                 future.result()
             writing = []
-            for (job, _), photo in zip(batch, coloured, strict=True):
-                if isinstance(photo, Exception):
-                    tally.failed(job.source, photo, "cannot be coloured ({})")
+            for (job, _), coloured in zip(batch, found, strict=True):
+                if isinstance(coloured, Exception):
+                    tally.failed(job.source, coloured, "cannot be coloured ({})")
                 else:
-                    writing.append(pool.submit(write, job, photo))
+                    writing.append(pool.submit(write, job, coloured))
         for future in writing:
             future.result()
     return tally.results
@@ -203,27 +206,64 @@ def _batches(
         yield batch
 
 
+class _Coloured(NamedTuple):
+    """A photograph that is coloured, or whose candidates are about to be.
+
+    Attributes:
+      photo: coloured, unless there are candidates.
+      candidates: for each of them the coefficients of each page; [] if there is one answer.
+      uncertainty: of the first page, [h, w]; None if it is not asked for.
+    """
+
+    photo: Photo
+    candidates: list[list[np.ndarray]]
+    uncertainty: np.ndarray | None
+
+
 def _color(
-    colorizer: Colorizer, photos: Sequence[Photo], saturation: float
-) -> list[Photo | Exception]:
+    colorizer: Colorizer,
+    batch: Sequence[tuple[Job, Photo]],
+    saturation: float,
+    hints: Hints | None,
+) -> list[_Coloured | Exception]:
     """Colours photographs in place, one by one if they fail together."""
-    pictures = [page.rgb for photo in photos for page in (photo, *photo.pages)]
+    pages = [(photo, *photo.pages) for _, photo in batch]
+    pictures = [page.rgb for photo in pages for page in photo]
 
     def full_size(picture: np.ndarray, coefficients: np.ndarray) -> None:
         colorizer.full_size(picture, saturation * coefficients, out=picture)
 
+    count, unsure = 1 + len(batch[0][0].others), batch[0][0].uncertainty is not None
+    maps: Sequence[Any] = len(pictures) * [None]
+    choices = maps
     try:
+        given: list[Any] = []
+        if hints is not None:
+            height, width = pictures[0].shape[:2]
+            given = [[hints.of((width, height)), *(len(pictures) - 1) * [None]]]
         views = in_threads(reduced, pictures)
         crops = colorizer.find_faces(views)
-        in_threads(full_size, pictures, colorizer.coefficients(views, crops))
+        if unsure:
+            maps = colorizer.uncertainty_maps(views, crops, *given)
+        if count == 1:
+            in_threads(full_size, pictures, colorizer.coefficients(views, crops, *given))
+        else:
+            choices = colorizer.candidate_coefficients(views, count, crops, *given)
     except Exception as error:
-        if len(photos) == 1:
+        if len(batch) == 1:
             return [error]
-        return [found for photo in photos for found in _color(colorizer, [photo], saturation)]
-    found = iter(crops)
-    # A list, since any() would stop early and leave crops of this photograph for the next.
-    faces = [[next(found) for _ in (photo, *photo.pages)] for photo in photos]
-    return [p if any(seen) else _without_face(p) for p, seen in zip(photos, faces, strict=True)]
+        return [one for job in batch for one in _color(colorizer, [job], saturation, hints)]
+    found = iter(zip(crops, choices, maps, strict=True))
+    coloured: list[_Coloured | Exception] = []
+    for photo in pages:
+        faces, of_pages, (uncertainty, *_) = zip(*(next(found) for _ in photo), strict=True)
+        candidates = [
+            [saturation * of_page[i] for of_page in of_pages]
+            for i in range(count if count > 1 else 0)
+        ]
+        named = photo[0] if any(faces) else _without_face(photo[0])
+        coloured.append(_Coloured(named, candidates, uncertainty))
+    return coloured
 
 
 def _without_face(photo: Photo) -> Photo:
@@ -231,7 +271,7 @@ def _without_face(photo: Photo) -> Photo:
     return photo._replace(notes=(*photo.notes, note))
 
 
-def _write(job: Job, photo: Photo, colorizer: Colorizer, mark: str | None) -> Iterator[Path]:
+def _write(job: Job, coloured: _Coloured, colorizer: Colorizer, mark: str | None) -> Iterator[Path]:
     """Writes a job's files; gives each once it is complete."""
 
     def marked(photo: Photo) -> Photo:
@@ -239,28 +279,22 @@ def _write(job: Job, photo: Photo, colorizer: Colorizer, mark: str | None) -> It
             return photo
         return photo._replace(xmp=xmp.marked(photo.xmp, f"colorjax {__version__}", mark))
 
+    photo, folder = coloured.photo, job.target.parent
     if job.compared:
-        write_photo(job.compared, marked(_side_by_side(photo.rgb, colorizer)))
+        write_photo(job.compared, marked(side_by_side(photo.rgb, colorizer)))
         yield job.compared
+    if job.uncertainty and coloured.uncertainty is not None:
+        picture = uncertainty_picture(coloured.uncertainty, photo.rgb.shape[:2], folder)
+        write_photo(job.uncertainty, marked(picture))
+        yield job.uncertainty
+    for path, coefficients in zip(job.others, coloured.candidates[1:], strict=True):
+        write_photo(path, marked(candidate(photo, coefficients, colorizer, folder)))
+        yield path
     # Written last: a file that exists is complete.
+    if coloured.candidates:
+        photo = candidate(photo, coloured.candidates[0], colorizer, folder)
     write_photo(job.target, marked(photo))
     yield job.target
-
-
-def _side_by_side(rgb: np.ndarray, colorizer: Colorizer) -> Photo:
-    """Grey and coloured."""
-    height, width = rgb.shape[:2]
-    scale = min(1.0, COMPARED_SIDE / max(height, 2 * width))
-    size = max(1, int(scale * width)), max(1, int(scale * height))
-    small = area_mean(rgb, size) if scale < 1 else rgb
-    both = np.empty((size[1], 2 * size[0], 3), np.uint8)
-    for top in range(0, size[1], 256):
-        both[top : top + 256] = np.tile(to_bytes(small[top : top + 256]), (1, 2, 1))
-    grey = both[:, : size[0]]
-    # Colours have the lightness of the grey picture.
-    colorizer.full_size(grey, np.zeros((1, 1, 4), np.float32), out=grey)
-    grey[..., 0] = grey[..., 2] = grey[..., 1]
-    return Photo(both, format="jpeg")
 
 
 def _reason(error: BaseException) -> str:

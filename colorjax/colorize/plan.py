@@ -21,6 +21,8 @@ from colorjax.terminal.errors import InputError
 COLOURED = "_coloured"
 # Ending of the files that show a picture in grey and in colour.
 COMPARED = "_compare.jpg"
+# Ending of those that show how unsure the model is.
+UNCERTAINTY = "_uncertainty.png"
 # Why a file is left out.
 OWN = "because colorjax wrote them"
 # Image formats that are not written; without this, out.gif would become a folder.
@@ -33,19 +35,24 @@ class Job(NamedTuple):
 
     Attributes:
       source: the file to colour.
-      target: the coloured file.
+      target: the coloured file; of several candidates the first.
       stamp: the source's `record.stamp` when it was planned: it may change while it is coloured.
       compared: the file that shows it in grey and in colour, if it is written.
+      others: the other candidates.
+      uncertainty: the file that shows how unsure the model is, if it is written.
     """
 
     source: Path
     target: Path
     stamp: tuple[int, ...] = ()
     compared: Path | None = None
+    others: tuple[Path, ...] = ()
+    uncertainty: Path | None = None
 
     @property
     def outputs(self) -> list[Path]:
-        return [self.target, self.compared] if self.compared else [self.target]
+        more = [path for path in (self.compared, self.uncertainty) if path]
+        return [self.target, *self.others, *more]
 
 
 @dataclass(frozen=True)
@@ -91,20 +98,45 @@ class Results:
 
 
 class Place(NamedTuple):
-    """Where results go: into `folder` (beside each source if None), or to one `file`."""
+    """Where results go: into `folder` (beside each source if None), or to one `file`.
+
+    With more than one candidate, `_1`, `_2`, … are appended to the names.
+    """
 
     folder: Path | None
     file: Path | None
     suffix: str
     format: str
+    candidates: int = 1
 
     def target(self, found: Found, keep_suffix: bool = False) -> Path:
+        """The coloured file, or the first candidate."""
+        return self.targets(found, keep_suffix)[0]
+
+    def targets(self, found: Found, keep_suffix: bool = False) -> list[Path]:
+        """The candidates."""
+        path = self._named(found)
+        if self.file is not None:
+            stem, ending = path.stem, path.suffix
+        else:
+            ending = SUFFIXES[self.format] if self.format else output_suffix(path)
+            stem = (path.name if keep_suffix else path.stem) + self.suffix
+        if self.candidates == 1:
+            return [self.file or path.with_name(_shortened(stem, ending))]
+        numbers = range(1, self.candidates + 1)
+        return [path.with_name(_shortened(stem, f"_{number}{ending}")) for number in numbers]
+
+    def uncertainty(self, found: Found, keep_suffix: bool = False) -> Path:
+        """NAME_uncertainty.png, where NAME has the suffix that was asked for."""
+        path = self._named(found)
+        suffix = "" if self.file is not None or self.suffix == COLOURED else self.suffix
+        stem = path.name if keep_suffix else path.stem
+        return path.with_name(_shortened(stem + suffix, UNCERTAINTY))
+
+    def _named(self, found: Found) -> Path:
         if self.file is not None:
             return self.file
-        path = found.path if self.folder is None else self.folder / found.name
-        ending = SUFFIXES[self.format] if self.format else output_suffix(path)
-        stem = path.name if keep_suffix else path.stem
-        return path.with_name(_shortened(stem + self.suffix, ending))
+        return found.path if self.folder is None else self.folder / found.name
 
 
 class _Rules(NamedTuple):
@@ -140,6 +172,8 @@ def plan(
     suffix: str | None = None,
     format: str = "",
     compare: bool = False,
+    candidates: int = 1,
+    uncertainty: bool = False,
     overwrite: bool = False,
 ) -> Plan:
     """Finds the files, and where each is written.
@@ -150,9 +184,12 @@ def plan(
       output: a folder, in which each file keeps its name or its path in a folder; a file, for one
         input file; or None, beside each source.
       record: of what colorjax wrote.
-      suffix: appended to each name; by default COLOURED beside the sources and nothing elsewhere.
+      suffix: appended to each name; by default COLOURED beside the sources and nothing elsewhere
+        and for candidates.
       format: a key of SUFFIXES; "" keeps the format of each file.
       compare: whether `Job.compared` is written too.
+      candidates: number of coloured files for each photograph.
+      uncertainty: whether `Job.uncertainty` is written too.
       overwrite: whether files that colorjax did not write may be replaced, and files that are
         coloured already are coloured again.
 
@@ -162,7 +199,7 @@ def plan(
         possible.
     """
     record = record or Record()
-    place = find_place(output, suffix, format)
+    place = find_place(output, suffix, format, candidates)
     found = _found(inputs, place, record)
     failures = [(one.path, one.failure) for one in found if one.failure]
     left_out = Counter(one.left_out for one in found if one.left_out)
@@ -179,7 +216,7 @@ def plan(
         frozenset(os.path.realpath(one.path) for one in sources),
     )
     to_do, current = [], 0
-    for job in _jobs(sources, place, compare):
+    for job in _jobs(sources, place, compare, uncertainty):
         reason = rules.obstacle(job)
         if reason:
             failures.append((job.source, reason))
@@ -194,8 +231,10 @@ def _found(inputs: Sequence[str], place: Place, record: Record) -> list[Found]:
     """What inputs name, and once what several name; links of other names are other pictures."""
     unique: dict[tuple[str, ...], Found] = {}
     real_folder = functools.cache(os.path.realpath)
+    # Candidates have no suffix, but other results beside them may.
+    suffix = place.suffix or ("" if place.folder or place.file else COLOURED)
     for given in inputs:
-        for one in find(given, place.folder, place.suffix):
+        for one in find(given, place.folder, suffix):
             target = place.target(one) if not one.failure else one.path
             key = os.path.realpath(one.path), real_folder(target.parent), target.name
             if key not in unique or unique[key].left_out:  # it may be left out in its folder only
@@ -223,18 +262,27 @@ def _refuse_nothing(inputs: Sequence[str], found: Sequence[Found]) -> None:
     raise InputError(f"no images in {', '.join(map(printable, inputs))}; give files or folders")
 
 
-def _jobs(sources: Sequence[Found], place: Place, compare: bool) -> list[Job]:
+def _jobs(sources: Sequence[Found], place: Place, compare: bool, uncertainty: bool) -> list[Job]:
     """Raises InputError for an output that is its own source, or would be written twice."""
     jobs = []
     writers: dict[Path, Path] = {}
-    targets = [place.target(one) for one in sources]
-    shared = Counter(targets)
-    for one, target in zip(sources, targets, strict=True):
+    shared = Counter(place.target(one) for one in sources)
+    shared_maps = Counter(place.uncertainty(one) for one in sources)
+    for one in sources:
+        target, *others = place.targets(one)
         if shared[target] > 1 and target.suffix != one.path.suffix:
-            target = place.target(one, keep_suffix=True)  # a.heic beside a.jpg
+            target, *others = place.targets(one, keep_suffix=True)  # a.heic beside a.jpg
         # The extension is part of the name, because a.jpg and a.png may be in one folder.
         pair = target.with_name(_shortened(target.name, COMPARED)) if compare else None
-        job = Job(one.path, target, stamp(one.path), pair)
+        unsure = place.uncertainty(one, shared_maps[place.uncertainty(one)] > 1)
+        job = Job(
+            one.path,
+            target,
+            stamp(one.path),
+            pair,
+            tuple(others),
+            unsure if uncertainty else None,
+        )
         for path in job.outputs:
             if os.path.exists(path) and os.path.samefile(path, job.source):
                 raise InputError(
@@ -250,12 +298,15 @@ def _jobs(sources: Sequence[Found], place: Place, compare: bool) -> list[Job]:
     return jobs
 
 
-def find_place(output: str | Path | None, suffix: str | None, format: str) -> Place:
+def find_place(
+    output: str | Path | None, suffix: str | None, format: str, candidates: int = 1
+) -> Place:
     """Where results go. Raises InputError if an output is not possible. See `plan`."""
     if suffix is not None and {"/", os.sep, os.altsep} & set(suffix):
         raise InputError(f"--suffix {suffix} must not contain a slash; --output names a folder")
     if output is None:
-        return Place(None, None, COLOURED if suffix is None else suffix, format)
+        default = COLOURED if candidates == 1 else ""
+        return Place(None, None, default if suffix is None else suffix, format, candidates)
     if not str(output):
         raise InputError("--output is empty; give a folder or a file")
     path = Path(os.path.expanduser(output))
@@ -263,7 +314,7 @@ def find_place(output: str | Path | None, suffix: str | None, format: str) -> Pl
     is_image = ending in FORMATS or ending in _OTHER_FORMATS
     if os.path.isdir(path) or str(output).endswith(os.sep) or not is_image:
         check_folder(path)
-        return Place(path, None, suffix or "", format)
+        return Place(path, None, suffix or "", format, candidates)
     if FORMATS.get(ending) not in SUFFIXES:
         raise InputError(f"{ending} is not written; choose {', '.join(SUFFIXES.values())}")
     if format and FORMATS[ending] != format:
@@ -271,7 +322,7 @@ def find_place(output: str | Path | None, suffix: str | None, format: str) -> Pl
     if suffix:
         raise InputError("--suffix is for folders; give the complete name as --output")
     check_folder(path.parent)
-    return Place(None, path, "", format)
+    return Place(None, path, "", format, candidates)
 
 
 def _shortened(stem: str, ending: str) -> str:

@@ -7,15 +7,16 @@ import shutil
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from colorjax.terminal import signals
-from colorjax.terminal.arguments import positive, saturation
+from colorjax.terminal.arguments import candidates, positive, saturation, temperature
 from colorjax.terminal.errors import EndedError, InputError
 
 if TYPE_CHECKING:
+    from colorjax.colorize.hints import Hints
     from colorjax.colorize.plan import Plan, Results
     from colorjax.colorize.record import Record
 
@@ -41,7 +42,8 @@ def add_colorize(commands: Any) -> None:
         "  colorjax colorize album/ portrait.jpg --output coloured\n"
         "  colorjax colorize 'scans/*.tif' --output coloured --model runs/gan-image_folder "
         "--saturation 1.2\n"
-        "  colorjax colorize - < grey.jpg > coloured.jpg",
+        "  colorjax colorize - < grey.jpg > coloured.jpg\n"
+        "  colorjax colorize portrait.jpg --candidates 4 --uncertainty --hints strokes.png",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -63,6 +65,7 @@ def add_colorize(commands: Any) -> None:
     )
     bolder = "factor for the colours: 1.2 is bolder, 0 is grey (default: 1)"
     add("--saturation", type=saturation, default=1.0, metavar="X", help=bolder)
+    _add_choices(add)
     pair = "also write grey and coloured side by side: a.png_compare.jpg for a.png"
     add("--compare", action="store_true", help=pair)
     suffix = "appended to each name (default: _coloured without --output, else nothing)"
@@ -76,6 +79,30 @@ def add_colorize(commands: Any) -> None:
     add("--device", choices=["cpu", "gpu", "tpu"], help="default: JAX's default device")
     add("--batch-size", type=positive, default=8, metavar="N", help="photographs per batch")
     parser.set_defaults(run=_run_colorize)
+
+
+def _add_choices(add: Callable[..., Any]) -> None:
+    """The flags for what grey alone does not tell."""
+    several = "write N different colourings, 2 to 16, as NAME_1, NAME_2, …; hints hold for all"
+    add("--candidates", type=candidates, metavar="N", help=several)
+    unsure = (
+        "also write NAME_uncertainty.png: how unsure the model is of each colour, the standard "
+        "deviation of a*b*; black is 0, white is 50 Lab units or more"
+    )
+    add("--uncertainty", action="store_true", help=unsure)
+    bold = (
+        "of the predicted distribution of colours: 1 gives its mean, less bolder colours, 0 the "
+        "answer of the regression (default: the model's own)"
+    )
+    add("--temperature", type=temperature, metavar="T", help=bold)
+    add(
+        "--hints",
+        type=Path,
+        metavar="FILE",
+        help="colours for one photograph: a .png of its size, upright, transparent but for strokes "
+        '(an opacity of 50 %% or more counts), or a .json of [[x, y, "#rrggbb"], …] in pixels of '
+        "the upright photograph, from 0 at the left and the top",
+    )
 
 
 def _image_format(text: str) -> str:
@@ -117,13 +144,19 @@ class _Pipes(NamedTuple):
 def _run_colorize(options: argparse.Namespace) -> None:
     """Colours files. Raises EndedError (status 1) if some could not be coloured."""
     # Nothing here imports JAX: wrong input is answered at once.
+    from colorjax.colorize.choices import Choices, check_size
     from colorjax.colorize.plan import Results, plan
     from colorjax.colorize.record import Record
     from colorjax.runs.model_paths import DEFAULT_MODEL, digest, find_model
 
     model = DEFAULT_MODEL if options.model is None else options.model
-    weights = digest(find_model(model))
-    record = Record({"model": weights, "saturation": options.saturation, "mark": options.mark})
+    path = find_model(model)
+    chosen = Choices(options.candidates, options.uncertainty, options.temperature, options.hints)
+    hints = chosen.checked(path)
+    if options.candidates and options.compare:
+        raise InputError("--compare shows one colouring; leave out --candidates")
+    settings = {"saturation": options.saturation, "mark": options.mark}
+    record = Record({"model": digest(path), **settings, **chosen.settings()})
     with _without_pipes(options) as pipes:
         planned = plan(
             pipes.inputs,
@@ -132,15 +165,19 @@ def _run_colorize(options: argparse.Namespace) -> None:
             suffix=options.suffix,
             format=options.format or "",
             compare=options.compare,
+            candidates=options.candidates or 1,
+            uncertainty=options.uncertainty,
             overwrite=options.overwrite,
         )
         if pipes.writes and len(planned.jobs) + len(planned.failures) > 1:
             raise InputError("- is for one picture; give one input file, or a folder as --output")
+        if hints is not None:
+            check_size(hints, planned)
         results = Results(failures=list(planned.failures))
         ended: BaseException | None = None
         try:
             if planned.jobs:
-                _colour(planned, model, record, results, options)
+                _colour(planned, model, record, results, options, hints)
         except (EndedError, KeyboardInterrupt) as error:
             ended = error
         if pipes.writes and results.coloured:
@@ -165,8 +202,9 @@ def _without_pipes(options: argparse.Namespace) -> Iterator[_Pipes]:
         return
     if len(inputs) > 1 or os.path.isdir(inputs[0]):
         raise InputError("- is for one picture; give one input file, or a folder as --output")
-    if writes and options.compare:
-        raise InputError("--compare writes a second file; give a folder as --output")
+    for flag in ("compare", "candidates", "uncertainty"):
+        if writes and getattr(options, flag):
+            raise InputError(f"--{flag} writes a second file; give a folder as --output")
     # Not sys.stdout: that of the operating system may be closed, and is replaced then.
     if writes and sys.__stdout__ is None:
         raise InputError("standard output is closed; give an --output")
@@ -193,7 +231,12 @@ def _without_pipes(options: argparse.Namespace) -> Iterator[_Pipes]:
 
 
 def _colour(
-    planned: "Plan", model: str, record: "Record", results: "Results", options: argparse.Namespace
+    planned: "Plan",
+    model: str,
+    record: "Record",
+    results: "Results",
+    options: argparse.Namespace,
+    hints: "Hints | None",
 ) -> None:
     from colorjax.files import remove_leftovers
     from colorjax.images.photo_reader import PhotoReader
@@ -208,7 +251,9 @@ def _colour(
             from colorjax.terminal.progress import counting
 
             devices.configure()
-            colorizer = Colorizer.load(model, options.batch_size, options.device)
+            colorizer = Colorizer.load(
+                model, options.batch_size, options.device, options.temperature
+            )
         for folder in {job.target.parent for job in jobs}:
             remove_leftovers(folder)
         with counting("Colouring", len(jobs)) as advance:
@@ -219,6 +264,7 @@ def _colour(
                 saturation=options.saturation,
                 batch_size=options.batch_size,
                 mark=model_name(find_model(model)) if options.mark else None,
+                hints=hints,
                 advance=advance,
                 obstacle=planned.obstacle,
                 written=lambda job, path: record.add(path, job.source, job.stamp),
@@ -241,7 +287,9 @@ def _report(planned: "Plan", results: "Results", record: "Record", pipes: _Pipes
 
 def _counts(planned: "Plan", coloured: int, pipes: _Pipes) -> Iterator[str]:
     if len(planned.jobs) == coloured == 1:
-        yield f"Coloured: {pipes.shown(planned.jobs[0].target)}"
+        job = planned.jobs[0]
+        last = f" to {pipes.shown(job.others[-1])}" if job.others else ""
+        yield f"Coloured: {pipes.shown(job.target)}{last}"
     elif coloured:
         into = (
             "beside the inputs"

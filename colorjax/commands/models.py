@@ -27,6 +27,7 @@ def add_models(commands: Any) -> None:
 def _run_models(options: argparse.Namespace) -> None:
     from colorjax.runs.model_paths import (
         DEFAULT_MODEL,
+        abilities,
         find_model,
         is_weights,
         packaged,
@@ -42,4 +43,5 @@ def _run_models(options: argparse.Namespace) -> None:
     for name, path in packaged().items():
         title = read_metadata(path)["card"].splitlines()[0].lstrip("# ")
         role = " (the default)" if name == DEFAULT_MODEL else ""
-        print(f"{name}{role}: {title}, {path.stat().st_size / 2**20:.1f} MiB")
+        able = "".join(f", with {ability}" for ability in abilities(path))
+        print(f"{name}{role}: {title}, {path.stat().st_size / 2**20:.1f} MiB{able}")

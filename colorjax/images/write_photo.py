@@ -102,7 +102,8 @@ def _image(photo: Photo) -> pyvips.Image:
     image = pyvips.Image.new_from_memory(
         pixels.data, width, height, bands, "ushort" if deep else "uchar"
     )
-    image = image.copy(interpretation="rgb16" if deep else "srgb")
+    kinds = ("grey16", "b-w") if bands == 1 else ("rgb16", "srgb")
+    image = image.copy(interpretation=kinds[0 if deep else 1])
     alpha = image[3] if bands == 4 else None
     image = exported(image[:3] if bands == 4 else image, photo.profile)
     image = image if alpha is None else image.bandjoin(alpha)

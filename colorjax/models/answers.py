@@ -91,7 +91,8 @@ def likeliest(log_probabilities: np.ndarray, count: int) -> list[tuple[np.ndarra
     modes = []
     for top in np.unique(uphill):
         share = probabilities * (uphill == top)
-        modes.append((share @ bins / share.sum(), float(share.sum())))
+        if total := float(share.sum()):  # 0 where float32 holds no smaller number
+            modes.append((share @ bins / total, total))
     return sorted(modes, key=lambda mode: -mode[1])[:count]
 
 

@@ -1,5 +1,6 @@
 """Variables of a network, and networks as functions of L in Lab units."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -66,8 +67,11 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 Predictor = Callable[..., jax.Array]
 
 
+@functools.cache
 def model_predictor(generator: nn.Module, temperature: float = 0.0) -> Predictor:
     """A generator with {"params", "batch_stats"} as a predictor in Lab units.
+
+    Equal generators give the same predictor, which is compiled once.
 
     Args:
       generator: see `models.build_generator`.

@@ -83,6 +83,7 @@ KEYS: dict[str, Key] = {
     "loss": _one_of("l1", "l2", "huber"),
     "huber_delta": POSITIVE,
     "distribution": NOT_NEGATIVE._replace(absent=0.0),
+    "temperature": NOT_NEGATIVE._replace(may_change=True, absent=0.0),
     "hints": SHARE._replace(absent=0.0),
     **{f"optimizer.{name}": key for name, key in OPTIMIZER.items()},
     "ema_decay": DECAY,

@@ -16,6 +16,8 @@ from colorjax.terminal.errors import InputError
 
 SUFFIX = ".safetensors"
 DEFAULT_MODEL = "faces"
+# Keys of a config that are above 0 if the model predicts a distribution of colours, takes hints.
+DISTRIBUTION, HINTS = "distribution", "hints"
 
 
 def packaged() -> dict[str, Path]:
@@ -94,6 +96,27 @@ def read_metadata(path: Path) -> dict[str, str]:
     if not metadata.get("format", "").startswith("colorjax ") or "card" not in metadata:
         raise InputError(f"{path} is not from colorjax; give what `colorjax export` wrote")
     return metadata
+
+
+def read_model_config(path: Path) -> dict[str, Any]:
+    """The config of what `find_model` returns. Raises InputError if it is corrupt."""
+    if not is_weights(path):
+        return read_config(run_folder(path))
+    try:
+        config = json.loads(read_metadata(path)["config"])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path} is corrupt ({error}); export or copy it again") from error
+    return config if isinstance(config, dict) else {}
+
+
+def abilities(path: Path) -> list[str]:
+    """What the model that `find_model` returns can besides: DISTRIBUTION, HINTS."""
+    config = read_model_config(path)
+
+    def is_positive(value: Any) -> bool:
+        return isinstance(value, (int, float)) and value > 0
+
+    return [key for key in (DISTRIBUTION, HINTS) if is_positive(config.get(key))]
 
 
 def run_folder(path: Path) -> Path:

@@ -25,7 +25,8 @@ class TrainedModel(NamedTuple):
       path: the folder of the run, or the weights file.
       config: of the run, as nested dicts.
       image_size: side of the images that the model was trained on, in pixels.
-      predict: see `models.variables.Predictor`.
+      generator: the network, see `models.build_generator`.
+      temperature: that it answers with, see `answers.answer`.
       variables: of the averaged generator, replicated.
       step: number of updates.
       rows: of metrics.jsonl; [] for a weights file.
@@ -35,10 +36,16 @@ class TrainedModel(NamedTuple):
     path: Path
     config: dict[str, Any]
     image_size: int
-    predict: Predictor
+    generator: nn.Module
+    temperature: float
     variables: Variables
     step: int | None
     rows: list[dict[str, Any]]
+
+    @property
+    def predict(self) -> Predictor:
+        """See `models.variables.Predictor`."""
+        return model_predictor(self.generator, self.temperature)
 
     @property
     def is_regression(self) -> bool:
@@ -70,7 +77,8 @@ def load_run(path: Path, name: str) -> TrainedModel:
         path=path,
         config=config,
         image_size=size,
-        predict=model_predictor(generator),
+        generator=generator,
+        temperature=config.get("temperature", 0.0),
         variables=checkpoint.restore_generator(path, shapes, step),
         step=step,
         rows=read_rows(path / "metrics.jsonl"),

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from colorjax.files import replaced
-from colorjax.models.variables import check_like, model_predictor
+from colorjax.models.variables import check_like
 from colorjax.parallel import devices
 from colorjax.runs.config_keys import without_private
 from colorjax.runs.model_paths import SUFFIX, find_model, is_weights, model_name, read_metadata
@@ -101,6 +101,11 @@ def model_card(run: TrainedModel, addition: Path | None = None) -> str:
         f"steps of {config.get('batch_size')} images, loss {config.get('loss')}"
         + (f", adversarial loss {config['gan']['loss']}" if "gan" in config else ""),
     ]
+    if config.get("temperature"):
+        lines.append(
+            "- answers with the annealed mean of the distribution that it predicts, at a "
+            f"temperature of {config['temperature']:g}"
+        )
     if "interpolated" in config:
         share, other = config["interpolated"]["share"], config["interpolated"]["with"]
         lines.append(f"- interpolated: {share:g} × this network + {1 - share:g} × `{other}`")
@@ -138,7 +143,8 @@ def load_weights(path: Path, name: str) -> TrainedModel:
         name=name,
         config=config,
         image_size=size,
-        predict=model_predictor(generator),
+        generator=generator,
+        temperature=config.get("temperature", 0.0),
         variables=devices.replicate(jax.tree.map(lambda x: x.astype(np.float32), variables)),
         step=step,
         rows=[],

@@ -13,6 +13,10 @@ def saturation(text: str) -> float:
     return _number(text, 0, 10)
 
 
+def temperature(text: str) -> float:
+    return _number(text, 0, 10)
+
+
 def share(text: str) -> float:
     return _number(text, 0, 1)
 
@@ -26,14 +30,25 @@ def strength(text: str) -> float:
         ) from error
 
 
+def candidates(text: str) -> int:
+    number = _integer(text)
+    if not 2 <= number <= 16:
+        raise argparse.ArgumentTypeError(f"{number} is not in [2, 16]")
+    return number
+
+
 def positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from error
+    number = _integer(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from error
 
 
 def decimal(text: str) -> float:

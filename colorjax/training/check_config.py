@@ -55,5 +55,10 @@ def check_config(config: ConfigDict) -> None:
             f"config.best_checkpoint={config.best_checkpoint!r} is not valid; it must be one of "
             f"{', '.join(METRICS)}, or empty"
         )
+    if config.temperature and not config.distribution:
+        raise InputError(
+            f"config.temperature={config.temperature:g} needs a distribution, which this model "
+            "does not predict; set config.distribution above 0, or config.temperature to 0"
+        )
     if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
         raise InputError("config.tensorboard needs tensorboardX; pip install '.[tensorboard]'")

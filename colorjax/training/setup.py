@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -35,7 +36,8 @@ class TrainingPlan(NamedTuple):
 
     Attributes:
       name: name of the model in tables and images.
-      predict: the generator in inference mode and float32, see `models.variables.Predictor`.
+      generator: in float32, for predictions.
+      temperature: that it answers with, see `answers.answer`.
       adversarial_from: index of the first step with a discriminator; num_steps for a regression.
       pretrain_step: (state, batch) -> (state, metrics), before that step.
       adversarial_step: the same, from that step on; None for a regression.
@@ -44,11 +46,17 @@ class TrainingPlan(NamedTuple):
     """
 
     name: str
-    predict: Predictor
+    generator: nn.Module
+    temperature: float
     adversarial_from: int
     pretrain_step: Step
     adversarial_step: Step | None
     judge_step: Callable[[TrainState, Any], Any] | None
+
+    @property
+    def predict(self) -> Predictor:
+        """The generator in inference mode, see `models.variables.Predictor`."""
+        return model_predictor(self.generator, self.temperature)
 
     def step_at(self, step: int) -> Step:
         """The compiled step with this index, counted from 0."""
@@ -110,7 +118,8 @@ def build_plan(
     }
     plan = TrainingPlan(
         name="gan" if "gan" in config else config.model.name,
-        predict=model_predictor(build_generator(config, dtype="float32")),
+        generator=build_generator(config, dtype="float32"),
+        temperature=config.temperature,
         adversarial_from=config.num_steps,
         pretrain_step=devices.compile_train_step(partial(regression_step, **shared)),
         adversarial_step=None,

@@ -10,7 +10,7 @@ from albums import is_reddish, reddish, reddish_colorizer
 from PIL import Image
 from skimage import color
 
-from colorjax.colorize import files
+from colorjax.colorize import extras, files
 from colorjax.colorize.colorizer import Colorizer
 from colorjax.colorize.plan import Job, plan
 from colorjax.images.photo import Photo
@@ -124,7 +124,7 @@ def test_pages_are_coloured_and_what_is_left_out_is_noted(tmp_path, monkeypatch)
 
 
 def test_the_comparison_of_a_large_picture_is_made_smaller(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "COMPARED_SIDE", 30)
+    monkeypatch.setattr(extras, "COMPARED_SIDE", 30)
     job = Job(Path("a.jpg"), tmp_path / "a.jpg", compared=tmp_path / "pair.jpg")
     reader = Instant({"a.jpg": grey_photo()})
     files.colorize_files([job], reddish_colorizer(), reader=reader)

@@ -9,7 +9,7 @@ from skimage import color, data
 
 import colorjax
 from colorjax.colorize import colorizer as colorizer_module
-from colorjax.colorize import faces, full_size
+from colorjax.colorize import faces, full_size, views
 from colorjax.colorize.colorizer import Colorizer
 from colorjax.lab import clip_chroma, lab_to_rgb, rgb_to_lab
 
@@ -165,8 +165,8 @@ def test_a_large_picture_has_the_colours_of_a_small_one(colorizer, photo, monkey
     """Its views are made from one that is made smaller first."""
     photo = photo[::-1]  # upside down: no face is found
     (expected,) = colorizer.coefficients([photo])
-    monkeypatch.setattr(colorizer_module, "LARGE_PIXELS", 1000)
-    monkeypatch.setattr(colorizer_module, "REDUCED_SIDE", 80)
+    monkeypatch.setattr(views, "LARGE_PIXELS", 1000)
+    monkeypatch.setattr(views, "REDUCED_SIDE", 80)
     (found,) = colorizer.coefficients([photo])
     assert not np.array_equal(found, expected)
     assert found.shape == expected.shape

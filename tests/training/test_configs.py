@@ -150,6 +150,7 @@ NOT_FINITE = (float("nan"), float("inf"), -float("inf"))
         *(
             (key, (-1.0, *NOT_FINITE))
             for key in ("optimizer.weight_decay", "gan.regression_weight", "dataset.min_chroma",
+                        "temperature",
                         "optimizer.final_share", "gan.augment_shift", "gan.augment_cut")
         ),
         *((key, (-1,)) for key in ("optimizer.warmup_steps", "generator_pretrain_steps")),
@@ -178,6 +179,15 @@ def test_a_batch_that_the_devices_cannot_share_is_refused():
         config.update(changes)
         with pytest.raises(InputError, match=words):
             check_config(config)
+
+
+def test_a_temperature_without_a_distribution_is_refused():
+    config = get_config("cnn")
+    config.temperature = 0.4
+    with pytest.raises(InputError, match=r"temperature=0\.4 needs a distribution, .*; set config"):
+        check_config(config)
+    config.distribution = 1.0
+    check_config(config)
 
 
 def test_private_keys_are_those_that_name_paths():
