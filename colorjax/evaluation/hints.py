@@ -16,6 +16,7 @@ from colorjax.display import to_float
 from colorjax.evaluation import steps
 from colorjax.evaluation.evaluate import Batches, Candidate, images_of
 from colorjax.lab import rgb_to_lab
+from colorjax.models.hint_squares import show_squares
 from colorjax.parallel.devices import compile_eval_step
 
 COUNTS = (0, 1, 3, 10, 100)
@@ -54,19 +55,9 @@ def place(image: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         ends = jnp.array([[height - side + 1, width - side + 1]])
         corners = jax.random.randint(jax.random.fold_in(rng, index), (len(numbers), 2), 0, ends)
 
-        def covered(start: jax.Array, length: int) -> jax.Array:
-            pixel = jnp.arange(length)[None, :] - start[:, None]
-            return ((pixel >= 0) & (pixel < side)).astype(ab.dtype)
-
-        rows, columns = covered(corners[:, 0], height), covered(corners[:, 1], width)
-        pixels = jnp.concatenate([ab, jnp.ones((height, width, 1))], axis=-1)
-        product = lambda form, *of: jnp.einsum(form, *of, precision="highest")  # noqa: E731
-        colors = product("ph,hwc,pw->pc", rows, pixels, columns) / side**2
-
         def first(count: jax.Array) -> jax.Array:
-            used = colors * (numbers < count)[:, None]
-            total = product("ph,pw,pc->hwc", rows, columns, used)
-            return total / jnp.maximum(total[..., 2:], 1)
+            sides = jnp.full(len(numbers), side)
+            return show_squares(ab, corners, sides, numbers < count)
 
         return jax.lax.map(first, jnp.array(COUNTS))
 

@@ -21,6 +21,7 @@ from colorjax.evaluation.baselines import BASELINES
 from colorjax.evaluation.evaluate import Candidate
 from colorjax.evaluation.scores import TRUTH, Scores
 from colorjax.evaluation.steps import seen_step
+from colorjax.models.variables import model_predictor
 from colorjax.parallel import processes
 from colorjax.report import findings, grids, heads, report
 from colorjax.report.output import check_output
@@ -84,7 +85,8 @@ def compare(
     candidates = _candidates(models, size, partial(batches, fitting))
     names = [model.name for model in models]
     scaled = [c.scaled for c in candidates if c.scaled]
-    table = [*names, *(s.name for s in scaled), *BASELINES]
+    table = [*(c.name for c in candidates if c.name not in BASELINES), *(s.name for s in scaled)]
+    table += BASELINES
     undamaged: dict[str, str] = {}
     if damage_strength is not None:
         undamaged = {name: f"{name}, undamaged" for name in table}
@@ -123,14 +125,23 @@ def _candidates(
     models: Sequence[TrainedModel], size: int, fit: Callable[[int, int], Iterable[Any]]
 ) -> list[Candidate]:
     """The models and the constant baselines, fitted on batches `fit(limit, image_size)`."""
-    candidates = []
+    candidates, regressions = [], []
     for model in models:
         candidate = Candidate(model.name, model.predict, model.variables, model.image_size)
+        regression = candidate
+        if model.temperature:  # what is scaled is the regression, not the annealed mean
+            regression = candidate._replace(
+                name=f"{model.name}, regression", predict=model_predictor(model.generator)
+            )
         if model.is_regression:
             batches = fit(evaluate.FIT_PREDICTIONS, model.image_size)
-            candidate = evaluate.with_scaled(candidate, f"{model.name}, scaled", batches)
-        candidates.append(heads.with_annealed(candidate, model))
-    return candidates + evaluate.constant_baselines(fit(evaluate.FIT_IMAGES, size), size)
+            regression = evaluate.with_scaled(regression, f"{model.name}, scaled", batches)
+        candidates.append(
+            heads.with_annealed(candidate if model.temperature else regression, model)
+        )
+        regressions += [regression] if model.temperature else []
+    baselines = evaluate.constant_baselines(fit(evaluate.FIT_IMAGES, size), size)
+    return [*candidates, *regressions, *baselines]
 
 
 def _damaged(

@@ -6,7 +6,7 @@ from typing import Any
 from colorjax.evaluation import distribution, hints
 from colorjax.evaluation.evaluate import Batches, Candidate
 from colorjax.report.tables import Cells, interval, markdown
-from colorjax.runs.trained_model import TrainedModel, describe_model
+from colorjax.runs.trained_model import TrainedModel
 
 # Enough for both: they cost many predictions for each image.
 MAX_IMAGES = 256
@@ -26,7 +26,7 @@ def with_annealed(candidate: Candidate, model: TrainedModel) -> Candidate:
     """The candidate of a model, with the annealed means of its distribution if it has one."""
     if not has_distribution(model):
         return candidate
-    return candidate._replace(annealed=distribution.annealed(_generator(model)))
+    return candidate._replace(annealed=distribution.annealed(model.generator))
 
 
 def num_images(models: Sequence[TrainedModel], count: int) -> int:
@@ -55,7 +55,7 @@ def judge(
     pairs = list(zip(models, candidates, strict=True))
     answers = {
         model.name: distribution.judge(
-            candidate, _generator(model), batches_of(MAX_IMAGES, model.image_size)
+            candidate, model.generator, batches_of(MAX_IMAGES, model.image_size)
         )
         for model, candidate in pairs
         if has_distribution(model)
@@ -176,10 +176,6 @@ def _hint_cells(found: Mapping[str, Any]) -> tuple[list[str], Cells]:
 
 def _images(found: Mapping[str, Any]) -> int:
     return min(MAX_IMAGES, found["about"]["images"])
-
-
-def _generator(model: TrainedModel) -> Any:
-    return describe_model(model.config)[0]
 
 
 def _hinted_sizes(models: Sequence[TrainedModel]) -> list[int]:

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from colorjax.models.hint_squares import show_squares
+
 # Zhang et al., "Real-time user-guided image colorization with learned deep priors" (2017): the
 # number of points is geometric, their squares have sides of 1 to 9 pixels, their positions a
 # standard deviation of a quarter of the side, and one image in 100 shows everything.
@@ -34,22 +36,12 @@ def draw_hints(rngs: jax.Array, ab: jax.Array, share: float) -> jax.Array:
             jax.random.bernoulli(has_hints, share), jax.random.geometric(number, POINT_RATE), 0
         )
         sides = jax.random.randint(side, (MAX_POINTS,), 1, MAX_SIDE + 1)
-        centres = 0.5 + SPREAD * jax.random.normal(position, (2, MAX_POINTS))
-        used = jnp.arange(MAX_POINTS) < count
-
-        def covered(centre: jax.Array, length: int) -> jax.Array:
-            """[points, length]: 1 within the squares."""
-            start = jnp.clip(jnp.round(centre * length - sides / 2), 0, length - sides)
-            pixel = jnp.arange(length)[None, :] - start[:, None]
-            return ((pixel >= 0) & (pixel < sides[:, None])).astype(ab.dtype)
-
-        rows, columns = covered(centres[0], height), covered(centres[1], width)
-        # Ones in a third channel count the squares over a pixel.
-        pixels = jnp.concatenate([ab, jnp.ones((height, width, 1))], axis=-1)
-        means = jnp.einsum("ph,hwc,pw->pc", rows, pixels, columns) / sides[:, None] ** 2
-        total = jnp.einsum("ph,pw,pc->hwc", rows, columns, means * used[:, None])
-        hints = total / jnp.maximum(total[..., 2:], 1)
+        size = jnp.array([[height, width]])
+        centers = (0.5 + SPREAD * jax.random.normal(position, (MAX_POINTS, 2))) * size
+        corners = jnp.clip(jnp.round(centers - sides[:, None] / 2), 0, size - sides[:, None])
+        hints = show_squares(ab, corners, sides, jnp.arange(MAX_POINTS) < count)
+        everything_shown = jnp.concatenate([ab, jnp.ones((height, width, 1))], axis=-1)
         shows_all = (count > 0) & jax.random.bernoulli(everything, EVERYTHING)
-        return jnp.where(shows_all, pixels, hints)
+        return jnp.where(shows_all, everything_shown, hints)
 
     return jax.vmap(draw)(rngs, ab)
