@@ -39,6 +39,7 @@ def tiny_config(name, dataset=""):
     config = get_config(name, dataset)
     config.num_steps, config.batch_size, config.image_size = NUM_STEPS, 8, 32
     config.model.width, config.model.dtype = 1 / 8, "float32"
+    config.model.encoder_weights = ""  # they are of width 1
     config.optimizer.learning_rate = 2e-2
     if "gan" in config:
         config.generator_pretrain_steps = PRETRAIN_STEPS
