@@ -244,7 +244,8 @@ def _read_arrays(checkpoint: Path, like: Any) -> Any:
         )
 
 
-def _read_generator(workdir: Path, like: Variables, step: int | None) -> Any:
+def find_checkpoint(workdir: Path, step: int | None = None) -> Path:
+    """The folder of a run's checkpoint, by default the newest. Raises InputError without one."""
     directory = (workdir / "checkpoints").absolute()
     if not directory.is_dir():
         raise InputError(f"{workdir} is not a run: it has no checkpoints/ folder")
@@ -255,7 +256,11 @@ def _read_generator(workdir: Path, like: Variables, step: int | None) -> Any:
     if step not in steps:
         saved = ", ".join(map(str, steps))
         raise InputError(f"{workdir} has no checkpoint of step {step}; it has {saved}")
-    checkpoint = directory / str(step)
+    return directory / str(step)
+
+
+def _read_generator(workdir: Path, like: Variables, step: int | None) -> Any:
+    checkpoint = find_checkpoint(workdir, step)
     try:
         _check_sums(checkpoint)
     except CorruptError as error:
@@ -266,7 +271,7 @@ def _read_generator(workdir: Path, like: Variables, step: int | None) -> Any:
     with _checkpointer() as checkpointer:
         saved = checkpointer.metadata(checkpoint / "state").item_metadata
     for kind in ("params", "batch_stats"):
-        check_like(saved["ema"][kind], like[kind], f"{workdir}, step {step}")
+        check_like(saved["ema"][kind], like[kind], f"{workdir}, step {checkpoint.name}")
     return _read_arrays(checkpoint, {"ema": like})["ema"]
 
 

@@ -56,6 +56,7 @@ def _generator(path: Path, flat: Flat) -> Flat:
             lambda: _complete(load_weights(path, path.stem).variables, flat, path), flat
         )
     workdir, step = run_folder(path), processes.from_first(lambda: run_and_step(path)[1])
+    processes.from_first(lambda: checkpoint.find_checkpoint(workdir, step).name)
     theirs = processes.from_first(lambda: read_config(workdir))
     _, _, shapes = describe_run(workdir, theirs)
     return _complete(checkpoint.restore_generator(workdir, shapes, step), flat, workdir)
@@ -65,5 +66,7 @@ def _complete(variables: Variables, flat: Flat, source: Path) -> Flat:
     found = flatten_dict(jax.device_get(variables))
     new = {path: x for path, x in flat.items() if path not in found and NEW_PARTS & set(path)}
     found |= new
-    check_like(unflatten_dict(found), unflatten_dict(flat), str(source))
+    loaded, ours = unflatten_dict(found), unflatten_dict(flat)
+    for kind in ("params", "batch_stats"):
+        check_like(loaded.get(kind, {}), ours.get(kind, {}), str(source))
     return found

@@ -13,6 +13,7 @@ import support
 import tiny
 from tiny import UNIT_SGD, batch, compiled, taken
 
+from colorjax.models.layers import Prediction
 from colorjax.models.variables import init_variables
 from colorjax.training.augment import translate_and_cut
 from colorjax.training.state import create_train_state, net_state
@@ -22,9 +23,9 @@ class Plain(nn.Module):
     """A generator without BatchNorm."""
 
     @nn.compact
-    def __call__(self, l, train=False):
+    def __call__(self, l, hints=None, train=False):
         x = nn.relu(nn.Conv(6, (5, 5), strides=2)(l))
-        return 0.3 * nn.ConvTranspose(2, (4, 4), strides=(2, 2))(x)
+        return Prediction(0.3 * nn.ConvTranspose(2, (4, 4), strides=(2, 2))(x), None)
 
 
 def _accumulating(kind, generator, count, devices=1):
