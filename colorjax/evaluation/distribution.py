@@ -17,7 +17,7 @@ from colorjax.evaluation.evaluate import Batches, Candidate, images_of
 from colorjax.evaluation.steps import Batch
 from colorjax.lab import AB_SCALE, rgb_to_lab
 from colorjax.models import answers
-from colorjax.models.color_bins import centers, mean_color
+from colorjax.models.color_bins import block_means, centers, mean_color
 from colorjax.models.layers import Prediction
 from colorjax.models.variables import generate
 from colorjax.parallel import devices
@@ -63,7 +63,7 @@ def calibration_step(prediction: Prediction, batch: Batch) -> dict[str, jax.Arra
     ab = rgb_to_lab(to_float(batch["image"]))[..., 1:]
     factor = ab.shape[1] // height
     chex.assert_shape(ab, (count, factor * height, factor * width, 2))
-    ab = jnp.mean(ab.reshape(count, height, factor, width, factor, 2), axis=(2, 4))
+    ab = block_means(ab, factor)
     own = jnp.take_along_axis(log_probabilities, nearest_bin(ab)[..., None], axis=-1)
     probabilities = jnp.exp(log_probabilities)
     ordered = -jnp.sort(-probabilities, axis=-1)

@@ -45,8 +45,8 @@ class Distribution(NamedTuple):
     def annealed_mean(self, temperature: float | jax.Array) -> jax.Array:
         """The mean colour of softmax(logits / temperature), [N, H/4, W/4, 2] a*b* / 110.
 
-        At a temperature of 1 it is the mean, towards 0 the likeliest colour (Zhang et al. 2016
-        take 0.38).
+        At a temperature of 1 it is their mean, towards 0 the likeliest colour (Zhang et al. 2016
+        take 0.38). Rare colours count more than by `log_probabilities`.
         """
         return mean_color(jax.nn.softmax(self.logits / temperature))
 
@@ -54,6 +54,13 @@ class Distribution(NamedTuple):
 def mean_color(probabilities: jax.Array) -> jax.Array:
     """Args: probabilities: [..., Q]. Returns the mean a*b* / 110, [..., 2]."""
     return jnp.matmul(probabilities, centers() / AB_SCALE, precision="highest")
+
+
+def block_means(ab: jax.Array, factor: int) -> jax.Array:
+    """Means over factor×factor pixels. Args: ab: [N, H, W, 2]; factor: divides H and W."""
+    batch, height, width, _ = ab.shape
+    blocks = ab.reshape(batch, height // factor, factor, width // factor, factor, 2)
+    return jnp.mean(blocks, axis=(2, 4))
 
 
 @functools.cache

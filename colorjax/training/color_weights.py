@@ -22,9 +22,8 @@ def bin_weights(source: Source, image_size: int) -> np.ndarray:
 
     @jax.jit
     def count(images: jax.Array) -> jax.Array:
-        side = image_size // BLOCK
-        blocks = rgb_to_lab(to_float(images))[..., 1:].reshape(-1, side, BLOCK, side, BLOCK, 2)
-        return color_bins.histogram(blocks.mean(axis=(2, 4)))
+        ab = rgb_to_lab(to_float(images))[..., 1:]
+        return color_bins.histogram(color_bins.block_means(ab, BLOCK))
 
     indices = np.unique(np.linspace(0, len(source) - 1, IMAGES).astype(int))
     counts = np.zeros(len(color_bins.centers()))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from colorjax.lab import AB_SCALE
-from colorjax.models.color_bins import Distribution, soft_encode
+from colorjax.models.color_bins import Distribution, block_means, soft_encode
 from colorjax.models.layers import Prediction
 
 # (predicted a*b* / 110, true a*b* / 110) -> scalar
@@ -34,19 +34,20 @@ def regression_loss(name: str, huber_delta: float) -> Regression:
 
 
 def distribution_loss(distribution: Distribution, ab_true: jax.Array) -> jax.Array:
-    """Cross-entropy of soft-encoded colours, weighted by the colour (Zhang et al. 2016).
+    """Cross-entropy of soft-encoded colours with weighted bins, after Zhang et al. 2016.
+
+    They weight a pixel by its nearest bin. With a weight for each bin that it is divided among,
+    `Distribution.log_probabilities` undoes the weighting exactly.
 
     Args:
       distribution: predicted, at 1 / k of the size.
       ab_true: [N, H, W, 2] a*b* / 110, averaged over k×k pixels.
     """
-    batch, height, width, _ = distribution.logits.shape
-    blocks = ab_true.reshape(batch, height, -1, width, ab_true.shape[2] // width, 2)
-    indices, shares = soft_encode(AB_SCALE * jnp.mean(blocks, axis=(2, 4)))
+    factor = ab_true.shape[1] // distribution.logits.shape[1]
+    indices, shares = soft_encode(AB_SCALE * block_means(ab_true, factor))
     chosen = jnp.take_along_axis(distribution.logits, indices, axis=-1)
-    entropy = jax.nn.logsumexp(distribution.logits, axis=-1) - jnp.sum(shares * chosen, axis=-1)
-    # The nearest bin comes first.
-    return jnp.mean(distribution.weights[indices[..., 0]] * entropy)
+    entropy = jax.nn.logsumexp(distribution.logits, axis=-1, keepdims=True) - chosen
+    return jnp.mean(jnp.sum(shares * distribution.weights[indices] * entropy, axis=-1))
 
 
 def generator_loss(

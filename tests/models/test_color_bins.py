@@ -75,22 +75,6 @@ def distribution(seed=0):
     return Distribution(jnp.asarray(logits), jnp.asarray(rng.uniform(0.3, 4, 261), jnp.float32))
 
 
-def test_weighted_cross_entropy_is_least_where_the_probabilities_are_recovered():
-    """With log(weights) taken off, the minimiser of the weighted loss is the distribution."""
-    rng = np.random.default_rng(1)
-    true, weights = rng.dirichlet(np.ones(261)), rng.uniform(0.3, 4, 261)
-    minimiser = np.log(weights * true)  # of Σ w p (-log softmax)
-    found = Distribution(
-        jnp.asarray(minimiser, jnp.float32).reshape(1, 1, 1, -1), jnp.asarray(weights, jnp.float32)
-    )
-    np.testing.assert_allclose(
-        np.exp(found.log_probabilities())[0, 0, 0], true, rtol=1e-3, atol=1e-8
-    )
-    loss = lambda z: -np.sum(weights * true * (z - np.logaddexp.reduce(z)))  # noqa: E731
-    for _ in range(20):
-        assert loss(minimiser) < loss(minimiser + 0.1 * rng.normal(size=261))
-
-
 @pytest.mark.parametrize("temperature", [1.0, 0.38, 1e-3])
 def test_annealed_means(temperature):
     found = distribution().annealed_mean(temperature)

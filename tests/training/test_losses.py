@@ -85,7 +85,7 @@ def test_certain_logits_give_finite_losses_and_gradients(name):
 
 
 def test_the_loss_of_a_distribution_equals_a_dense_cross_entropy():
-    """Of colours averaged over 4×4 pixels, weighted by the nearest bin; and so do its gradients."""
+    """Of colours averaged over 4×4 pixels, with weighted bins; and so do its gradients."""
     rng = np.random.default_rng(0)
     weights = rng.uniform(0.3, 3, 261).astype(np.float32)
     logits = rng.normal(size=(2, 3, 4, 261)).astype(np.float32)
@@ -97,8 +97,7 @@ def test_the_loss_of_a_distribution_equals_a_dense_cross_entropy():
     np.put_along_axis(target, np.asarray(indices), np.asarray(shares), -1)
 
     def dense(logits):
-        entropy = optax.softmax_cross_entropy(logits, target)
-        return jnp.mean(entropy * weights[target.argmax(-1)])
+        return jnp.mean(optax.softmax_cross_entropy(logits, target * weights))
 
     def found(logits):
         distribution = color_bins.Distribution(logits, weights)
@@ -123,3 +122,25 @@ def test_the_losses_of_both_heads_are_added():
         rtol=1e-5,
     )
     np.testing.assert_allclose(loss(Prediction(ab, None), true), 3 * regression(ab, true))
+
+
+def test_the_least_loss_gives_back_the_probabilities():
+    """Of a colour that is rare beside a common one: at the optimum the gradient is zero."""
+    rng = np.random.default_rng(0)
+    pixels = np.concatenate(
+        [np.tile([[12.0, 9.0]], (90, 1)), np.tile([[22.0, 11.0]], (10, 1))]
+    ).astype(np.float32)
+    counts = np.asarray(color_bins.histogram(jnp.asarray(pixels)))
+    weights = color_bins.rebalancing(counts + 1e-3 * rng.random(len(counts)))
+    ab = jnp.asarray(pixels).reshape(1, 10, 10, 2) / 110
+
+    def loss(logits):
+        everywhere = jnp.broadcast_to(logits, (1, 10, 10, len(counts)))
+        return losses.distribution_loss(color_bins.Distribution(everywhere, weights), ab)
+
+    optimum = np.log(weights * (counts + 1e-12)).astype(np.float32)
+    np.testing.assert_allclose(jax.grad(loss)(optimum), 0, atol=1e-5)
+    assert np.abs(jax.grad(loss)(np.log(counts + 1e-12))).max() > 1e-2
+    found = color_bins.Distribution(jnp.asarray(optimum).reshape(1, 1, 1, -1), weights)
+    probabilities = np.exp(found.log_probabilities()).ravel()
+    np.testing.assert_allclose(probabilities, counts / counts.sum(), atol=1e-5)
