@@ -28,11 +28,8 @@ class Choices(NamedTuple):
           model: what `find_model` returns.
 
         Raises:
-          InputError: flags exclude each other, the model cannot follow one, or the hints cannot be
-            read.
+          InputError: the model cannot follow one of the flags, or the hints cannot be read.
         """
-        if self.candidates and self.temperature is not None:
-            raise InputError("--candidates have no temperature; leave out --temperature")
         for flag, given in self._asdict().items():
             needed = HINTS if flag == "hints" else DISTRIBUTION
             if given and needed not in abilities(model):

@@ -25,6 +25,7 @@ from colorjax.models.variables import Predictor, Variables, model_predictor
 from colorjax.parallel import devices
 from colorjax.runs.model_paths import DEFAULT_MODEL
 from colorjax.runs.weights import open_model
+from colorjax.terminal.arguments import TEMPERATURE_RULE, is_temperature
 from colorjax.terminal.errors import InputError
 
 Pictures = TypeVar("Pictures", Image.Image, np.ndarray, list)
@@ -56,6 +57,7 @@ class Colorizer:
       device: where it runs; by default JAX's first device.
       generator: the network of the predictor: for hints, candidates and uncertainty, if it has
         what these need.
+      temperature: of the predictor, see `answers.answer`.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class Colorizer:
         batch_size: int = 8,
         device: jax.Device | None = None,
         generator: nn.Module | None = None,
+        temperature: float = 0.0,
     ) -> None:
         self._device = device or devices.one_device()
         self._variables = jax.device_put(variables, self._device)
         self._views = Views(image_size, batch_size, self._device)
         self._generator: Any = generator
+        self._temperature = temperature
 
         def predict_lab(variables: Variables, rgb: jax.Array, *hints: jax.Array) -> jax.Array:
             l = rgb_to_lab(rgb)[..., :1]
@@ -93,8 +97,8 @@ class Colorizer:
             name of a packaged model. The default is the packaged model for faces.
           batch_size: see the class.
           device: "cpu", "gpu" or "tpu"; by default JAX's first device.
-          temperature: of the annealed mean of the predicted distribution: 1 for the mean, less for
-            bolder colours, 0 for the answer of the regression; None for the model's own.
+          temperature: of the annealed mean of the predicted distribution: 1, or less for bolder
+            colours; 0 for the answer of the regression; None for the model's own.
 
         Raises:
           InputError: the model or the device does not exist, or the model has no distribution.
@@ -102,11 +106,15 @@ class Colorizer:
         run = open_model(str(model))
         if temperature is None:
             temperature = run.temperature
-        elif not 0 <= temperature < float("inf"):
-            raise InputError(f"temperature={temperature} is not valid; give 0 or more")
+        elif not is_temperature(temperature):
+            raise InputError(
+                f"temperature={temperature} is not valid; it must be {TEMPERATURE_RULE}"
+            )
         predict = model_predictor(run.generator, temperature)
         place = devices.one_device(device)
-        colorizer = cls(predict, run.variables, run.image_size, batch_size, place, run.generator)
+        colorizer = cls(
+            predict, run.variables, run.image_size, batch_size, place, run.generator, temperature
+        )
         if temperature:
             colorizer.check_distribution()
         return colorizer
@@ -212,11 +220,13 @@ class Colorizer:
           lightness of the pixel, see `suggestions`.
 
         Raises:
-          InputError: the pixel is outside the image, or the model predicts no distribution.
-            Otherwise see `__call__`.
+          InputError: the pixel is outside the image, the count is less than 1, or the model
+            predicts no distribution. Otherwise see `__call__`.
         """
         _, picture, given = self._one(image, hints)
         self.check_distribution()
+        if count < 1:
+            raise InputError(f"count={count} is not valid; give 1 or more")
         height, width = picture.shape[:2]
         if not (0 <= x < width and 0 <= y < height):
             raise InputError(f"({x}, {y}) is outside the picture of {width}×{height} pixels")
@@ -254,7 +264,13 @@ class Colorizer:
     ) -> list[list[np.ndarray]]:
         """Like `coefficients`, for each picture those of `count` candidates."""
         self.check_distribution()
-        output = partial(outputs.candidates, self._generator, self._variables, count=count)
+        output = partial(
+            outputs.candidates,
+            self._generator,
+            self._variables,
+            count=count,
+            temperature=self._temperature,
+        )
         channels = [[0, 2 * i + 1, 2 * i + 2] for i in range(count)]
         return [
             [fit_coefficients(np.ascontiguousarray(maps[..., of])) for of in channels]

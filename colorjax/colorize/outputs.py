@@ -12,9 +12,15 @@ from colorjax.models.layers import Prediction, enlarge
 from colorjax.models.variables import Variables, generate
 
 
-@partial(jax.jit, static_argnames=("generator", "count"))
+@partial(jax.jit, static_argnames=("generator", "count", "temperature"))
 def candidates(
-    generator: nn.Module, variables: Variables, rgb: jax.Array, hints: jax.Array | None, count: int
+    generator: nn.Module,
+    variables: Variables,
+    rgb: jax.Array,
+    hints: jax.Array | None,
+    *,
+    count: int,
+    temperature: float,
 ) -> jax.Array:
     """Several answers, see `answers.candidates`.
 
@@ -24,12 +30,13 @@ def candidates(
       rgb: [N, H, W, 3] in [0, 1].
       hints: [N, H, W, 3] as `hints.raster` gives them, or None.
       count: number of answers.
+      temperature: see `answers.answer`.
 
     Returns:
       [N, H, W, 1 + 2 count]: L, and a*b* of each candidate.
     """
     l, prediction = _predicted(generator, variables, rgb, hints)
-    found = answers.candidates(prediction, count)
+    found = answers.candidates(prediction, count, temperature)
     return jnp.concatenate([l, *found], axis=-1)
 
 

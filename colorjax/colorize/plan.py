@@ -145,6 +145,7 @@ class _Rules(NamedTuple):
     record: Record
     overwrite: bool
     named: bool  # whether the output is a file that the user named
+    guards: bool  # whether names are as people's own, such as IMG_1: candidates beside the sources
     sources: frozenset[str]  # real paths
 
     def obstacle(self, job: Job) -> str:
@@ -154,6 +155,8 @@ class _Rules(NamedTuple):
                 return f"{printable(path)} is a folder; choose another --output"
             if os.path.realpath(path) in self.sources:
                 return f"{printable(path)} is an input too; choose another --output or --suffix"
+            if self.overwrite and self.guards and not self._is_ours(path):
+                return f"{printable(path)} exists and is not from colorjax; choose an --output"
             if self.overwrite:
                 continue
             if not self.record.wrote(path):
@@ -162,6 +165,9 @@ class _Rules(NamedTuple):
                 name = printable(path)
                 return f"{name} was coloured from another photograph; --overwrite replaces it"
         return ""
+
+    def _is_ours(self, path: Path) -> bool:
+        return self.record.wrote(path) or xmp.is_marked(path)
 
 
 def plan(
@@ -213,6 +219,7 @@ def plan(
         record,
         overwrite,
         place.file is not None,
+        candidates > 1 and place.folder is None,
         frozenset(os.path.realpath(one.path) for one in sources),
     )
     to_do, current = [], 0

@@ -83,16 +83,20 @@ def add_colorize(commands: Any) -> None:
 
 def _add_choices(add: Callable[..., Any]) -> None:
     """The flags for what grey alone does not tell."""
-    several = "write N different colourings, 2 to 16, as NAME_1, NAME_2, …; hints hold for all"
+    several = (
+        "write N different colourings, 2 to 16, as NAME_1, NAME_2, …, of which the first is the "
+        "usual one; hints hold for all"
+    )
     add("--candidates", type=candidates, metavar="N", help=several)
     unsure = (
         "also write NAME_uncertainty.png: how unsure the model is of each colour, the standard "
-        "deviation of a*b*; black is 0, white is 50 Lab units or more"
+        "deviation of a*b*; black is 0, white is 50 Lab units or more; of a file with several "
+        "pages the first"
     )
     add("--uncertainty", action="store_true", help=unsure)
     bold = (
-        "of the predicted distribution of colours: 1 gives its mean, less bolder colours, 0 the "
-        "answer of the regression (default: the model's own)"
+        "of the predicted distribution of colours, 0.05 to 10: less is bolder; 0 for the answer of "
+        "the regression (default: the model's own)"
     )
     add("--temperature", type=temperature, metavar="T", help=bold)
     add(
@@ -204,7 +208,8 @@ def _without_pipes(options: argparse.Namespace) -> Iterator[_Pipes]:
         raise InputError("- is for one picture; give one input file, or a folder as --output")
     for flag in ("compare", "candidates", "uncertainty"):
         if writes and getattr(options, flag):
-            raise InputError(f"--{flag} writes a second file; give a folder as --output")
+            place = "a FILE" if reads else "a folder"
+            raise InputError(f"--{flag} writes a second file; give {place} as --output")
     # Not sys.stdout: that of the operating system may be closed, and is replaced then.
     if writes and sys.__stdout__ is None:
         raise InputError("standard output is closed; give an --output")

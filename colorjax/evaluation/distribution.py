@@ -1,6 +1,7 @@
 """How good the distribution of a model is: its calibration, and the best of several answers."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,8 @@ from jax import lax
 
 from colorjax.display import displayed, to_float
 from colorjax.evaluation.ciede2000 import ciede2000
-from colorjax.evaluation.evaluate import Batches, Candidate, images_of
-from colorjax.evaluation.steps import Batch
+from colorjax.evaluation.evaluate import Batches, images_of
+from colorjax.evaluation.steps import Batch, seen_step
 from colorjax.lab import AB_SCALE, rgb_to_lab
 from colorjax.models import answers
 from colorjax.models.color_bins import block_means, centers, mean_color
@@ -31,7 +32,7 @@ SHOWN_LEVELS = (0.5, 0.9)
 # Numbers of candidates.
 COUNTS = (1, 2, 4, 8)
 # By which the baseline moves the colours of the whole image, in Lab units.
-JITTER = 8.0
+MOVES = (4.0, 8.0, 16.0)
 GROUPS = 10
 
 
@@ -85,54 +86,62 @@ def nearest_bin(ab: jax.Array) -> jax.Array:
     return jnp.argmin(squares - 2 * jnp.matmul(ab, bins.T, precision="highest"), axis=-1)
 
 
-def best_of_step(factors: jax.Array, prediction: Prediction, batch: Batch) -> dict[str, jax.Array]:
+def best_of_step(
+    forms: jax.Array, prediction: Prediction, batch: Batch, temperature: float
+) -> dict[str, jax.Array]:
     """ΔE00 of several answers, on the 8-bit images that a user gets.
 
     Args:
-      factors: [F], the a*b* of the regression are multiplied by each.
+      forms: [F, 2], factors and moves: of the baseline's forms.
       prediction: of a generator with a distribution.
       batch: images of its size.
+      temperature: see `answers.candidates`.
 
     Returns:
-      For each image: candidates [N, C] of the distribution, see `answers.candidates`; jitter
-      [N, F, C] of the baseline, which adds JITTER Lab units in the candidates' directions to the
-      regression's a*b*, at all pixels alike.
+      For each image: candidates [N, C], see `answers.candidates`; jitter [N, F, C] of the
+      baseline, the regression's a*b* times the factor, moved in the candidates' directions, at all
+      pixels alike.
     """
     lab = rgb_to_lab(to_float(batch["image"]))
 
     def delta_e(ab: jax.Array) -> jax.Array:
         return jnp.mean(ciede2000(displayed(lab[..., :1], ab)[1], lab), axis=(1, 2))
 
-    moves = jnp.asarray(JITTER * answers.directions(COUNTS[-1]))
+    towards = jnp.asarray(answers.directions(COUNTS[-1])).reshape(-1, 1, 1, 1, 2)
 
-    def jittered(factor: jax.Array) -> jax.Array:
-        ab = factor * AB_SCALE * prediction.ab
-        return lax.map(lambda move: delta_e(ab + move.reshape(1, 1, 1, 2)), moves)
+    def jittered(form: jax.Array) -> jax.Array:
+        ab = form[0] * AB_SCALE * prediction.ab
+        return lax.map(lambda direction: delta_e(ab + form[1] * direction), towards)
 
-    of = lax.map(delta_e, answers.candidates(prediction, COUNTS[-1]))
-    return {"candidates": of.T, "jitter": jnp.transpose(lax.map(jittered, factors), (2, 0, 1))}
+    of = lax.map(delta_e, answers.candidates(prediction, COUNTS[-1], temperature))
+    return {"candidates": of.T, "jitter": jnp.transpose(lax.map(jittered, forms), (2, 0, 1))}
 
 
-def judge(candidate: Candidate, generator: nn.Module, batches: Batches) -> dict[str, Any]:
+def judge(
+    generator: nn.Module, temperature: float, factor: float, variables: Any, batches: Batches
+) -> dict[str, Any]:
     """Judges a model with a distribution.
 
     Args:
-      candidate: the model.
-      generator: whose predictions the candidate's are made of.
+      generator: of the model.
+      temperature: that the model answers with, see `answers.answer`.
+      factor: of the scaled form of its regression.
+      variables: of the generator, replicated.
       batches: of images of its size, see `evaluate.score`.
 
     Returns:
       A tree for JSON, see `calibration` and `best_of`, and the number of images.
     """
-    see = compile_eval_step(candidate.see, in_axes=(0,))
+    see = compile_eval_step(seen_step, in_axes=(0,))
     network = compile_eval_step(partial(generate, generator))
     calibrate = compile_eval_step(calibration_step, in_axes=(0, 0))
-    compare = compile_eval_step(best_of_step, in_axes=(None, 0, 0))
-    factors = [1.0, *([candidate.scaled.factor] if candidate.scaled else [])]
-    placed = devices.replicate(jnp.float32(factors))
+    best_of_these = partial(best_of_step, temperature=temperature)
+    compare = compile_eval_step(best_of_these, in_axes=(None, 0, 0))
+    forms = list(itertools.product(sorted({1.0, factor}), MOVES))
+    placed = devices.replicate(jnp.float32(forms))
 
     def step(batch: Batch) -> dict[str, jax.Array]:
-        prediction = network(candidate.variables, see(batch))
+        prediction = network(variables, see(batch))
         values = calibrate(prediction, batch)
         return {**values, **compare(placed, prediction, batch)}
 
@@ -141,7 +150,7 @@ def judge(candidate: Candidate, generator: nn.Module, batches: Batches) -> dict[
     return {
         "images": len(values["sets"]),
         "calibration": calibration(values),
-        "best_of": best_of(values["candidates"], values["jitter"], factors),
+        "best_of": best_of(values["candidates"], values["jitter"], forms),
     }
 
 
@@ -177,26 +186,30 @@ def calibration(values: dict[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def best_of(candidates: np.ndarray, jitter: np.ndarray, factors: list[float]) -> dict[str, Any]:
+def best_of(
+    candidates: np.ndarray, jitter: np.ndarray, forms: Sequence[tuple[float, float]]
+) -> dict[str, Any]:
     """The mean over images of the lowest ΔE00 among the first COUNTS answers.
 
     Args:
       candidates: [N, C] ΔE00.
-      jitter: [N, F, C] likewise, of the baseline with each of the factors.
-      factors: F.
+      jitter: [N, F, C] likewise, of the baseline's forms.
+      forms: F factors and moves.
 
     Returns:
-      counts; candidates; jitter: with the factor that is best for the most answers; jitter_factor.
+      counts; candidates; jitter of the form that is best for the most answers; jitter_factor and
+      jitter_move of this form.
     """
 
     def lowest(delta_e: np.ndarray) -> list[float]:
         return [float(delta_e[:, :count].min(axis=1).mean(dtype=np.float64)) for count in COUNTS]
 
-    baselines = [lowest(jitter[:, i]) for i in range(len(factors))]
+    baselines = [lowest(jitter[:, i]) for i in range(len(forms))]
     best = int(np.argmin([baseline[-1] for baseline in baselines]))
     return {
         "counts": list(COUNTS),
         "candidates": lowest(candidates),
         "jitter": baselines[best],
-        "jitter_factor": factors[best],
+        "jitter_factor": forms[best][0],
+        "jitter_move": forms[best][1],
     }

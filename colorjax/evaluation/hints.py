@@ -4,7 +4,7 @@ The baseline spreads the same hints with the guided filter alone: He, Sun and Ta
 filtering" (2010), with L as the guide.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -14,9 +14,10 @@ import numpy as np
 
 from colorjax.display import to_float
 from colorjax.evaluation import steps
-from colorjax.evaluation.evaluate import Batches, Candidate, images_of
+from colorjax.evaluation.evaluate import Batches, images_of
 from colorjax.lab import rgb_to_lab
 from colorjax.models.hint_squares import show_squares
+from colorjax.models.variables import Predictor
 from colorjax.parallel.devices import compile_eval_step
 
 COUNTS = (0, 1, 3, 10, 100)
@@ -47,7 +48,7 @@ def place(image: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
     """
     lab = rgb_to_lab(to_float(image))
     _, height, width, _ = lab.shape
-    side = max(1, round(SIDE * height / OF))
+    side = _side(height)
     numbers = jnp.arange(COUNTS[-1])
 
     def of_image(ab: jax.Array, index: jax.Array) -> jax.Array:
@@ -62,6 +63,11 @@ def place(image: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jax.lax.map(first, jnp.array(COUNTS))
 
     return lab[..., :1], jax.vmap(of_image)(lab[..., 1:], index)
+
+
+def _side(length: int) -> int:
+    """Of a hint, as the Colorizer makes it for a model that was trained at this size: odd."""
+    return 2 * (round(SIDE * length / OF) // 2) + 1
 
 
 def guided_filter(guide: np.ndarray, x: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
@@ -113,7 +119,7 @@ def spread(l: np.ndarray, hints: np.ndarray) -> np.ndarray:
     missing = np.ones(l.shape, bool)
     for radius in (max(2, round(share * len(l))) for share in RADII):
         found = guided_filter(l / 100, hints, radius, EPSILON)
-        one_hint = max(1, round(SIDE * len(l) / OF)) ** 2 / (2 * radius + 1) ** 2
+        one_hint = _side(len(l)) ** 2 / (2 * radius + 1) ** 2
         reached = missing & (found[..., 2] > REACHED * min(1.0, one_hint))
         ab[reached] = found[reached][:, :2] / found[reached][:, 2:]
         missing &= ~reached
@@ -122,27 +128,33 @@ def spread(l: np.ndarray, hints: np.ndarray) -> np.ndarray:
     return np.clip(ab, given.min(axis=0), given.max(axis=0)).astype(np.float32)
 
 
-def judge(candidates: Sequence[Candidate], batches: Batches) -> dict[str, dict[str, list[float]]]:
+def judge(
+    models: Mapping[str, tuple[Predictor, Any]], batches: Batches
+) -> dict[str, dict[str, list[float]]]:
     """Evaluates models of one size with hints.
 
     Args:
-      candidates: of models that take hints.
+      models: that take hints, by name: predictors and their variables, replicated.
       batches: of images of their size, see `evaluate.score`.
 
     Returns:
       For each name and BASELINE: delta_e and psnr, the means over images for each of COUNTS.
     """
-    views = [compile_eval_step(c.see, in_axes=(0,)) for c in candidates]
-    networks = [compile_eval_step(c.predict, in_axes=(None, 0, 0)) for c in candidates]
+    see = compile_eval_step(steps.seen_step, in_axes=(0,))
+    networks = {
+        name: (compile_eval_step(predict, in_axes=(None, 0, 0)), variables)
+        for name, (predict, variables) in models.items()
+    }
     quality = compile_eval_step(steps.quality_step, in_axes=(0,))
 
     def step(batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        values: dict[str, list[Any]] = {c.name: [] for c in candidates} | {BASELINE: []}
+        values: dict[str, list[Any]] = {name: [] for name in (*models, BASELINE)}
+        l = see({"image": batch["image"]})
         for hints, ab in zip(batch["hints"], batch["spread"], strict=True):
             values[BASELINE].append(quality({"image": batch["image"], "ab": ab}))
-            for c, see, network in zip(candidates, views, networks, strict=True):
-                ab = network(c.variables, see(batch), hints)
-                values[c.name].append(quality({"image": batch["image"], "ab": ab}))
+            for name, (network, variables) in networks.items():
+                ab = network(variables, l, hints)
+                values[name].append(quality({"image": batch["image"], "ab": ab}))
         return values
 
     parts = list(images_of(step, _with_hints(batches)))

@@ -27,30 +27,34 @@ def answer(prediction: Prediction, temperature: float) -> jax.Array:
     return _full_size(prediction, distribution(prediction).annealed_mean(temperature))
 
 
-def candidates(prediction: Prediction, count: int) -> jax.Array:
+def candidates(prediction: Prediction, count: int, temperature: float = 0.0) -> jax.Array:
     """Different answers, each of which is one choice for the image as a whole.
 
     A candidate prefers one direction of the a*b* plane: the probability of each colour c is
-    multiplied by exp(⟨c, direction⟩ / TILT), everywhere alike. Where the model is sure, the mean
-    colour hardly moves, and elsewhere it moves to what is likely in this direction. The first
-    candidate has no direction; the others' are a golden angle apart, so that more candidates only
-    add to fewer.
+    multiplied by exp(⟨c, direction⟩ / TILT), everywhere alike, and the model's answer moves as the
+    mean colour does. Where the model is sure, it hardly moves, and elsewhere to what is likely in
+    this direction. The first candidate is the answer itself; the others' directions are a golden
+    angle apart, so that more candidates only add to fewer.
 
     Args:
       prediction: of a generator with a distribution.
       count: at least 1.
+      temperature: see `answer`.
 
     Returns:
       [count, N, H, W, 2] a*b*.
     """
     log_probabilities = distribution(prediction).log_probabilities()
+    mean = mean_color(jnp.exp(log_probabilities))
+    base = answer(prediction, temperature)
 
-    def tilted(direction: jax.Array) -> jax.Array:
+    def moved(direction: jax.Array) -> jax.Array:
         tilt = jnp.matmul(centers(), direction, precision="highest") / TILT
         logits = log_probabilities + tilt.reshape(1, 1, 1, -1)
-        return _full_size(prediction, mean_color(jax.nn.softmax(logits)))
+        return base + _full_size(prediction, mean_color(jax.nn.softmax(logits)) - mean)
 
-    return jax.lax.map(tilted, jnp.asarray(directions(count)))
+    others = jax.lax.map(moved, jnp.asarray(directions(count)[1:]))
+    return jnp.concatenate([base[None], others])
 
 
 def directions(count: int) -> np.ndarray:

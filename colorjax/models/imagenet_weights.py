@@ -95,17 +95,10 @@ def load_encoder(
       InputError: the file cannot be read, a package is missing, there is no encoder that could have
         weights, or a tensor, which is named, does not fit it.
     """
-    if architecture not in ENCODERS:
-        names = " or ".join(map(repr, ENCODERS))
-        raise InputError(
-            f"config.model.encoder_weights needs config.model.name={names}, not {architecture!r}"
-        )
+    path = find_weights(weights, architecture)
     encoder = ENCODERS[architecture]
-    path = _packaged_file(encoder) if weights == "imagenet" else os.fspath(weights)
     tensors = {
-        name: tensor
-        for name, tensor in _read(path, encoder).items()
-        if not encoder.ignored.match(name)
+        name: tensor for name, tensor in _read(path).items() if not encoder.ignored.match(name)
     }
     template = flax.traverse_util.flatten_dict(dict(variables))
     ours = {encoder.their_name(parameter): parameter for parameter in template}
@@ -137,6 +130,24 @@ def load_encoder(
     return flax.traverse_util.unflatten_dict(filled)
 
 
+def find_weights(weights: str | os.PathLike[str], architecture: str) -> str:
+    """The path of the file. Arguments and errors are those of `load_encoder`; nothing is read."""
+    if architecture not in ENCODERS:
+        names = " or ".join(map(repr, ENCODERS))
+        raise InputError(
+            f"config.model.encoder_weights needs config.model.name={names}, not {architecture!r}"
+        )
+    encoder = ENCODERS[architecture]
+    path = _packaged_file(encoder) if weights == "imagenet" else os.fspath(weights)
+    if not os.path.isfile(path):
+        raise InputError(
+            f"{path} is not a file; give a .pth or .safetensors file of {encoder.label}"
+        )
+    if _suffix(path) not in _READERS:
+        raise InputError(f"{path} must end in {' or '.join(_READERS)}")
+    return path
+
+
 def _packaged_file(encoder: _Encoder) -> str:
     """The file of an installed package. Nothing of the package is imported."""
     if encoder.packaged is None:
@@ -154,24 +165,24 @@ def _packaged_file(encoder: _Encoder) -> str:
     return str(Path(spec.submodule_search_locations[0], name))
 
 
-def _read(path: str, encoder: _Encoder) -> dict[str, np.ndarray]:
+def _read(path: str) -> dict[str, np.ndarray]:
     """The tensors of a file by their names."""
-    if not os.path.isfile(path):
-        raise InputError(
-            f"{path} is not a file; give a .pth or .safetensors file of {encoder.label}"
-        )
-    readers = {".pth": read_tensors, ".safetensors": _read_safetensors}
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix not in readers:
-        raise InputError(f"{path} must end in {' or '.join(readers)}")
+    suffix = _suffix(path)
     try:
-        return readers[suffix](path)
+        return _READERS[suffix](path)
     except Exception as error:  # That of safetensors raises errors of any type.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
         raise InputError(f"{path}: not a {suffix} file of named tensors ({reason})") from error
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 def _read_safetensors(path: str) -> dict[str, np.ndarray]:
     from safetensors.flax import load_file  # reads bfloat16, which safetensors.numpy does not
 
     return {name: np.asarray(tensor) for name, tensor in load_file(path).items()}
+
+
+_READERS = {".pth": read_tensors, ".safetensors": _read_safetensors}

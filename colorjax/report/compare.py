@@ -110,8 +110,13 @@ def compare(
     rivals = [(m.name, s.name) for m in models if not m.is_regression for s in scaled]
     pairs = [*itertools.combinations(names, 2), *rivals]
     found = findings.find(scores, names, pairs, about, undamaged)
-    judged = partial(heads.judge, models, candidates[: len(models)])
-    found |= judged(lambda limit, side: batches(images, min(limit, count), side))
+    if damage_strength is None:
+        factors = {s.name: s.factor for s in scaled}
+        found |= heads.judge(
+            models,
+            [factors.get(scaled_name(model), 1.0) for model in models],
+            lambda limit, side: batches(images, min(limit, count), side),
+        )
     rows = grids.colored_rows(
         grids.choose_rows(scores, names),
         candidates[: len(models)],
@@ -124,24 +129,30 @@ def compare(
 def _candidates(
     models: Sequence[TrainedModel], size: int, fit: Callable[[int, int], Iterable[Any]]
 ) -> list[Candidate]:
-    """The models and the constant baselines, fitted on batches `fit(limit, image_size)`."""
+    """The models and the constant baselines, fitted on batches `fit(limit, image_size)`.
+
+    What is scaled is a regression. If a model answers with an annealed mean, its regression is
+    another candidate.
+    """
     candidates, regressions = [], []
     for model in models:
         candidate = Candidate(model.name, model.predict, model.variables, model.image_size)
-        regression = candidate
-        if model.temperature:  # what is scaled is the regression, not the annealed mean
-            regression = candidate._replace(
-                name=f"{model.name}, regression", predict=model_predictor(model.generator)
-            )
+        regression = candidate._replace(predict=model_predictor(model.generator))
         if model.is_regression:
             batches = fit(evaluate.FIT_PREDICTIONS, model.image_size)
-            regression = evaluate.with_scaled(regression, f"{model.name}, scaled", batches)
-        candidates.append(
-            heads.with_annealed(candidate if model.temperature else regression, model)
-        )
-        regressions += [regression] if model.temperature else []
+            regression = evaluate.with_scaled(regression, scaled_name(model), batches)
+        if model.temperature:
+            regressions.append(regression._replace(name=f"{model.name}, regression"))
+        else:
+            candidate = regression
+        candidates.append(heads.with_annealed(candidate, model))
     baselines = evaluate.constant_baselines(fit(evaluate.FIT_IMAGES, size), size)
     return [*candidates, *regressions, *baselines]
+
+
+def scaled_name(model: TrainedModel) -> str:
+    """The name of the scaled form of a model's regression."""
+    return f"{model.name}, scaled"
 
 
 def _damaged(

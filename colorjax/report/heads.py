@@ -37,34 +37,41 @@ def num_images(models: Sequence[TrainedModel], count: int) -> int:
 
 def judge(
     models: Sequence[TrainedModel],
-    candidates: Sequence[Candidate],
+    factors: Sequence[float],
     batches_of: Callable[[int, int], Batches],
 ) -> dict[str, Any]:
     """Judges distributions and hints, each model at its own size.
 
     Args:
       models: some of which have them.
-      candidates: of the models.
+      factors: of the scaled forms of the models' regressions; 1 without one.
       batches_of: (limit, side in pixels) -> batches, see `evaluate.score`.
 
     Returns:
-      A tree for JSON: answers, `distribution.judge` by name; hints, {"images", "counts", "of":
+      A tree for JSON: answers, `distribution.judge` by name; hints, {"counts", "of":
       `hints.judge`}. Both only where a model has them.
     """
     found: dict[str, Any] = {}
-    pairs = list(zip(models, candidates, strict=True))
     answers = {
         model.name: distribution.judge(
-            candidate, model.generator, batches_of(MAX_IMAGES, model.image_size)
+            model.generator,
+            model.temperature,
+            factor,
+            model.variables,
+            batches_of(MAX_IMAGES, model.image_size),
         )
-        for model, candidate in pairs
+        for model, factor in zip(models, factors, strict=True)
         if has_distribution(model)
     }
     if answers:
         found["answers"] = answers
     sizes, of = _hinted_sizes(models), dict[str, Any]()
     for size in sizes:
-        hinted = [c for model, c in pairs if has_hints(model) and model.image_size == size]
+        hinted = {
+            model.name: (model.predict, model.variables)
+            for model in models
+            if has_hints(model) and model.image_size == size
+        }
         values = hints.judge(hinted, batches_of(MAX_IMAGES, size))
         if len(sizes) > 1:
             values[f"{hints.BASELINE}, at {size}"] = values.pop(hints.BASELINE)
@@ -94,7 +101,7 @@ def tables_by_plot(found: Mapping[str, Any]) -> dict[str, list[Table]]:
             ),
             (
                 f"Lowest ΔE00 among the first N answers, {on}; the baseline moves the regression's "
-                f"colours by {distribution.JITTER:g} Lab units, everywhere alike",
+                "colours, everywhere alike, by as many Lab units as is best",
                 _best_of_cells(found["answers"]),
             ),
         ]
@@ -156,11 +163,11 @@ def _calibration_cells(answers: Mapping[str, Any]) -> tuple[list[str], Cells]:
 def _best_of_cells(answers: Mapping[str, Any]) -> tuple[list[str], Cells]:
     rows = []
     for name, of in answers.items():
-        factor = of["best_of"]["jitter_factor"]
+        factor, move = of["best_of"]["jitter_factor"], of["best_of"]["jitter_move"]
         times = "" if factor == 1 else f" × {factor:.2f}"
         for label, key in (
             (f"{name}, candidates", "candidates"),
-            (f"{name}, its regression{times} moved", "jitter"),
+            (f"{name}, its regression{times} moved by {move:g}", "jitter"),
         ):
             rows.append([label, *(f"{value:.2f}" for value in of["best_of"][key])])
     return ["", *(f"N = {count}" for count in distribution.COUNTS)], rows

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from colorjax.damage import DAMAGES
 from colorjax.models import DTYPES, GENERATORS, SIZE_MULTIPLE
+from colorjax.terminal.arguments import TEMPERATURE_RULE, is_temperature
 from colorjax.terminal.errors import InputError
 
 
@@ -83,7 +84,7 @@ KEYS: dict[str, Key] = {
     "loss": _one_of("l1", "l2", "huber"),
     "huber_delta": POSITIVE,
     "distribution": NOT_NEGATIVE._replace(absent=0.0),
-    "temperature": NOT_NEGATIVE._replace(may_change=True, absent=0.0),
+    "temperature": Key(TEMPERATURE_RULE, is_temperature, absent=0.0),
     "hints": SHARE._replace(absent=0.0),
     **{f"optimizer.{name}": key for name, key in OPTIMIZER.items()},
     "ema_decay": DECAY,

@@ -8,13 +8,23 @@ from typing import Any, NoReturn
 
 from colorjax.terminal.errors import InputError
 
+TEMPERATURE_RULE = "0 or in [0.05, 10]"
+
 
 def saturation(text: str) -> float:
     return _number(text, 0, 10)
 
 
 def temperature(text: str) -> float:
-    return _number(text, 0, 10)
+    value = _number(text, 0, 10)
+    if not is_temperature(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {TEMPERATURE_RULE}")
+    return value
+
+
+def is_temperature(value: float) -> bool:
+    """Whether it is TEMPERATURE_RULE. Dividing by less may overflow."""
+    return value == 0 or 0.05 <= value <= 10
 
 
 def share(text: str) -> float:

@@ -60,5 +60,10 @@ def check_config(config: ConfigDict) -> None:
             f"config.temperature={config.temperature:g} needs a distribution, which this model "
             "does not predict; set config.distribution above 0, or config.temperature to 0"
         )
+    if config.temperature and "gan" in config:
+        raise InputError(
+            "config.temperature must be 0 for a GAN: its discriminator judges the answer of the "
+            "regression"
+        )
     if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
         raise InputError("config.tensorboard needs tensorboardX; pip install '.[tensorboard]'")

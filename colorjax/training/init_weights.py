@@ -9,7 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from colorjax.models.imagenet_weights import load_encoder
+from colorjax.models.imagenet_weights import find_weights, load_encoder
 from colorjax.models.layers import BIN_WEIGHTS, HINTS, LOGITS
 from colorjax.models.variables import Variables, check_like
 from colorjax.parallel import processes
@@ -17,11 +17,27 @@ from colorjax.runs import checkpoint
 from colorjax.runs.model_paths import read_config, run_folder
 from colorjax.runs.trained_model import describe_run, run_and_step
 from colorjax.runs.weights import load_weights
+from colorjax.terminal.errors import InputError
 
 # Parts that a model may have and the one it is started from may lack.
 NEW_PARTS = {HINTS, LOGITS, BIN_WEIGHTS}
 
 Flat = Mapping[tuple[str, ...], Any]
+
+
+def check_weights(config: ConfigDict) -> None:
+    """Raises InputError if what the config names does not exist. Reads no weights."""
+
+    def find() -> None:
+        if config.init_from:
+            path = Path(config.init_from).expanduser()
+            if not path.is_file():
+                workdir, step = run_and_step(path)
+                checkpoint.find_checkpoint(workdir, step)
+        elif config.model.encoder_weights:
+            find_weights(config.model.encoder_weights, config.model.name)
+
+    processes.from_first(find)
 
 
 def with_weights(
@@ -56,7 +72,6 @@ def _generator(path: Path, flat: Flat) -> Flat:
             lambda: _complete(load_weights(path, path.stem).variables, flat, path), flat
         )
     workdir, step = run_folder(path), processes.from_first(lambda: run_and_step(path)[1])
-    processes.from_first(lambda: checkpoint.find_checkpoint(workdir, step).name)
     theirs = processes.from_first(lambda: read_config(workdir))
     _, _, shapes = describe_run(workdir, theirs)
     return _complete(checkpoint.restore_generator(workdir, shapes, step), flat, workdir)
@@ -65,6 +80,9 @@ def _generator(path: Path, flat: Flat) -> Flat:
 def _complete(variables: Variables, flat: Flat, source: Path) -> Flat:
     found = flatten_dict(jax.device_get(variables))
     new = {path: x for path, x in flat.items() if path not in found and NEW_PARTS & set(path)}
+    for part, key in {HINTS: "hints", LOGITS: "distribution"}.items():
+        if any(part in path and path not in flat for path in found):
+            raise InputError(f"{source} was trained with config.{key} above 0; set it here too")
     found |= new
     loaded, ours = unflatten_dict(found), unflatten_dict(flat)
     for kind in ("params", "batch_stats"):

@@ -20,6 +20,7 @@ from colorjax.terminal.progress import TrainingProgress
 from colorjax.training.check_config import check_config, with_dtype
 from colorjax.training.color_weights import bin_weights
 from colorjax.training.inflight import InFlight, NonFiniteError
+from colorjax.training.init_weights import check_weights
 from colorjax.training.setup import TrainingPlan, build_plan
 from colorjax.training.state import TrainState
 from colorjax.training.validation import Validation
@@ -48,6 +49,9 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
     """
     check_config(config)
     config = with_dtype(config, workdir)
+    resumes = checkpoint.any_saved(workdir)
+    if not resumes:
+        check_weights(config)
     with Stopping() as stopping:
         sources = pipeline.load_sources(
             config.dataset.name,
@@ -57,7 +61,6 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
             variant=config.dataset.variant,
             min_chroma=config.dataset.min_chroma,
         )
-        resumes = checkpoint.any_saved(workdir)
         weights = None
         if config.distribution and not resumes:
             weights = bin_weights(sources.train, config.image_size)

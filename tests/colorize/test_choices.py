@@ -250,7 +250,7 @@ def test_a_model_answers_with_its_own_temperature_or_the_one_asked_for(photo, tm
     np.testing.assert_array_equal(Colorizer.load(path)(photo), expected(0.5))
     assert not np.array_equal(expected(0.5), expected(0.0))
     for temperature in (-0.1, float("nan"), float("inf")):
-        with pytest.raises(InputError, match="give 0 or more"):
+        with pytest.raises(InputError, match="it must be 0 or in"):
             Colorizer.load(path, temperature=temperature)
 
 

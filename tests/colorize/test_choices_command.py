@@ -96,10 +96,11 @@ def test_what_is_written_already_is_skipped_and_never_an_input(command, album, c
 
 def test_a_colouring_with_a_suffix_is_no_candidate(command, album, tmp_path):
     """Though it has the name of one."""
-    assert command(album / "b.png", "--output", tmp_path / "out", "--suffix", "_1") == 0
-    before = pixels(tmp_path / "out" / "b_1.png")
+    assert command(album / "b.png", "--output", tmp_path / "out", "--suffix", "_2") == 0
+    before = pixels(tmp_path / "out" / "b_2.png")
     assert command(album / "b.png", "--output", tmp_path / "out", "--candidates", 2) == 0
-    assert not np.array_equal(pixels(tmp_path / "out" / "b_1.png"), before)
+    assert not np.array_equal(pixels(tmp_path / "out" / "b_2.png"), before)
+    np.testing.assert_array_equal(pixels(tmp_path / "out" / "b_1.png"), before)
 
 
 def test_other_files_at_a_candidate_s_place_are_kept(command, album, capsys):
@@ -111,7 +112,16 @@ def test_other_files_at_a_candidate_s_place_are_kept(command, album, capsys):
     assert command(album / "b.png", album / "a.jpg", album / "b_2.png", "--candidates", 2) == 1
     assert "b_2.png is an input too" in capsys.readouterr().err
     assert (album / "b_2.png").read_bytes() == b"mine"
-    assert command(album / "b.png", "--candidates", 3, "--overwrite") == 0
+    # A person's IMG_2.jpg is no result, whatever is to be replaced.
+    assert command(album / "b.png", "--candidates", 3, "--overwrite") == 1
+    assert "choose an --output" in capsys.readouterr().err
+    assert (album / "b_2.png").read_bytes() == b"mine"
+    (album / "b_2.png").unlink()
+    assert command(album / "b.png", "--candidates", 3) == 0
+    before = pixels(album / "b_2.png")
+    (album / ".colorjax.jsonl").unlink()
+    assert command(album / "b.png", "--candidates", 3, "--overwrite", "--saturation", 0) == 0
+    assert not np.array_equal(pixels(album / "b_2.png"), before)
 
 
 def test_a_file_as_output_gives_its_name_to_all(command, album, tmp_path):
@@ -201,9 +211,9 @@ def test_a_temperature_is_part_of_the_settings(album, weights, tmp_path, capsys)
         (["--candidates", "two"], "'two' is not an integer"),
         (["--temperature", "-1"], "is not in [0, 10]"),
         (["--temperature", "nan"], "is not in [0, 10]"),
+        (["--temperature", "1e-9"], "is not 0 or in [0.05, 10]"),
         (["--temperature", "warm"], "'warm' is not a number"),
         (["--candidates", "3", "--compare"], "leave out --candidates"),
-        (["--candidates", "3", "--temperature", "0.5"], "leave out --temperature"),
         (["--hints", "{tmp}/none.json"], "none.json does not exist; check the path"),
         (["--hints", "{tmp}/notes.txt"], "must end in .png or .json"),
         (["--hints", "{tmp}/empty.json"], "has no hints"),
@@ -246,7 +256,8 @@ def test_several_files_do_not_go_into_a_pipe(command, album, capsys, monkeypatch
         monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
         assert command(*arguments, *flag) == 2
         (error,) = capsys.readouterr().err.splitlines()
-        assert f"{flag[0]} writes a second file; give a folder as --output" in error
+        place = "a FILE" if "-" in arguments[:1] else "a folder"
+        assert f"{flag[0]} writes a second file; give {place} as --output" in error
     monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
     assert command("-", "-o", tmp_path / "out" / "x.png", *flag) == 0
     several = flag[0] == "--candidates"

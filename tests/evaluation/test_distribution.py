@@ -1,5 +1,7 @@
 """The judgement of distributions, compared with NumPy, SciPy and scikit-image."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,29 +130,33 @@ def shown_difference(image, ab):
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
 def test_the_best_of_several_answers_is_that_of_a_search():
     seen, of = images(), prediction(spread=3.0)
-    factors = [1.0, 1.5]
-    found = jax.jit(distribution.best_of_step)(jnp.float32(factors), of, {"image": seen})
+    forms = [(1.0, 8.0), (1.5, 8.0), (1.0, 20.0)]
+    step = jax.jit(partial(distribution.best_of_step, temperature=0.5))
+    found = step(jnp.float32(forms), of, {"image": seen})
     candidates, jitter = np.asarray(found["candidates"]), np.asarray(found["jitter"])
-    summary = distribution.best_of(candidates, jitter, factors)
-    colors = np.asarray(answers.candidates(of, COUNTS[-1]))
+    summary = distribution.best_of(candidates, jitter, forms)
+    colors = np.asarray(answers.candidates(of, COUNTS[-1], 0.5))
     angles = np.pi * (3 - np.sqrt(5)) * np.arange(COUNTS[-1])
-    moves = 8 * np.stack([np.cos(angles), np.sin(angles)], -1)
-    moves[0] = 0
-    expected = {key: [] for key in ("candidates", *factors)}
+    towards = np.stack([np.cos(angles), np.sin(angles)], -1)
+    towards[0] = 0
+    expected = {key: [] for key in ("candidates", *forms)}
     for i, image in enumerate(seen):
         expected["candidates"].append([shown_difference(image, ab[i]) for ab in colors])
-        for factor in factors:
+        for factor, move in forms:
             ab = 110 * factor * np.asarray(of.ab[i])
-            expected[factor].append([shown_difference(image, ab + move) for move in moves])
+            jittered = [shown_difference(image, ab + move * one) for one in towards]
+            expected[factor, move].append(jittered)
+    best_form = summary["jitter_factor"], summary["jitter_move"]
     for j, count in enumerate(COUNTS):
         best = {key: np.array(of)[:, :count].min(1).mean() for key, of in expected.items()}
         assert summary["candidates"][j] == pytest.approx(best["candidates"], rel=2e-3)
-        assert summary["jitter"][j] == pytest.approx(best[summary["jitter_factor"]], rel=2e-3)
+        assert summary["jitter"][j] == pytest.approx(best[best_form], rel=2e-3)
     for key in ("candidates", "jitter"):
         assert summary[key] == sorted(summary[key], reverse=True)
-    assert summary["jitter"][-1] == min(distribution.best_of(
-        candidates, jitter[:, [i]], [factor])["jitter"][-1] for i, factor in enumerate(factors)
-    )  # fmt: skip
+    assert summary["jitter"][-1] == min(
+        distribution.best_of(candidates, jitter[:, [i]], [form])["jitter"][-1]
+        for i, form in enumerate(forms)
+    )
 
 
 def test_more_candidates_begin_with_fewer():

@@ -44,7 +44,7 @@ def batches(images):
 
 def test_hints_are_mean_colours_of_squares_and_more_contain_fewer(images, placed):
     l, found = placed
-    lab, side = rgb2lab(images / 255), round(5 * SIZE / 128)
+    lab, side = rgb2lab(images / 255), 3
     np.testing.assert_allclose(l, lab[..., :1], atol=1e-3)
     for i in range(COUNT):
         none, one, *more = found[i]
@@ -131,7 +131,7 @@ def paint(variables, l, given=None):
 def test_no_hints_give_the_metrics_without_hints_and_more_hints_help(images):
     variables = devices.replicate(jnp.float32([15.0, 20.0]))
     candidate = Candidate("paint", paint, variables, SIZE)
-    found = hints.judge([candidate], batches(images))
+    found = hints.judge({"paint": (paint, variables)}, batches(images))
     grey = Candidate("grey", paint, devices.replicate(jnp.zeros(2)), SIZE)
     plain = scores.metrics_of(evaluate.score([candidate, grey], lambda size: batches(images)))
     for key in ("delta_e", "psnr"):

@@ -52,14 +52,19 @@ def test_an_annealed_mean_is_enlarged_to_the_size_of_the_image():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_the_first_candidates_of_more_are_the_same_and_the_first_is_the_mean():
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_the_first_candidates_of_more_are_the_same_and_the_first_is_the_answer(temperature):
     of = prediction()
-    few, more = (np.asarray(jax.jit(answers.candidates, static_argnums=1)(of, n)) for n in (2, 5))
+    several = jax.jit(answers.candidates, static_argnums=(1, 2))
+    few, more = (np.asarray(several(of, count, temperature)) for count in (2, 5))
     assert more.shape == (5, *of.ab.shape)
     np.testing.assert_allclose(few, more[:2], atol=1e-3)
-    mean = (probabilities(of) @ centers()).astype(np.float32)
-    expected = jax.image.resize(mean, of.ab.shape, "bilinear")
-    np.testing.assert_allclose(more[0], expected, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(more[0], answers.answer(of, temperature), atol=1e-3)
+    p, bins = probabilities(of), centers().astype(np.float64)
+    tilted = p * np.exp(bins @ answers.directions(2)[1] / answers.TILT)
+    moved = tilted @ bins / tilted.sum(-1)[..., None] - p @ bins
+    expected = more[0] + jax.image.resize(moved.astype(np.float32), of.ab.shape, "bilinear")
+    np.testing.assert_allclose(more[1], expected, rtol=1e-3, atol=1e-2)
 
 
 def test_candidates_differ_where_a_model_is_unsure():
@@ -72,7 +77,7 @@ def test_candidates_differ_where_a_model_is_unsure():
     assert (means.max(0) > 5).all()
     assert (means.min(0) < -5).all()
     one_color = np.asarray(answers.candidates(sure((20, 20)), 6))
-    np.testing.assert_allclose(one_color, np.broadcast_to([20, 20], one_color.shape), atol=0.1)
+    np.testing.assert_allclose(one_color, np.zeros_like(one_color), atol=0.1)
 
 
 def test_uncertainty_is_the_standard_deviation_of_the_colour():

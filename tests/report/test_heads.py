@@ -13,7 +13,7 @@ from colorjax.evaluation.evaluate import Candidate
 from colorjax.models.variables import model_predictor
 from colorjax.report import compare, heads, report
 from colorjax.runs.trained_model import describe_model
-from colorjax.runs.weights import open_path
+from colorjax.runs.weights import export_weights, open_path
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -121,3 +121,26 @@ def test_models_without_distribution_and_hints_have_no_sections():
         assert "annealed" not in text
         assert "guided filter" not in text
         assert "first n answers" not in text
+
+
+def test_what_is_scaled_is_the_regression_of_a_model_with_a_temperature(run, results, tmp_path):
+    weights = tmp_path / "annealed.safetensors"
+    model = open_path(run, "annealed")
+    changed = {**model.config, "temperature": 0.4}
+    export_weights(model._replace(config=changed), weights, "", "float32")
+    source, _, fitting, _ = compare._images(None, model)
+    found, _ = compare.compare(
+        [open_path(weights, "annealed")], source, fitting, data="", fitted_on="", batch_size=8
+    )
+    (name, *_) = results["results"]
+    for ours, theirs in (("regression", name), ("scaled", f"{name}, scaled")):
+        expected = results["results"][theirs]
+        assert found["results"][f"annealed, {ours}"] == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    point = next(p for p in found["annealed"]["annealed"] if p["temperature"] == 0.38)
+    answer = found["results"]["annealed"]["threshold_loss_10"]
+    assert answer == pytest.approx(point["threshold_loss_10"], abs=0.02)
+    best, expected = (
+        of["best_of"] for of in (found["answers"]["annealed"], results["answers"][name])
+    )
+    assert best["jitter"] == pytest.approx(expected["jitter"], rel=1e-3)
+    assert best["candidates"][0] == pytest.approx(found["results"]["annealed"]["delta_e"], rel=1e-3)
