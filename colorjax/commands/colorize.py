@@ -54,7 +54,7 @@ def add_colorize(commands: Any) -> None:
         "--output",
         metavar="DIR|FILE",
         help="folder of the coloured files; for one input also a file, or - for standard output "
-        "(default: NAME_coloured beside each input)",
+        "(default: beside each input, as NAME_coloured)",
     )
     add(
         "--model",
@@ -68,7 +68,10 @@ def add_colorize(commands: Any) -> None:
     _add_choices(add)
     pair = "also write grey and coloured side by side: a.png_compare.jpg for a.png"
     add("--compare", action="store_true", help=pair)
-    suffix = "appended to each name (default: _coloured without --output, else nothing)"
+    suffix = (
+        "appended to each name (default: _coloured beside the inputs; nothing in a folder or for "
+        "candidates)"
+    )
     add("--suffix", metavar="TEXT", help=suffix)
     formats = "of all outputs: jpg, png, webp, tif or bmp (default: that of each input)"
     add("--format", type=_image_format, metavar="FORMAT", help=formats)

@@ -39,9 +39,9 @@ EPSILON = 1e-3
 class FrozenConv(nn.Module):
     """A convolution and BatchNorm with statistics that training does not change.
 
-    Both are computed as one convolution with a bias, in two thirds of the time that a network with
-    BatchNorm takes to train. Scale and bias are parameters. Padding is TensorFlow's "same" for even
-    sizes.
+    Both are computed as one convolution with a bias, which saves the passes over the feature maps
+    that statistics of a batch need. Scale and bias are parameters. Padding is TensorFlow's "same"
+    for even sizes.
 
     Attributes:
       features: number of output channels; None for a convolution of each channel by itself.

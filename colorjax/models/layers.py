@@ -160,7 +160,7 @@ def hint_maps(module: nn.Module, conv: Conv, hints: jax.Array | None, l: jax.Arr
     Args:
       module: the generator; its attribute `hints` says whether it takes any.
       conv: the convolution of the hints, with the first layer's features, kernel size and strides.
-      hints: [N, H, W, 3], see `Prediction`; or None.
+      hints: [N, H, W, 3], a*b* / 110 where they are known, and 1 there; 0 elsewhere. Or None.
       l: [N, H, W, 1].
 
     Returns:

@@ -106,6 +106,12 @@ def model_card(run: TrainedModel, addition: Path | None = None) -> str:
             "- answers with the annealed mean of the distribution that it predicts, at a "
             f"temperature of {config['temperature']:g}"
         )
+    if abilities := [
+        text
+        for key, text in (("distribution", "a distribution of a*b*"), ("hints", "hints"))
+        if config.get(key, 0) > 0
+    ]:
+        lines.append(f"- trained with {' and '.join(abilities)}")
     if "interpolated" in config:
         share, other = config["interpolated"]["share"], config["interpolated"]["with"]
         lines.append(f"- interpolated: {share:g} × this network + {1 - share:g} × `{other}`")

@@ -16,8 +16,8 @@ from colorjax.terminal.errors import InputError
 METRICS = tuple(key for key, column in scores.COLUMNS.items() if column.better < 0)
 # Models that bfloat16 makes no faster on a CPU with matrix units. On a Xeon with AMX it took the
 # CNN from 7.8 to 9.3 images per CPU-second, and kernels.py has gained as much in float32 since; the
-# ResNet's generator went from 4.7 to 8.4.
-FASTER_IN_FLOAT32 = ("encoder_decoder",)
+# ResNet's generator went from 4.7 to 8.4. EfficientNet's depthwise convolutions are no products.
+FASTER_IN_FLOAT32 = ("encoder_decoder", "efficientnet_lite")
 
 
 def fastest_dtype(model: str) -> str:
