@@ -37,6 +37,12 @@ def weights(tmp_path_factory):
     return hinted.exported(tmp_path_factory.mktemp("weights"))
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The same without what the flags need."""
+    return hinted.exported(tmp_path_factory.mktemp("plain"), distribution=0.0, hints=0.0)
+
+
 @pytest.fixture
 def command(monkeypatch, colorizer, weights):
     """The command with the tiny model, loaded once: returns the exit status."""
@@ -222,14 +228,14 @@ def test_a_temperature_is_part_of_the_settings(album, weights, tmp_path, capsys)
         (["--hints", "{tmp}/tall.png"], "40×48 pixels and the upright picture is 48×40"),
         (["{album}/a.jpg", "--hints", "{tmp}/good.json"], "--hints are for one photograph"),
         (["{album}", "--hints", "{tmp}/good.json"], "--hints are for one photograph"),
-        (["--model", "faces", "--candidates", "3"], "--candidates: the model faces predicts no"),
-        (["--model", "faces", "--uncertainty"], "--uncertainty: the model faces predicts no"),
-        (["--model", "faces", "--temperature", "1"], "--temperature: the model faces predicts no"),
-        (["--model", "faces", "--hints", "{tmp}/good.json"], "--hints: the model faces takes no"),
+        (["--model", "{plain}", "--candidates", "3"], "--candidates: the model tiny predicts no"),
+        (["--model", "{plain}", "--uncertainty"], "--uncertainty: the model tiny predicts no"),
+        (["--model", "{plain}", "--temperature", "1"], "--temperature: the model tiny predicts no"),
+        (["--model", "{plain}", "--hints", "{tmp}/good.json"], "--hints: the model tiny takes no"),
     ],
 )  # fmt: skip
 def test_wrong_choices_give_one_line_and_status_two(
-    album, tmp_path, weights, capsys, arguments, words
+    album, tmp_path, weights, plain, capsys, arguments, words
 ):
     (tmp_path / "notes.txt").write_text("")
     good = [[1, 1, BROWN]]
@@ -238,7 +244,7 @@ def test_wrong_choices_give_one_line_and_status_two(
     for name, text in contents.items():
         (tmp_path / f"{name}.json").write_text(text)
     Image.new("RGBA", (40, 48), "red").save(tmp_path / "tall.png")
-    places = {"album": album, "tmp": tmp_path}
+    places = {"album": album, "tmp": tmp_path, "plain": plain}
     given = [text.format(**places) for text in arguments]
     before = names(tmp_path)
     output = ["--output", str(tmp_path / "out")]

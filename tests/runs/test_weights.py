@@ -206,9 +206,11 @@ def test_parameters_that_half_precision_cannot_hold_are_refused(run, tmp_path):
 def test_the_packaged_model_is_small_listed_and_has_a_card(capsys):
     assert packaged()[DEFAULT_MODEL].stat().st_size <= 12 * 2**20
     assert cli.main(["models"]) == 0
-    assert f"{DEFAULT_MODEL} (the default): encoder_decoder" in capsys.readouterr().out
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{DEFAULT_MODEL} (the default): efficientnet_lite")
+    assert line.endswith("with distribution, with hints")
     assert cli.main(["models", DEFAULT_MODEL]) == 0
     card = capsys.readouterr().out
-    assert card.startswith("# encoder_decoder")
-    for word in ("Trained on", "MSE", "Limits", "research"):
+    assert card.startswith("# efficientnet_lite")
+    for word in ("Trained on", "MSE", "Limits", "non-commercial research"):
         assert word in card
