@@ -18,7 +18,7 @@ from colorjax.data.names import DATASETS, check_paths
 from colorjax.data.pipeline import Source
 from colorjax.evaluation import evaluate
 from colorjax.evaluation.baselines import BASELINES
-from colorjax.evaluation.evaluate import Candidate
+from colorjax.evaluation.evaluate import Candidate, Scaled
 from colorjax.evaluation.scores import TRUTH, Scores
 from colorjax.evaluation.steps import seen_step
 from colorjax.models.variables import model_predictor
@@ -106,17 +106,9 @@ def compare(
     }
     if not scaled:
         about["scaled regression"] = "none, because no run was trained by regression alone"
-    # A run without a curve has the scaled models to beat.
-    rivals = [(m.name, s.name) for m in models if not m.is_regression for s in scaled]
-    pairs = [*itertools.combinations(names, 2), *rivals]
-    found = findings.find(scores, names, pairs, about, undamaged)
+    found = findings.find(scores, names, _pairs(models, scaled), about, undamaged)
     if damage_strength is None:
-        factors = {s.name: s.factor for s in scaled}
-        found |= heads.judge(
-            models,
-            [factors.get(scaled_name(model), 1.0) for model in models],
-            lambda limit, side: batches(images, min(limit, count), side),
-        )
+        found |= _judged(models, scaled, lambda n, side: batches(images, min(n, count), side))
     rows = grids.colored_rows(
         grids.choose_rows(scores, names),
         candidates[: len(models)],
@@ -124,6 +116,23 @@ def compare(
         batch_size,
     )
     return found, report.build_report(found, scores, rows, models, commands)
+
+
+def _pairs(models: Sequence[TrainedModel], scaled: Sequence[Scaled]) -> list[tuple[str, str]]:
+    """What is compared in pairs. A run without a curve has the scaled models to beat."""
+    rivals = [(m.name, s.name) for m in models if not m.is_regression for s in scaled]
+    return [*itertools.combinations([model.name for model in models], 2), *rivals]
+
+
+def _judged(
+    models: Sequence[TrainedModel],
+    scaled: Sequence[Scaled],
+    batches_of: Callable[[int, int], Iterable[Any]],
+) -> dict[str, Any]:
+    """`heads.judge` with the factors of the scaled forms."""
+    factors = {s.name: s.factor for s in scaled}
+    of_models = [factors.get(scaled_name(model), 1.0) for model in models]
+    return heads.judge(models, of_models, batches_of)
 
 
 def _candidates(

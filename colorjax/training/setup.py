@@ -103,14 +103,10 @@ def build_plan(
     variables = init_variables(generator, g_rng, 1, image_size=config.image_size)
     if not resumes:
         variables = with_weights(config, variables, bin_weights)
-    # In pretraining too, so that the moments of the optimizer keep their scale.
-    weight = config.gan.regression_weight if "gan" in config else 1.0
-    regression = losses.regression_loss(config.loss, config.huber_delta)
-    loss = losses.generator_loss(regression, weight, weight * config.distribution)
     shared: dict[str, Any] = {
         "generator": generator,
         "optimizer": optimizer,
-        "loss": loss,
+        "loss": _loss(config),
         "ema_decay": config.ema_decay,
         "damage": _damage(config.damage),
         "hints": config.hints,
@@ -145,14 +141,8 @@ def build_plan(
             adversarial=losses.ADVERSARIAL[config.gan.loss],
             augment=augmentation,
         )
-        judging = partial(
-            judge_step,
-            generator=generator,
-            discriminator=discriminator,
-            augment=augmentation,
-            damage=shared["damage"],
-            hints=config.hints,
-        )
+        seen = {key: shared[key] for key in ("generator", "damage", "hints")}
+        judging = partial(judge_step, **seen, discriminator=discriminator, augment=augmentation)
         plan = plan._replace(
             adversarial_from=adversarial_from,
             adversarial_step=devices.compile_train_step(adversarial_step),
@@ -165,6 +155,14 @@ def build_plan(
 
     # One by one, hundreds of small arrays take two seconds.
     return plan, devices.replicate(jit_once(create)(variables, d_variables))
+
+
+def _loss(config: ConfigDict) -> losses.Loss:
+    """The loss of the generator, without the adversarial one."""
+    # In pretraining too, so that the moments of the optimizer keep their scale.
+    weight = config.gan.regression_weight if "gan" in config else 1.0
+    regression = losses.regression_loss(config.loss, config.huber_delta)
+    return losses.generator_loss(regression, weight, weight * config.distribution)
 
 
 def _damage(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array] | None:

@@ -30,8 +30,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
     """Trains a model, from the newest checkpoint of the workdir if there is one.
 
     Writes config.json, metrics.jsonl, checkpoints/, samples/ and report/ to the workdir, of a GAN
-    also regression.safetensors. All processes call this function; only the first one reads and
-    writes the workdir.
+    also regression.safetensors. All processes call this; the first one reads and writes.
 
     Args:
       config: see configs/common.py.
@@ -61,9 +60,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
             variant=config.dataset.variant,
             min_chroma=config.dataset.min_chroma,
         )
-        weights = None
-        if config.distribution and not resumes:
-            weights = bin_weights(sources.train, config.image_size)
+        is_needed = config.distribution and not resumes
+        weights = bin_weights(sources.train, config.image_size) if is_needed else None
         plan, state = build_plan(config, weights, resumes)
         batches = pipeline.train_iterator(
             sources.train,
