@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from colorjax.colorize import faces
-from colorjax.colorize.colorizer import Colorizer, in_threads
+from colorjax.colorize.colorizer import Colorizer
+from colorjax.colorize.pictures import in_threads
 from colorjax.display import to_float
 from colorjax.evaluation import metrics
 from colorjax.images.folders import open_root

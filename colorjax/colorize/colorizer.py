@@ -1,7 +1,6 @@
 """Colouring pictures of any size with a trained generator."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,11 +14,9 @@ from PIL import Image
 from colorjax.colorize import faces, outputs
 from colorjax.colorize.full_size import apply_coefficients, fit_coefficients, interpolate_rows
 from colorjax.colorize.hints import Hints, fitting
-from colorjax.colorize.pictures import like, to_array, upright
+from colorjax.colorize.pictures import in_threads, like, to_array, to_rgb8, upright
 from colorjax.colorize.suggestions import suggestions
 from colorjax.colorize.views import Output, Views, reduced
-from colorjax.images.decode import num_cores
-from colorjax.images.photo import to_bytes
 from colorjax.lab import rgb_to_lab
 from colorjax.models.variables import Predictor, Variables, model_predictor
 from colorjax.parallel import devices
@@ -308,7 +305,7 @@ class Colorizer:
 
     def find_faces(self, pictures: Sequence[np.ndarray]) -> list[list[faces.Crop]]:
         """Finds the faces of pictures, arrays as `coefficients` takes them; empty where none is."""
-        return in_threads(lambda picture: faces.face_crops(_to_rgb8(picture)), pictures)
+        return in_threads(lambda picture: faces.face_crops(to_rgb8(picture)), pictures)
 
     def full_size(
         self, picture: np.ndarray, coefficients: np.ndarray, out: np.ndarray | None = None
@@ -351,14 +348,3 @@ class Colorizer:
             pictures = in_threads(reduced, pictures)
             crops = self.find_faces(pictures)
         return self._views.maps(output, pictures, crops, hints or len(pictures) * [None])
-
-
-def in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
-    """Maps in one thread per core: neither the detector nor XLA uses all cores for one picture."""
-    with ThreadPoolExecutor(num_cores()) as pool:
-        return list(pool.map(function, *arguments))
-
-
-def _to_rgb8(image: np.ndarray) -> np.ndarray:
-    """[H, W, 3] uint8."""
-    return np.broadcast_to(to_bytes(image), (*image.shape[:2], 3))

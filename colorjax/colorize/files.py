@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from colorjax import __version__
-from colorjax.colorize.colorizer import Colorizer, in_threads
+from colorjax.colorize.colorizer import Colorizer
 from colorjax.colorize.extras import candidate, side_by_side, uncertainty_picture
 from colorjax.colorize.hints import Hints
+from colorjax.colorize.pictures import in_threads
 from colorjax.colorize.plan import Job, Results
 from colorjax.colorize.views import reduced
 from colorjax.images import xmp

@@ -201,7 +201,7 @@ def _ab(rgb: np.ndarray) -> np.ndarray:
 
     from colorjax.lab import rgb_to_lab
 
-    # Strokes have few colours, and a number of them that is a power of two seldom compiles anew.
+    # Strokes have few colours. Padded to a power of two, few numbers of them are compiled.
     packed = rgb.astype(np.int32) @ (1 << np.array([16, 8, 0]))
     colours, which = np.unique(packed, return_inverse=True)
     colours = np.pad(colours, (0, (1 << (len(colours) - 1).bit_length()) - len(colours)))

@@ -3,11 +3,14 @@
 import contextlib
 import io
 import struct
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
+from colorjax.images.decode import num_cores
 from colorjax.images.photo import to_bytes
 
 # The modes whose profile is one of RGB.
@@ -97,3 +100,14 @@ def like(original: Any, rgb: np.ndarray) -> Any:
     if original.mode not in _OF_RGB:  # the profile of another colour space
         image.info.pop("icc_profile", None)
     return image
+
+
+def in_threads(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
+    """Maps in one thread per core: neither the detector nor XLA uses all cores for one picture."""
+    with ThreadPoolExecutor(num_cores()) as pool:
+        return list(pool.map(function, *arguments))
+
+
+def to_rgb8(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] uint8."""
+    return np.broadcast_to(to_bytes(image), (*image.shape[:2], 3))

@@ -11,7 +11,7 @@ from colorjax.models.color_bins import WIDTH, Distribution, centers, mean_color
 from colorjax.models.layers import Prediction, enlarge
 
 # A candidate moves a colour with a standard deviation of TILT Lab units by about as much. Of the
-# packaged model, the best of 8 has ΔE00 5.69, 5.32, 5.21, 5.22, 5.53 at 12, 16, 20, 24, 48 (128
+# packaged model, the best of 8 has ΔE00 5.69, 5.32, 5.21, 5.22, 5.53 at 12, 16, 22, 24, 48 (128
 # validation faces; 6.33 for one).
 TILT = 22.0
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
