@@ -16,7 +16,7 @@ from colorjax.models.layers import (
     Dtype,
     Prediction,
     batch_norm,
-    hint_maps,
+    given_hints,
     kernel_init,
     scale_width,
 )
@@ -176,15 +176,13 @@ class EfficientNetGenerator(nn.Module):
         chex.assert_shape(l, (None, None, None, 1))
         grey = jnp.repeat((127.5 * (l + 1) - 127) / 128, 3, axis=-1)
         encoder = EfficientNetLite0(self.width, self.dtype, self.kernels, name="encoder")
-        hint_conv = Conv(
-            scale_width(STEM, self.width),
-            strides=2,
-            dtype=self.dtype,
-            kernels=self.kernels,
-            kernel_init=nn.initializers.zeros,
-            name=HINTS,
-        )
-        *skips, x = encoder(grey, hint_maps(self, hint_conv, hints, l))
+        hints = given_hints(self, hints, l)
+        hinted = None
+        if hints is not None:
+            stem, zeros = scale_width(STEM, self.width), nn.initializers.zeros
+            conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
+            hinted = conv(stem, strides=2, kernel_init=zeros, name=HINTS)(hints)
+        *skips, x = encoder(grey, hinted)
         return Decoder(
             [scale_width(features, self.width) for features in DECODER],
             batch_norm(train, self.axis_name, self.dtype),
@@ -195,4 +193,4 @@ class EfficientNetGenerator(nn.Module):
             # The blocks end in linear layers: their outputs have standard deviations of 3 to 9.
             normalize_skips=True,
             name="decoder",
-        )(x, [*skips[::-1], l] if self.skip_connections else None)
+        )(x, [*skips[::-1], l] if self.skip_connections else None, hints)

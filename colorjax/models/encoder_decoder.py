@@ -14,7 +14,7 @@ from colorjax.models.layers import (
     Dtype,
     Prediction,
     batch_norm,
-    hint_maps,
+    given_hints,
     scale_width,
 )
 
@@ -47,10 +47,11 @@ class EncoderDecoder(nn.Module):
         conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
         norm = batch_norm(train, self.axis_name, self.dtype)
         stem = scale_width(STEM, self.width)
-        hint_conv = conv(stem, kernel_init=nn.initializers.zeros, name=HINTS)
-        hinted = hint_maps(self, hint_conv, hints, l)
+        hints = given_hints(self, hints, l)
         x = conv(stem, name="conv0")(l)
-        x = nn.relu(norm(name="bn0")(x if hinted is None else x + hinted))
+        if hints is not None:
+            x += conv(stem, kernel_init=nn.initializers.zeros, name=HINTS)(hints)
+        x = nn.relu(norm(name="bn0")(x))
         maps = [x]
         for i, features in enumerate(ENCODER, 1):
             x = conv(scale_width(features, self.width), strides=2, name=f"conv{i}")(x)
@@ -65,4 +66,4 @@ class EncoderDecoder(nn.Module):
             self.output_stride,
             self.distribution,
             name="decoder",
-        )(x, skips[::-1] if self.skip_connections else None)
+        )(x, skips[::-1] if self.skip_connections else None, hints)

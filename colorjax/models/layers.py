@@ -13,6 +13,7 @@ from jax import lax
 from colorjax.models import color_bins
 from colorjax.models import kernels as cpu
 from colorjax.models.color_bins import Distribution
+from colorjax.models.hint_attention import HintAttention
 
 Dtype = Any
 ModuleDef = Callable[..., nn.Module]
@@ -20,6 +21,7 @@ Initializer = nn.initializers.Initializer
 NHWC = ("NHWC", "HWIO", "NHWC")
 # Names of the parts that a generator may or may not have.
 HINTS, LOGITS, BIN_WEIGHTS = "hints", "logits", "bin_weights"
+HINT_ATTENTION = "hint_attention"
 
 # He initialisation, drawn uniformly: XLA takes seconds to compile a truncated normal.
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
@@ -151,27 +153,20 @@ def batch_norm(train: bool, axis_name: str | None, dtype: Dtype) -> ModuleDef:
     )
 
 
-def hint_maps(module: nn.Module, conv: Conv, hints: jax.Array | None, l: jax.Array) -> Any:
-    """What hints add to the output of a generator's first layer.
-
-    Without hints nothing is added. The kernel starts at zero, so that a model which is trained
-    further with hints starts as it is.
+def given_hints(module: nn.Module, hints: jax.Array | None, l: jax.Array) -> jax.Array | None:
+    """The hints that a generator is to use: None without any, for which nothing is computed.
 
     Args:
-      module: the generator; its attribute `hints` says whether it takes any.
-      conv: the convolution of the hints, with the first layer's features, kernel size and strides.
+      module: the generator; its attribute `hints` says whether it takes any. While its parameters
+        are initialised, it does.
       hints: [N, H, W, 3], a*b* / 110 where they are known, and 1 there; 0 elsewhere. Or None.
       l: [N, H, W, 1].
-
-    Returns:
-      [N, H / strides, W / strides, features], or None.
     """
     if hints is None:
-        if not (module.hints and module.is_initializing()):
-            return None
-        hints = jnp.zeros((*l.shape[:3], 3))
+        initializing = module.hints and module.is_initializing()
+        return jnp.zeros((*l.shape[:3], 3)) if initializing else None
     chex.assert_shape(hints, (*l.shape[:3], 3))
-    return conv(hints)
+    return hints
 
 
 class Decoder(nn.Module):
@@ -205,12 +200,15 @@ class Decoder(nn.Module):
     normalize_skips: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, skips: Sequence[jax.Array] | None) -> Prediction:
+    def __call__(
+        self, x: jax.Array, skips: Sequence[jax.Array] | None, hints: jax.Array | None = None
+    ) -> Prediction:
         """Decodes.
 
         Args:
           x: [N, h, w, C], the encoder's last feature maps.
           skips: for each layer the encoder's feature maps at its output size; or None.
+          hints: see `given_hints`.
 
         Returns:
           a*b* of size [h * 2**len(features), w * 2**len(features)], and their distribution.
@@ -230,6 +228,8 @@ class Decoder(nn.Module):
                 if self.normalize_skips:
                     skip = self.norm(name=f"skip_bn{i}")(skip)
                 x = jnp.concatenate([x, skip.astype(self.dtype)], axis=-1)
+            if hints is not None and i == at_quarter:
+                x = HintAttention(max(1, features // 2), conv, name=HINT_ATTENTION)(x, hints)
             if self.distribution and i == at_quarter:
                 bins = len(color_bins.centers())
                 logits = head(bins, 1, name=LOGITS)(x).astype(jnp.float32)

@@ -17,7 +17,7 @@ from colorjax.models.layers import (
     ModuleDef,
     Prediction,
     batch_norm,
-    hint_maps,
+    given_hints,
     scale_width,
 )
 
@@ -136,11 +136,13 @@ class ResNetGenerator(nn.Module):
         stddev = jnp.asarray(IMAGENET_STDDEV).reshape(1, 1, 1, 3)
         rgb = ((l + 1) / 2 - mean) / stddev
         conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
-        hint_conv = conv(
-            scale_width(STEM, self.width), 7, 2, kernel_init=nn.initializers.zeros, name=HINTS
-        )
+        hints = given_hints(self, hints, l)
+        hinted = None
+        if hints is not None:
+            stem = scale_width(STEM, self.width)
+            hinted = conv(stem, 7, 2, kernel_init=nn.initializers.zeros, name=HINTS)(hints)
         encoder = ResNet50(self.width, self.axis_name, self.dtype, self.kernels, name="encoder")
-        *skips, x = encoder(rgb, hint_maps(self, hint_conv, hints, l), train)
+        *skips, x = encoder(rgb, hinted, train)
         # Reducing 2048 channels to 512 before the first deconvolution halves the generator's cost.
         channels = scale_width(BOTTLENECK, self.width)
         x = conv(channels, 1, name="bottleneck")(x)
@@ -154,4 +156,4 @@ class ResNetGenerator(nn.Module):
             self.output_stride,
             self.distribution,
             name="decoder",
-        )(x, [*skips[::-1], l] if self.skip_connections else None)
+        )(x, [*skips[::-1], l] if self.skip_connections else None, hints)
