@@ -21,6 +21,8 @@ _SIDE = 12
 NEIGHBORS, SIGMA = 5, 5.0
 # Share of the uniform distribution in the one that colours are weighted by.
 UNIFORM = 0.5
+# The least probability of a bin that `Distribution.mixed` returns: its logarithm is finite.
+TINY = 1e-12
 
 
 class Distribution(NamedTuple):
@@ -50,16 +52,30 @@ class Distribution(NamedTuple):
         """
         return mean_color(jax.nn.softmax(self.logits / temperature))
 
+    def mixed(self, ab: jax.Array, weight: jax.Array) -> "Distribution":
+        """Mixed with one of which all colours are near another prediction.
+
+        Args:
+          ab: [N, H/4, W/4, 2], its a*b* / 110.
+          weight: [N, H/4, W/4, 1], its share, in [0, 1).
+        """
+        products = jnp.matmul(AB_SCALE * ab, centers().T, precision="highest")
+        squares = jnp.sum(centers() ** 2, axis=-1).reshape(1, 1, 1, -1) - 2 * products
+        near = jax.nn.softmax(-squares / (2 * SIGMA**2))
+        mixture = (1 - weight) * jnp.exp(self.log_probabilities()) + weight * near
+        weights = self.weights.reshape(1, 1, 1, -1)
+        return self._replace(logits=jnp.log(jnp.maximum(mixture, TINY) * weights))
+
 
 def mean_color(probabilities: jax.Array) -> jax.Array:
     """Args: probabilities: [..., Q]. Returns the mean a*b* / 110, [..., 2]."""
     return jnp.matmul(probabilities, centers() / AB_SCALE, precision="highest")
 
 
-def block_means(ab: jax.Array, factor: int) -> jax.Array:
-    """Means over factor×factor pixels. Args: ab: [N, H, W, 2]; factor: divides H and W."""
-    batch, height, width, _ = ab.shape
-    blocks = ab.reshape(batch, height // factor, factor, width // factor, factor, 2)
+def block_means(x: jax.Array, factor: int) -> jax.Array:
+    """Means over factor×factor pixels. Args: x: [N, H, W, C]; factor: divides H and W."""
+    batch, height, width, channels = x.shape
+    blocks = x.reshape(batch, height // factor, factor, width // factor, factor, channels)
     return jnp.mean(blocks, axis=(2, 4))
 
 

@@ -12,8 +12,8 @@ from jax import lax
 
 from colorjax.models import color_bins
 from colorjax.models import kernels as cpu
-from colorjax.models.color_bins import Distribution
-from colorjax.models.hint_attention import HintAttention
+from colorjax.models.color_bins import Distribution, block_means
+from colorjax.models.hint_filter import HintFilter
 
 Dtype = Any
 ModuleDef = Callable[..., nn.Module]
@@ -21,7 +21,7 @@ Initializer = nn.initializers.Initializer
 NHWC = ("NHWC", "HWIO", "NHWC")
 # Names of the parts that a generator may or may not have.
 HINTS, LOGITS, BIN_WEIGHTS = "hints", "logits", "bin_weights"
-HINT_ATTENTION = "hint_attention"
+HINT_FILTER = "hint_filter"
 
 # He initialisation, drawn uniformly: XLA takes seconds to compile a truncated normal.
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
@@ -217,7 +217,6 @@ class Decoder(nn.Module):
         deconv = functools.partial(Deconv, dtype=self.dtype, kernels=self.kernels)
         head = functools.partial(conv, use_bias=True, kernel_init=nn.initializers.zeros)
         at_quarter = len(self.features) - 3
-        distribution = None
         for i, features in enumerate(self.features[: {1: None, 4: -2}[self.output_stride]]):
             x = deconv(features, name=f"deconv{i}")(x)
             x = nn.relu(self.norm(name=f"bn{i}")(x))
@@ -228,12 +227,19 @@ class Decoder(nn.Module):
                 if self.normalize_skips:
                     skip = self.norm(name=f"skip_bn{i}")(skip)
                 x = jnp.concatenate([x, skip.astype(self.dtype)], axis=-1)
-            if hints is not None and i == at_quarter:
-                x = HintAttention(max(1, features // 2), conv, name=HINT_ATTENTION)(x, hints)
-            if self.distribution and i == at_quarter:
-                bins = len(color_bins.centers())
-                logits = head(bins, 1, name=LOGITS)(x).astype(jnp.float32)
-                weights = self.variable("batch_stats", BIN_WEIGHTS, jnp.ones, bins)
-                distribution = Distribution(logits, weights.value)
-        ab = head(2, name="ab")(x).astype(jnp.float32)
-        return Prediction(enlarge(ab, self.output_stride), distribution)
+            if i == at_quarter:
+                quarter = x
+        ab = enlarge(head(2, name="ab")(x).astype(jnp.float32), self.output_stride)
+        distribution = None
+        if self.distribution:
+            bins = len(color_bins.centers())
+            logits = head(bins, 1, name=LOGITS)(quarter).astype(jnp.float32)
+            weights = self.variable("batch_stats", BIN_WEIGHTS, jnp.ones, bins)
+            distribution = Distribution(logits, weights.value)
+        if hints is None:
+            return Prediction(ab, distribution)
+        small = block_means(ab, 4)
+        change, weight = HintFilter(conv, name=HINT_FILTER)(quarter, hints, small)
+        if distribution is not None:
+            distribution = distribution.mixed(small + change, weight)
+        return Prediction(ab + enlarge(change, 4), distribution)

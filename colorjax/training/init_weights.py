@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from colorjax.models.imagenet_weights import find_weights, load_encoder
-from colorjax.models.layers import BIN_WEIGHTS, HINT_ATTENTION, HINTS, LOGITS
+from colorjax.models.layers import BIN_WEIGHTS, HINT_FILTER, HINTS, LOGITS
 from colorjax.models.variables import Variables, check_like
 from colorjax.parallel import processes
 from colorjax.runs import checkpoint
@@ -20,7 +20,7 @@ from colorjax.runs.weights import load_weights
 from colorjax.terminal.errors import InputError
 
 # Parts that a model may have and the one it is started from may lack.
-NEW_PARTS = {HINTS, HINT_ATTENTION, LOGITS, BIN_WEIGHTS}
+NEW_PARTS = {HINTS, HINT_FILTER, LOGITS, BIN_WEIGHTS}
 
 Flat = Mapping[tuple[str, ...], Any]
 

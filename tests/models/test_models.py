@@ -7,6 +7,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from colorjax.models import layers
 from colorjax.models.discriminator import Discriminator
@@ -135,17 +136,17 @@ def test_generators_export_with_symbolic_shapes(generator, skip_connections, out
 def test_hints_change_nothing_until_they_are_trained(generator):
     model, l = generator(WIDTH, hints=True), normal((2, 32, 32, 1))
     hints = normal((2, 32, 32, 3), seed=2)
-    variables = drawn(model, l)
-    apply = jax.jit(model.apply)
-    plain = jax.jit(generator(WIDTH).apply)(
-        {**variables, "params": {k: v for k, v in variables["params"].items() if k != "hints"}}, l
-    )
-    np.testing.assert_array_equal(apply(variables, l).ab, plain.ab)
-    assert np.abs(apply(variables, l, hints).ab - plain.ab).max() > 1e-3
-    variables["params"]["hints"] = jax.jit(lambda key: model.init(key, l)["params"]["hints"])(
-        jax.random.key(0)
-    )
-    np.testing.assert_array_equal(apply(variables, l, hints).ab, plain.ab)
+    hints[..., 2] = hints[..., 2] > 2
+    variables = flatten_dict(drawn(model, l))
+    apply = jax.jit(lambda flat, *inputs: model.apply(unflatten_dict(flat), *inputs).ab)
+    parts = {"hints", "hint_attention"}
+    others = {path: x for path, x in variables.items() if not parts & set(path)}
+    plain = jax.jit(generator(WIDTH).apply)(unflatten_dict(others), l).ab
+    np.testing.assert_array_equal(apply(variables, l), plain)
+    assert np.abs(apply(variables, l, hints) - plain).max() > 1e-3
+    initial = flatten_dict(jax.jit(lambda key: model.init(key, l))(jax.random.key(0)))
+    untrained = {path: others.get(path, x) for path, x in initial.items()}
+    np.testing.assert_array_equal(apply(untrained, l, hints), plain)
 
 
 @GENERATORS

@@ -8,7 +8,7 @@ import optax
 import pytest
 import support
 import tiny
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from tiny import UNIT_SGD, batch, compiled, taken
 
 from colorjax.models import color_bins
@@ -36,8 +36,11 @@ def start(discriminator=False):
     """Random everywhere, also where training starts at zero."""
     variables = init_variables(generator(None), jax.random.key(0), 1, image_size=32)
     rng = np.random.default_rng(0)
-    for part in (variables["params"]["hints"], *variables["params"]["decoder"].values()):
-        part["kernel" if "kernel" in part else "scale"] += 0.1
+    flat = flatten_dict(variables)
+    for path in flat:
+        if path[-1] in ("kernel", "scale") and {"hints", "decoder"} & set(path):
+            flat[path] += 0.1
+    variables = unflatten_dict(flat)
     weights = rng.uniform(0.5, 2, len(color_bins.centers())).astype(np.float32)
     variables["batch_stats"]["decoder"]["bin_weights"] = jnp.asarray(weights)
     d_net = tiny.state(discriminator_optimizer=UNIT_SGD).discriminator if discriminator else None
