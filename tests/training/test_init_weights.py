@@ -32,24 +32,22 @@ def test_new_parts_change_no_prediction(tmp_path, kind):
     found, expected = flatten_dict(state.ema), flatten_dict(old.variables)
     new = {path: x for path, x in found.items() if path not in expected}
     chex.assert_trees_all_equal({path: found[path] for path in expected}, expected)
-    attention = {path for path in new if "hint_attention" in path}
-    assert len(attention) == 7
-    assert {path[-2:] for path in set(new) - attention} == {
+    assert {path[-2:] for path in new} == {
         ("hints", "kernel"),
+        ("features", "kernel"),
+        ("hint_filter", "offset"),
+        ("hint_filter", "sharpness"),
         ("logits", "kernel"),
         ("logits", "bias"),
         ("decoder", "bin_weights"),
     }
-    for path in set(new) - attention:
-        expected = WEIGHTS if path[-1] == "bin_weights" else 0 * new[path]
-        np.testing.assert_array_equal(new[path], expected)
+    for path, x in new.items():
+        if "hint_filter" not in path:
+            np.testing.assert_array_equal(x, WEIGHTS if path[-1] == "bin_weights" else 0 * x)
     l = 100 * np.random.default_rng(0).random((2, 32, 32, 1), np.float32)
-    hints = np.ones((2, 32, 32, 3), np.float32)
-    predictions = jax.jit(plan.predict)
-    for given in (None, hints):
-        np.testing.assert_array_equal(
-            predictions(state.ema, l, given), jax.jit(old.predict)(old.variables, l)
-        )
+    np.testing.assert_array_equal(
+        jax.jit(plan.predict)(state.ema, l), jax.jit(old.predict)(old.variables, l)
+    )
 
 
 def test_a_model_that_lacks_other_parts_is_refused():
