@@ -29,6 +29,7 @@ def drawn(height, width, seed=0):
     ab = rng.uniform(-1, 1, (2, height, width, 2)).astype(np.float32)
     shapes = jax.eval_shape(FILTER.init, jax.random.key(0), x, hints, ab)
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.2, leaf.shape).astype(np.float32), shapes)
+    params["params"]["offset"] += 4  # a hint of one pixel counts
     return params, x, hints, ab
 
 
@@ -118,7 +119,7 @@ def test_likeness_decides_beside_distance():
     hints[:, 32:36, 32:36] = [0.5, -0.25, 1]
     params = jax.tree.map(np.zeros_like, params)
     params["params"]["features"]["kernel"][0, 0, 0, 0] = 5
-    params["params"]["offset"] += 8
+    params["params"]["offset"] = np.float32(8)
     _, weight = apply(params, x, hints, ab)
     assert weight[:, :, ::2].min() > 0.95
     assert weight[:, :, 1::2].max() < 0.01
