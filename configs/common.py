@@ -30,9 +30,10 @@ def get(dataset: str) -> ConfigDict:
     config.dataset = dataset_keys(dataset, short)
     config.damage = damage_keys(short)
     config.model = model_keys(short)
-    # A run, RUN/checkpoints/STEP, RUN/checkpoints/best, exported weights, or those of the Hugging
-    # Face Hub as hf:OWNER/NAME[@REVISION][/FILE] (extra `hub`): initialises the generator, which may
-    # have more parts (a distribution, hints) but not fewer. A GAN then skips its pretraining.
+    # A run, RUN/checkpoints/STEP, RUN/checkpoints/best, exported weights, or such weights on the
+    # Hugging Face Hub, hf:OWNER/NAME[@REVISION][/FILE] (extra `hub`): initialises the generator,
+    # which may have more parts (a distribution, hints) but not fewer. A GAN then skips its
+    # pretraining.
     config.init_from = ""
 
     # Regression loss on a*b* / 110: l1, l2 or huber.

@@ -183,7 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def validate(self):
         is_valid = json.loads(self.body)["content"].startswith("---\n")
-        self._send(200, {"errors": [], "warnings": [] if is_valid else [{"message": "no metadata"}]})
+        self._send(
+            200, {"errors": [], "warnings": [] if is_valid else [{"message": "no metadata"}]}
+        )
 
     def preupload(self, name):
         modes = [
@@ -228,7 +230,9 @@ class _Handler(BaseHTTPRequestHandler):
             elif item["key"] == "lfsFile":
                 self.hub.repositories[name][value["path"]] = self.hub.stored[value["oid"]]
         commit = self.hub.commit(name)
-        self._send(200, {"commitUrl": f"{self.hub.url}/{name}/commit/{commit}", "commitOid": commit})
+        self._send(
+            200, {"commitUrl": f"{self.hub.url}/{name}/commit/{commit}", "commitOid": commit}
+        )
 
 
 _ID = r"([^/]+/[^/]+)"

@@ -76,7 +76,7 @@ def _run_export(options: argparse.Namespace) -> None:
         if options.output is None:
             options.output = Path(folder, hub.DEFAULT_FILE)
         address = hub.upload(options.push, options.output, _export(options))
-    print(f"Uploaded to {address}; others load it as {options.push}.")
+    print(f"Uploaded to {address}.")
 
 
 def _export(options: argparse.Namespace) -> str:
@@ -113,5 +113,6 @@ def _export(options: argparse.Namespace) -> str:
             f"cannot write {options.output} ({error}); choose another --output"
         ) from error
     size = options.output.stat().st_size / 2**20
-    print(f"{options.output}: {size:.1f} MiB, step {run.step} of {run.path}.")
+    shown = options.output if options.push is None else options.output.name
+    print(f"{shown}: {size:.1f} MiB, step {run.step} of {run.path}.")
     return card

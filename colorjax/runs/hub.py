@@ -20,9 +20,7 @@ SUFFIX = ".safetensors"
 DEFAULT_FILE = f"model{SUFFIX}"
 SYNTAX = f"{PREFIX}OWNER/NAME[@REVISION][/FILE{SUFFIX}]"
 # Above the card in the README.md of a repository.
-METADATA = (
-    "---\nlibrary_name: colorjax\npipeline_tag: image-to-image\ntags:\n- colorization\n---\n\n"
-)
+METADATA = "---\nlibrary_name: colorjax\npipeline_tag: image-to-image\n---\n\n"
 
 # No part starts with a dot, so that none leads out of a folder. Those of a repository are what
 # huggingface_hub accepts.
@@ -61,7 +59,7 @@ def parse(name: str) -> HubName:
         raise InputError(f"{name!r} is not a name of weights; give {SYNTAX}")
     if match[3] and not match[3].endswith(SUFFIX):
         raise InputError(
-            f"{name}: only {SUFFIX} files are downloaded, because others may run code; give {SYNTAX}"
+            f"{name}: only {SUFFIX} files are downloaded, as others may run code; give {SYNTAX}"
         )
     return HubName(match[1], match[2], match[3] or "")
 
