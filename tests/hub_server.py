@@ -1,8 +1,8 @@
 """The Hugging Face Hub on loopback: what huggingface_hub 1 and 2 ask of it for models.
 
-Files ending in .safetensors are in LFS, as there, and offered by Xet too; only the plain protocol is
-spoken, so clients set HF_HUB_DISABLE_XET. The CDN, to which downloads are redirected, is the same
-server by another name.
+Files ending in .safetensors are in LFS, as there, and offered by Xet too. Only the plain protocol
+is spoken: clients must set HF_HUB_DISABLE_XET=1. The CDN, to which downloads are redirected, is the
+same server by another name.
 """
 
 import base64
@@ -12,6 +12,10 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import huggingface_hub
+import pytest
+from huggingface_hub import file_download
 
 TOKEN = "hf_of_me"
 
@@ -60,6 +64,30 @@ def serving(repositories):
         yield hub
     finally:
         hub.close()
+
+
+@contextlib.contextmanager
+def joined(repositories, cache):
+    """Serves repositories, and makes huggingface_hub in this process ask here, with a cache.
+
+    It has read its environment when it was imported.
+    """
+    with serving(repositories) as hub, pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "ENDPOINT": hub.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_CACHE": str(cache),
+            "HF_HUB_DISABLE_XET": True,
+            "HF_HUB_OFFLINE": False,
+            "HF_TOKEN_PATH": str(cache / "no token"),
+            "DOWNLOAD_CHUNK_SIZE": 1024,
+        }.items():
+            patch.setattr(huggingface_hub.constants, name, value)
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            patch.delenv(name, raising=False)
+        patch.setattr(file_download.time, "sleep", lambda seconds: None)  # between its attempts
+        yield hub
+        huggingface_hub.close_session()
 
 
 class _Server(ThreadingHTTPServer):
@@ -182,10 +210,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status, {"url": f"{self.hub.url}/{name}"})
 
     def validate(self):
-        is_valid = json.loads(self.body)["content"].startswith("---\n")
-        self._send(
-            200, {"errors": [], "warnings": [] if is_valid else [{"message": "no metadata"}]}
-        )
+        has_metadata = json.loads(self.body)["content"].startswith("---\n")
+        warnings = [] if has_metadata else [{"message": "there is no metadata"}]
+        self._send(200, {"errors": [], "warnings": warnings})
 
     def preupload(self, name):
         modes = [
@@ -230,16 +257,15 @@ class _Handler(BaseHTTPRequestHandler):
             elif item["key"] == "lfsFile":
                 self.hub.repositories[name][value["path"]] = self.hub.stored[value["oid"]]
         commit = self.hub.commit(name)
-        self._send(
-            200, {"commitUrl": f"{self.hub.url}/{name}/commit/{commit}", "commitOid": commit}
-        )
+        address = f"{self.hub.url}/{name}/commit/{commit}"
+        self._send(200, {"commitUrl": address, "commitOid": commit})
 
 
 _ID = r"([^/]+/[^/]+)"
 _ROUTES = {
     rf"GET /api/models/{_ID}": _Handler.info,
     rf"GET /api/models/{_ID}/revision/([^/]+)": _Handler.info,
-    rf"HEAD /{_ID}/resolve/([^/]+)/(.+)": _Handler.resolve,
+    rf"(?:HEAD|GET) /{_ID}/resolve/([^/]+)/(.+)": _Handler.resolve,
     rf"GET /cdn/{_ID}/(.+)": _Handler.download,
     r"POST /api/repos/create": _Handler.create,
     r"POST /api/validate-yaml": _Handler.validate,

@@ -165,7 +165,8 @@ def upload(name: str, file: Path, card: str) -> str:
 
 def _library(name: str) -> Any:
     try:
-        import huggingface_hub
+        import huggingface_hub.constants
+        import huggingface_hub.utils
     except ImportError as error:
         raise InputError(
             f"{name} needs huggingface_hub: pip install 'colorjax[hub]' (from a checkout: "
