@@ -1,6 +1,6 @@
-"""Weights by name that a run starts from: downloaded by the first process, and only at the start."""
+"""Weights by name that a run starts from: downloaded by the first process, at the start only."""
 
-import os
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -105,72 +105,43 @@ def test_a_name_that_is_not_there_leaves_no_run(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-# Arguments: coordinator, index of the process, folder.
-PROCESS = """
-import sys
-import jax, numpy as np, support
-from flax.traverse_util import flatten_dict
-from colorjax.parallel import devices, processes
-from colorjax.training.init_weights import check_weights, with_weights
-coordinator, index, folder = sys.argv[1:]
-devices.configure()
-with np.load(folder + "/blank.npz") as file:
-    blank = {kind: {} for kind in ("params", "batch_stats")}
-    for name, x in file.items():
-        *path, leaf = name.split("/")
-        place = blank
-        for part in path:
-            place = place.setdefault(part, {})
-        place[leaf] = x
-with processes.started(coordinator, 2, int(index), detect=False):
-    for number, key in enumerate(("init_from", "model__encoder_weights")):
-        name = {"init_from": "cnn", "model__encoder_weights": "resnet"}[key]
-        variables = blank["cnn"] if name == "cnn" else {
-            kind: {"encoder": tree} for kind, tree in blank["resnet"].items()}
-        config = support.tiny_config(name, **{key: "hf:me/" + name})
-        check_weights(config)
-        found = with_weights(config, variables, None)
-        np.savez(f"{folder}/{name}{index}.npz", **flatten_dict(found, sep="/"))
-"""
-
-
-@pytest.mark.slow
 def test_only_the_first_of_several_processes_downloads(exported, tmp_path):
     """Each has a cache of its own, as on machines without a shared disk."""
-    narrow, cnn = encoder(), load_run(support.trained("cnn"), "cnn").variables
-    blank = {"cnn": jax.tree.map(np.zeros_like, jax.device_get(cnn))}
-    blank["resnet"] = jax.tree.map(np.zeros_like, narrow)
-    np.savez(tmp_path / "blank.npz", **flatten_dict(blank, sep="/"))
+    cnn = jax.device_get(load_run(support.trained("cnn"), "cnn").variables)
+    resnet = encoder()
+    expected = {
+        "cnn": flatten_dict(cnn, sep="/"),
+        "resnet": flatten_dict({kind: {"encoder": x} for kind, x in resnet.items()}, sep="/"),
+    }
+    for name, arrays in expected.items():
+        np.savez(tmp_path / f"{name}.npz", **jax.tree.map(np.zeros_like, arrays))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{probe.getsockname()[1]}"
-    support.faces()
-    repositories = {**exported, "me/resnet": {"model.safetensors": as_timm(narrow)}}
-    with hub_server.serving(repositories) as server:
+    repositories = {**exported, "me/resnet": {"model.safetensors": as_timm(resnet)}}
+    script = str(support.ROOT / "tests/hub_processes.py")
+    with hub_server.serving(repositories) as server, contextlib.ExitStack() as stack:
         environment = {
             **support.environment(),
-            "PYTHONPATH": f"{support.ROOT}{os.pathsep}{support.ROOT / 'tests'}",
             "JAX_NUM_CPU_DEVICES": "1",
             "HF_ENDPOINT": server.url,
             "HF_HUB_DISABLE_XET": "1",
         }
         running = [
             subprocess.Popen(
-                [sys.executable, "-c", PROCESS, coordinator, str(index), str(tmp_path)],
+                [sys.executable, script, str(tmp_path), coordinator, str(index)],
                 env={**environment, "HF_HOME": str(tmp_path / f"home{index}")},
             )
             for index in range(2)
         ]
-        try:
-            assert [process.wait(300) for process in running] == [0, 0]
-        finally:
-            for process in running:
-                process.kill()
-                process.wait()
+        for process in running:
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        assert [process.wait(300) for process in running] == [0, 0]
         assert server.ranges == [None, None]  # two files
+    assert (tmp_path / "home0").exists()
     assert not (tmp_path / "home1").exists()
-    for name, expected in (("cnn", jax.device_get(cnn)), ("resnet", narrow)):
+    for name, arrays in expected.items():
         for index in range(2):
-            with np.load(tmp_path / f"{name}{index}.npz") as file:
-                found = {key.replace("/encoder", ""): x for key, x in file.items()}
-                chex.assert_trees_all_equal(found, flatten_dict(expected, sep="/"))
+            with np.load(tmp_path / f"{name}-{index}.npz") as file:
+                chex.assert_trees_all_equal(dict(file), arrays)
