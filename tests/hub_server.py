@@ -1,4 +1,4 @@
-"""The Hugging Face Hub on loopback: what huggingface_hub 1 and 2 ask of it for models.
+"""The Hugging Face Hub on loopback: what huggingface_hub asks of it for models.
 
 Files ending in .safetensors are in LFS, as there, and offered by Xet too. Only the plain protocol
 is spoken: clients must set HF_HUB_DISABLE_XET=1. The CDN, to which downloads are redirected, is the
@@ -66,6 +66,12 @@ def serving(repositories):
         hub.close()
 
 
+def environment(hub, home):
+    """For processes."""
+    seconds = dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "300")
+    return {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", **seconds}
+
+
 @contextlib.contextmanager
 def joined(repositories, cache):
     """Serves repositories, and makes huggingface_hub in this process ask here, with a cache.
@@ -81,6 +87,8 @@ def joined(repositories, cache):
             "HF_HUB_OFFLINE": False,
             "HF_TOKEN_PATH": str(cache / "no token"),
             "DOWNLOAD_CHUNK_SIZE": 1024,
+            "HF_HUB_ETAG_TIMEOUT": 300,
+            "HF_HUB_DOWNLOAD_TIMEOUT": 300,
         }.items():
             patch.setattr(huggingface_hub.constants, name, value)
         for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):

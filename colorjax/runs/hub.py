@@ -67,8 +67,9 @@ def parse(name: str) -> HubName:
 def fetch(name: str) -> Path:
     """The file of a name in the cache. It is downloaded unless this version of it is there.
 
-    Without a network or with HF_HUB_OFFLINE it is the version that was downloaded last. Which file
-    is meant without one in the name: model.safetensors, or else the only safetensors file.
+    Without a network or with HF_HUB_OFFLINE it is the version that was downloaded last. A name
+    without a file means model.safetensors, or else the only safetensors file, which is not known
+    without a network. A download resumes when its connection breaks, but not in another call.
 
     Raises:
       InputError: there is no such file, it cannot be downloaded, or it arrived corrupt.

@@ -348,8 +348,8 @@ def test_a_process_reads_the_environment(tmp_path):
     faces = {"me/faces": {"model.safetensors": packaged()[DEFAULT_MODEL].read_bytes()}}
 
     def run(*arguments, **more):
-        settings = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1", **more}
-        environment = {**support.environment(), "HF_ENDPOINT": server.url, **settings}
+        settings = {**hub_server.environment(server, tmp_path / "home"), **more}
+        environment = {**support.environment(), **settings}
         command = [sys.executable, "-m", "colorjax.cli", *arguments]
         found = subprocess.run(command, capture_output=True, text=True, env=environment)
         return found.returncode, found.stdout, found.stderr

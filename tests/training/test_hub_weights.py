@@ -121,16 +121,11 @@ def test_only_the_first_of_several_processes_downloads(exported, tmp_path):
     repositories = {**exported, "me/resnet": {"model.safetensors": as_timm(resnet)}}
     script = str(support.ROOT / "tests/hub_processes.py")
     with hub_server.serving(repositories) as server, contextlib.ExitStack() as stack:
-        environment = {
-            **support.environment(),
-            "JAX_NUM_CPU_DEVICES": "1",
-            "HF_ENDPOINT": server.url,
-            "HF_HUB_DISABLE_XET": "1",
-        }
+        environment = {**support.environment(), "JAX_NUM_CPU_DEVICES": "1"}
         running = [
             subprocess.Popen(
                 [sys.executable, script, str(tmp_path), coordinator, str(index)],
-                env={**environment, "HF_HOME": str(tmp_path / f"home{index}")},
+                env=environment | hub_server.environment(server, tmp_path / f"home{index}"),
             )
             for index in range(2)
         ]
