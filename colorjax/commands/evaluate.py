@@ -29,8 +29,9 @@ def add_evaluate(commands: Any) -> None:
         nargs="+",
         metavar="RUN",
         help="the folder of a run (its newest checkpoint), RUN/checkpoints/STEP, "
-        "RUN/checkpoints/best (on validation), a file written by `colorjax export`, or a name "
-        "listed by `colorjax models`; which needs --dataset if it comes first",
+        "RUN/checkpoints/best (on validation), a file written by `colorjax export`, a name "
+        "listed by `colorjax models` or hf:OWNER/NAME[/FILE] of the Hugging Face Hub (extra hub); "
+        "a name needs --dataset if it comes first",
     )
     parser.add_argument(
         "--dataset",
@@ -62,11 +63,13 @@ def _run_evaluate(options: argparse.Namespace) -> None:
     # Nothing here imports JAX: wrong input is answered at once.
     from colorjax.data.names import DATASETS, check_paths
     from colorjax.report.output import check_output
+    from colorjax.runs import hub
     from colorjax.runs.model_paths import find_model, packaged
 
+    first = options.runs[0]
+    if options.dataset is None and (first in packaged() or hub.is_name(first)):
+        raise InputError(f"{first} comes without its data; give --dataset NAME or PATH")
     paths = [find_model(run) for run in options.runs]
-    if options.dataset is None and options.runs[0] in packaged():
-        raise InputError(f"{options.runs[0]} comes without its data; give --dataset NAME or PATH")
     if options.dataset is not None and options.dataset not in DATASETS:
         check_paths(options.dataset)
     check_output(options.output, options.overwrite)

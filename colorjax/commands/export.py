@@ -1,6 +1,7 @@
 """`colorjax export`."""
 
 import argparse
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,26 @@ def add_export(commands: Any) -> None:
         "file, which `colorjax colorize` and `colorjax evaluate` accept as a model.",
         epilog="example:\n  colorjax export runs/gan-image_folder --output faces.safetensors\n"
         "  colorjax export runs/gan-image_folder --output between.safetensors "
-        "--interpolate runs/resnet-image_folder --share 0.5",
+        "--interpolate runs/resnet-image_folder --share 0.5\n"
+        "  colorjax export runs/gan-image_folder --push hf:me/faces",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "path",
         metavar="RUN|FILE|NAME",
         help="the folder of a run for its newest checkpoint, RUN/checkpoints/STEP, "
-        "RUN/checkpoints/best for the best one on validation, an exported file, or a name listed "
-        "by `colorjax models`",
+        "RUN/checkpoints/best for the best one on validation, an exported file, a name listed "
+        "by `colorjax models`, or hf:OWNER/NAME[/FILE] of the Hugging Face Hub (extra hub)",
     )
     parser.add_argument(
-        "--output", metavar="FILE", type=Path, required=True, help="ends in .safetensors"
+        "--output", metavar="FILE", type=Path, help="ends in .safetensors; needed without --push"
+    )
+    parser.add_argument(
+        "--push",
+        metavar="hf:OWNER/NAME",
+        help="upload the file, as model.safetensors, and the card to this repository of the "
+        "Hugging Face Hub, with the token of `hf auth login` or HF_TOKEN (extra hub); a repository "
+        "that does not exist is made, with the visibility that is your default there",
     )
     parser.add_argument(
         "--dtype",
@@ -55,13 +64,30 @@ def add_export(commands: Any) -> None:
 
 
 def _run_export(options: argparse.Namespace) -> None:
+    if options.push is None:
+        if options.output is None:
+            raise InputError("give --output FILE, --push hf:OWNER/NAME, or both")
+        _export(options)
+        return
+    from colorjax.runs import hub
+
+    hub.check_upload(options.push)
+    with tempfile.TemporaryDirectory(prefix="colorjax-") as folder:
+        if options.output is None:
+            options.output = Path(folder, hub.DEFAULT_FILE)
+        address = hub.upload(options.push, options.output, _export(options))
+    print(f"Uploaded to {address}.")
+
+
+def _export(options: argparse.Namespace) -> str:
+    """Writes the file. Returns the card."""
     # Nothing here imports JAX: wrong input is answered at once.
     from colorjax.files import check_folder
     from colorjax.runs.model_paths import SUFFIX, find_model, is_weights, read_metadata
 
     path = find_model(options.path)
     if options.interpolate is not None:
-        find_model(options.interpolate)
+        other_path = find_model(options.interpolate)
     elif options.share is not None:
         raise InputError("--share needs --interpolate")
     if options.output.suffix != SUFFIX:
@@ -72,9 +98,9 @@ def _run_export(options: argparse.Namespace) -> None:
     with signals.delayed():
         from colorjax.runs.weights import export_weights, interpolate, model_card, open_model
 
-    run = open_model(options.path)
+    run = open_model(str(path))
     if options.interpolate is not None:
-        other = open_model(options.interpolate)
+        other = open_model(str(other_path))
         run = interpolate(run, other, 0.5 if options.share is None else options.share)
     if is_weights(path) and options.card is None and options.interpolate is None:
         card = read_metadata(path)["card"]  # with its terms
@@ -87,4 +113,6 @@ def _run_export(options: argparse.Namespace) -> None:
             f"cannot write {options.output} ({error}); choose another --output"
         ) from error
     size = options.output.stat().st_size / 2**20
-    print(f"{options.output}: {size:.1f} MiB, step {run.step} of {run.path}.")
+    shown = options.output if options.push is None else options.output.name
+    print(f"{shown}: {size:.1f} MiB, step {run.step} of {run.path}.")
+    return card

@@ -19,7 +19,7 @@ def add_models(commands: Any) -> None:
         "model",
         nargs="?",
         metavar="NAME|FILE",
-        help="the name of a listed model, or a weights file",
+        help="the name of a listed model, a weights file, or hf:OWNER/NAME[/FILE]",
     )
     parser.set_defaults(run=_run_models)
 

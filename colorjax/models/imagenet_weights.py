@@ -132,11 +132,7 @@ def load_encoder(
 
 def find_weights(weights: str | os.PathLike[str], architecture: str) -> str:
     """The path of the file. Arguments and errors are those of `load_encoder`; nothing is read."""
-    if architecture not in ENCODERS:
-        names = " or ".join(map(repr, ENCODERS))
-        raise InputError(
-            f"config.model.encoder_weights needs config.model.name={names}, not {architecture!r}"
-        )
+    check_architecture(architecture)
     encoder = ENCODERS[architecture]
     path = _packaged_file(encoder) if weights == "imagenet" else os.fspath(weights)
     if not os.path.isfile(path):
@@ -146,6 +142,15 @@ def find_weights(weights: str | os.PathLike[str], architecture: str) -> str:
     if _suffix(path) not in _READERS:
         raise InputError(f"{path} must end in {' or '.join(_READERS)}")
     return path
+
+
+def check_architecture(architecture: str) -> None:
+    """Raises InputError if the model has no encoder that could have weights."""
+    if architecture not in ENCODERS:
+        names = " or ".join(map(repr, ENCODERS))
+        raise InputError(
+            f"config.model.encoder_weights needs config.model.name={names}, not {architecture!r}"
+        )
 
 
 def _packaged_file(encoder: _Encoder) -> str:

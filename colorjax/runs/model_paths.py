@@ -1,4 +1,4 @@
-"""Where models are: packaged ones by name, weights files and runs by path.
+"""Where models are: packaged ones and those of the hub by name, weights files and runs by path.
 
 Imports no JAX, so that wrong names are answered at once.
 """
@@ -12,9 +12,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from colorjax.runs import hub
 from colorjax.terminal.errors import InputError
 
-SUFFIX = ".safetensors"
+SUFFIX = hub.SUFFIX
 DEFAULT_MODEL = "faces"
 # Keys of a config that are above 0 if the model predicts a distribution of colours, takes hints.
 DISTRIBUTION, HINTS = "distribution", "hints"
@@ -29,14 +30,15 @@ def packaged() -> dict[str, Path]:
 def find_model(model: str) -> Path:
     """The weights file, the run's folder or its checkpoint of a name or a path.
 
-    A packaged model's name takes precedence over a path.
+    A packaged model's name and `hub.SYNTAX` take precedence over a path. What the hub has is
+    downloaded.
 
     Raises:
       InputError: there is no such model, or it is neither a weights file nor a run.
     """
     if model in packaged():
         return packaged()[model]
-    path = Path(os.path.expanduser(model))
+    path = hub.local_path(model)
     if is_weights(path):
         read_metadata(path)
     elif model and run_folder(path).is_dir():
@@ -50,7 +52,9 @@ def find_model(model: str) -> Path:
 
 
 def model_name(path: Path) -> str:
-    """What people call the model that `find_model` returns: the name of its file or its run."""
+    """What people call the model that `find_model` returns: its file, its run or `hub.SYNTAX`."""
+    if name := hub.cached_name(path):
+        return name
     return path.resolve().stem if is_weights(path) else run_folder(path).resolve().name
 
 

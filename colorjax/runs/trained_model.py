@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from colorjax.models import build_generator
 from colorjax.models.variables import Predictor, Variables, model_predictor
 from colorjax.parallel import devices
+from colorjax.runs import hub
 from colorjax.runs.model_paths import read_config, run_folder
 from colorjax.runs.workdir import best_step, read_rows
 from colorjax.terminal.errors import InputError
@@ -153,7 +154,7 @@ def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
     Raises:
       InputError: a run is given twice.
     """
-    resolved = [path.resolve() for path in paths]
+    resolved = [path if hub.cached_name(path) else path.resolve() for path in paths]
     for path in resolved:
         if resolved.count(path) > 1:
             raise InputError(f"{path} is given twice; give each run once")
@@ -168,7 +169,7 @@ def run_names(paths: Sequence[Path], taken: Sequence[str]) -> list[str]:
 
 def _short_name(path: Path, without_dataset: bool) -> str:
     folder = run_folder(path)
-    name = folder.name
+    name = hub.cached_name(path) or folder.name
     if without_dataset and (folder / "config.json").exists():
         dataset = read_config(folder).get("dataset", {}).get("name", "")
         name = name.removesuffix(f"-{dataset}")

@@ -9,11 +9,11 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from colorjax.models.imagenet_weights import find_weights, load_encoder
+from colorjax.models.imagenet_weights import check_architecture, find_weights, load_encoder
 from colorjax.models.layers import BIN_WEIGHTS, HINT_FILTER, HINTS, LOGITS
 from colorjax.models.variables import Variables, check_like
 from colorjax.parallel import processes
-from colorjax.runs import checkpoint
+from colorjax.runs import checkpoint, hub
 from colorjax.runs.model_paths import read_config, run_folder
 from colorjax.runs.trained_model import describe_run, run_and_step
 from colorjax.runs.weights import load_weights
@@ -26,16 +26,19 @@ Flat = Mapping[tuple[str, ...], Any]
 
 
 def check_weights(config: ConfigDict) -> None:
-    """Raises InputError if what the config names does not exist. Reads no weights."""
+    """Raises InputError if what the config names does not exist. Reads no weights.
+
+    The first process downloads those of the hub.
+    """
 
     def find() -> None:
         if config.init_from:
-            path = Path(config.init_from).expanduser()
+            path = hub.local_path(config.init_from)
             if not path.is_file():
                 workdir, step = run_and_step(path)
                 checkpoint.find_checkpoint(workdir, step)
         elif config.model.encoder_weights:
-            find_weights(config.model.encoder_weights, config.model.name)
+            find_weights(_encoder_weights(config), config.model.name)
 
     processes.from_first(find)
 
@@ -57,12 +60,22 @@ def with_weights(
     if bin_weights is not None:
         flat |= {path: bin_weights for path in flat if path[-1] == BIN_WEIGHTS}
     if config.init_from:
-        flat = _generator(Path(config.init_from).expanduser(), flat)
+        path = processes.from_first(lambda: str(hub.local_path(config.init_from)))
+        flat = _generator(Path(path), flat)
     elif config.model.encoder_weights:
         template = {kind: tree["encoder"] for kind, tree in variables.items() if "encoder" in tree}
-        encoder = load_encoder(config.model.encoder_weights, template, config.model.name)
+        encoder = processes.read_by_first(
+            lambda: load_encoder(_encoder_weights(config), template, config.model.name), template
+        )
         flat |= {(kind, "encoder", *path): x for (kind, *path), x in flatten_dict(encoder).items()}
     return {"batch_stats": {}, **unflatten_dict(flat)}
+
+
+def _encoder_weights(config: ConfigDict) -> str:
+    """`model.encoder_weights`; for those of the hub the path of the file."""
+    check_architecture(config.model.name)  # before anything is downloaded
+    weights = config.model.encoder_weights
+    return str(hub.fetch(weights)) if hub.is_name(weights) else weights
 
 
 def _generator(path: Path, flat: Flat) -> Flat:
