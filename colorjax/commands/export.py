@@ -25,8 +25,9 @@ def add_export(commands: Any) -> None:
         "  .stablehlo    for jax.export.deserialize on CPUs, NVIDIA GPUs and TPUs. JAX guarantees\n"
         "                that versions up to six months newer and three weeks older load it.\n"
         "                FILE.json beside it has the card and the config\n\n"
-        "The last two take L [n, 1, h, w] in [0, 100], h and w multiples of 32, without hints, and\n"
-        "give a*b* [n, 2, h, w] in Lab units. They are compared with JAX before they are written.",
+        "The last two turn L [n, 1, h, w] in [0, 100], h and w multiples of 32, into a*b*\n"
+        "[n, 2, h, w] in Lab units, without hints. They are compared with JAX before they are\n"
+        "written.",
         epilog="example:\n  colorjax export runs/gan-image_folder --output faces.safetensors\n"
         "  colorjax export faces --output faces.onnx\n"
         "  colorjax export runs/gan-image_folder --output between.safetensors "

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-import colorjax
+from colorjax import __version__
 from colorjax.export.onnx_layers import Graph, Layers
 from colorjax.export.precision import least_size
 from colorjax.lab import AB_SCALE, L_SCALE
@@ -49,7 +49,7 @@ def build_model(run: TrainedModel, metadata: dict[str, str], dtype: str) -> onnx
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="colorjax",
-        producer_version=colorjax.__version__,
+        producer_version=__version__,
     )
     helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-import colorjax
+from colorjax import __version__
 from colorjax.export import parity
 from colorjax.export.kinds import ONNX, STABLEHLO
 from colorjax.export.stablehlo import PLATFORMS, export_stablehlo
@@ -83,7 +83,7 @@ def metadata(run: TrainedModel, card: str) -> dict[str, str]:
         "card": card,
         "config": public_config(run),
         "step": str(run.step),
-        "version": f"colorjax {colorjax.__version__}",
+        "version": f"colorjax {__version__}",
         "use": USE.format(size=run.image_size),
     }
 
