@@ -22,6 +22,11 @@ USE = (
     "side; no hints."
 )
 
+COMPATIBILITY = (
+    "jax.export.deserialize of versions of JAX up to six months newer and up to three weeks older "
+    "than the one that exported it"
+)
+
 
 class Checked(NamedTuple):
     """A model that computes what JAX does.
@@ -102,7 +107,12 @@ def write_stablehlo(run: TrainedModel, path: Path, card: str, dtype: str) -> Che
     Raises OSError if they cannot be written.
     """
     checked = to_stablehlo(run, dtype)
-    about = {**metadata(run, card), "jax": jax.__version__, "platforms": PLATFORMS}
+    about = {
+        **metadata(run, card),
+        "jax": jax.__version__,
+        "compatibility": COMPATIBILITY,
+        "platforms": PLATFORMS,
+    }
     # Both are complete before either gets its name.
     with replaced(path) as part, replaced(path.with_name(f"{path.name}.json")) as beside:
         part.write_bytes(checked.data)
