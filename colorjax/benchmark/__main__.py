@@ -127,7 +127,7 @@ def _export(commands: Any) -> argparse.ArgumentParser:
         commands,
         "export",
         "exported models: size, difference from JAX, latency",
-        "Exports a model to ONNX and StableHLO: sizes, nodes and the largest differences from JAX.\n"
+        "Exports a model to ONNX and StableHLO: sizes, nodes, largest differences from JAX.\n"
         "Then times onnxruntime, colorjax and the StableHLO file in turns, with one CPU and with\n"
         "two, each in a process of its own: ms per picture. Needs the extra onnx.",
         "--output export.json",
