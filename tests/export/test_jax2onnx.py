@@ -1,7 +1,7 @@
 """A general library, jax2onnx, makes ONNX models of the same functions that compute the same.
 
-It pins orbax below a version that the package runs with, so it has an environment of its own. Of the
-ResNet, jax2onnx 0.17 makes a model that does not load: it adds maps of different layouts.
+It pins orbax below a version that the package runs with, so it has an environment of its own. The
+ResNet is left out: of it, jax2onnx 0.17 makes a model that adds maps of different layouts.
 """
 
 import subprocess
