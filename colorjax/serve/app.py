@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from colorjax.serve import looks
-from colorjax.serve.forms import Form, parse_json, read_form, read_json, until_left
+from colorjax.serve.forms import Form, discard, parse_json, read_form, read_json, until_left
 from colorjax.serve.limits import Refusal
 from colorjax.serve.looks import Look, read_look, read_points
 from colorjax.serve.openapi import description
@@ -249,7 +249,11 @@ class _Api:
         self, request: Request, fields: tuple[str, ...], answer: Callable[[Form], Awaitable[T]]
     ) -> T:
         """Answers a form with a photograph, whose bytes count as long as it is worked on."""
-        self._service.queue.check_room()
+        try:
+            self._service.queue.check_room()
+        except Refusal:
+            await discard(request)
+            raise
         with self._service.store.arriving() as count:
             form = await read_form(request, self._service.limits, fields, count)
             return await _while_connected(request, answer(form))

@@ -180,7 +180,9 @@ def test_the_checks_run_in_order_and_arguments_go_to_pytest(checkout, arguments,
     assert done.returncode == 0, done.stderr
     slow = arguments == ["--slow"]
     assert calls[1][-1] == (
-        ".[cuda,heic,parity,pretrained,test,tiff]" if slow else ".[cuda,heic,pretrained,test,tiff]"
+        ".[cuda,heic,parity,pretrained,test,tiff,web]"
+        if slow
+        else ".[cuda,heic,pretrained,test,tiff,web]"
     )
     assert [call[1:] for call in calls[2:]] == [*CHECKS, ["pytest", *options, *arguments]]
     assert ("without --slow" in done.stderr) == (not slow)

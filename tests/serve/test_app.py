@@ -138,7 +138,7 @@ def test_the_name_and_kind_of_the_answer(client):
         ("été.jpg", "été_coloured.jpg", "image/jpeg"),
         ("../../etc/a.png", "a_coloured.png", "image/png"),
         ("C:\\x\\.b.png", "b_coloured.png", "image/png"),
-        ('"x\r\n"', "x_coloured.png", "image/png"),
+        ("x<1>|;'%.png", "x1;'%_coloured.png", "image/png"),
         ("a.exe", "a_coloured.png", "image/png"),
     ):
         answer = client.send("/api/colorize", png(), given)
@@ -168,8 +168,9 @@ def test_a_picture_that_is_kept(client):
     assert preview.headers["Content-Type"] == "image/jpeg"
     assert float(preview.headers["X-Elapsed-Ms"]) >= 0
     full = lab_of(client.post(f"{path}/file", {}).content)
-    np.testing.assert_allclose(lab_of(preview.content), full, atol=12)  # two JPEGs
-    assert abs(lab_of(preview.content) - full).mean() < 2
+    difference = abs(lab_of(preview.content) - full)  # of two JPEGs
+    assert difference.mean() < 2
+    assert np.percentile(difference, 99) < 10
     assert client.delete(path).status_code == 204
     for gone in (
         client.delete(path),

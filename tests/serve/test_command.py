@@ -14,13 +14,15 @@ import support
 from colorjax import cli
 from colorjax.serve import address
 
-# A page stands in for the real one.
 COMMAND = """
 import importlib.util, sys
 from colorjax import cli
 if {missing!r}:
     found = importlib.util.find_spec
     importlib.util.find_spec = lambda name, *_: None if name == {missing!r} else found(name)
+if {page!r}:  # in place of the real one
+    from colorjax.serve import server
+    server.page_assets = lambda: {{"index.html": b"a page"}}
 status = cli.main(sys.argv[1:])
 if status == 2:
     assert "jax" not in sys.modules
@@ -28,9 +30,15 @@ sys.exit(status)
 """
 
 
-def start(*arguments, missing=""):
+def start(*arguments, missing="", page=False):
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND.format(missing=missing), "serve", *map(str, arguments)],
+        [
+            sys.executable,
+            "-c",
+            COMMAND.format(missing=missing, page=page),
+            "serve",
+            *map(str, arguments),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -68,7 +76,7 @@ def test_a_missing_extra_is_named(missing):
 
 @contextlib.contextmanager
 def running(tmp_path, *arguments):
-    process = start("--model", hinted.exported(tmp_path), "--port", "0", *arguments)
+    process = start("--model", hinted.exported(tmp_path), "--port", "0", *arguments, page=True)
     try:
         line = process.stdout.readline()
         assert line.startswith("http://127.0.0.1:"), process.stderr.read()
