@@ -24,7 +24,7 @@ from colorjax.serve.photos import File
 from colorjax.serve.pictures import Picture
 from colorjax.serve.service import Service
 from colorjax.serve.zips import zipped
-from colorjax.terminal.errors import InputError
+from colorjax.terminal.errors import EndedError, InputError
 
 T = TypeVar("T")
 JPEG, PNG = "image/jpeg", "image/png"
@@ -80,6 +80,7 @@ def build_app(service: Service, assets: Mapping[str, bytes]) -> Starlette:
     handlers: dict[Any, Any] = {
         InputError: lambda request, error: _error(400, str(error)),
         Refusal: lambda request, error: _error(error.status, str(error), error.headers),
+        EndedError: lambda request, error: _error(507, str(error)),  # a full disk
         HTTPException: lambda request, error: _error(error.status_code, error.detail),
         ClientDisconnect: lambda request, error: Response(status_code=_LEFT),
         Exception: lambda request, error: _error(500, f"{type(error).__name__}: see the terminal"),
