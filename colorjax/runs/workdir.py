@@ -16,6 +16,9 @@ from colorjax.parallel import processes
 from colorjax.runs.config_keys import ANY, KEYS, flatten
 from colorjax.terminal.errors import InputError
 
+# TensorBoard shows metrics this many seconds later at most.
+FLUSH_SECONDS = 10
+
 
 @contextlib.contextmanager
 def claimed(workdir: Path, config: Mapping[str, Any], data_key: str) -> Iterator[None]:
@@ -127,7 +130,7 @@ class MetricsWriter:
             from tensorboardX import SummaryWriter
 
             self._tensorboard = SummaryWriter(
-                str(workdir / "tensorboard"), purge_step=restored_step + 1
+                str(workdir / "tensorboard"), purge_step=restored_step + 1, flush_secs=FLUSH_SECONDS
             )
 
     def write(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
@@ -140,7 +143,6 @@ class MetricsWriter:
         if self._tensorboard is not None:
             for name, value in metrics.items():
                 self._tensorboard.add_scalar(f"{split}/{name}", value, step)
-            self._tensorboard.flush()
 
     def _store(self, new_rows: Sequence[dict[str, Any]]) -> None:
         if not processes.is_first():

@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -174,4 +175,7 @@ def test_metrics_are_written_for_tensorboard_too(tmp_path):
     pytest.importorskip("tensorboardX")
     MetricsWriter(tmp_path, 0, tensorboard=True).write(1, "train", {"loss": 1.0})
     (events,) = (tmp_path / "tensorboard").iterdir()
-    assert b"train/loss" in events.read_bytes()
+    end = time.monotonic() + 60  # a thread writes them
+    while b"train/loss" not in events.read_bytes():
+        assert time.monotonic() < end
+        time.sleep(0.1)
