@@ -280,3 +280,16 @@ def test_equal_generators_share_a_predictor():
     generators = [jax.tree.map(lambda x: x, hinted.model().generator) for _ in range(2)]
     assert model_predictor(generators[0], 0.5) is model_predictor(generators[1], 0.5)
     assert model_predictor(generators[0], 0.5) is not model_predictor(generators[1], 0.0)
+
+
+def test_one_hint_colours_the_suit_and_not_the_wall():
+    """Of the astronaut, with the packaged model: the suit by 50 Lab units, the wall by 1."""
+    grey = (255 * color.rgb2gray(data.astronaut())).astype(np.uint8)
+    with support.quick_compilation():
+        colorizer = Colorizer.load()
+        before, after = (colorizer(grey, hints=x) for x in (None, [(120, 400, "#e06020")]))
+    change = np.linalg.norm(color.rgb2lab(after) - color.rgb2lab(before), axis=-1)
+    assert change[330:420, 60:140].mean() > 30
+    assert change[430:470, 180:220].mean() > 20  # the same suit, further away
+    for elsewhere in (change[60:140, 300:350], change[100:150, 195:250], change[420:500, 300:380]):
+        assert elsewhere.mean() < 3  # the wall, the face, the helmet
