@@ -1,0 +1,60 @@
+/** The film strip: every photograph, how far it is, and which one is shown. */
+
+/** What is said about a photograph. */
+export function describe(photo) {
+  const { state, progress, place, waiting } = photo;
+  if (state === "queued") return "Waiting";
+  if (state === "sending") return progress < 1 ? `Sending, ${Math.round(100 * progress)}%` : "Reading";
+  if (state === "coloring") {
+    return place ? `Place ${place} of ${Math.max(place, waiting)} in the queue` : "Colouring";
+  }
+  return state === "failed" ? photo.error : "";
+}
+
+/** Draws photographs into `list`; `select` and `remove` are called with one of them. */
+export function createStrip(list, { select, remove }) {
+  const frames = new Map();
+
+  function frameOf(photo) {
+    const frame = document.createElement("li");
+    frame.innerHTML = `<button type="button" class="frame"><img alt=""><span class="bar"></span>
+      <small></small></button><button type="button" class="remove icon"><svg aria-hidden="true">
+      <use href="static/icons.svg#close"/></svg></button>`;
+    const [show, drop] = frame.querySelectorAll("button");
+    show.title = photo.file.name;
+    drop.setAttribute("aria-label", `Remove ${photo.file.name}`);
+    show.addEventListener("click", () => select(photo));
+    drop.addEventListener("click", () => remove(photo));
+    return frame;
+  }
+
+  return function render(photos, current) {
+    for (const [photo, frame] of frames) {
+      if (!photos.includes(photo)) {
+        frame.remove();
+        frames.delete(photo);
+      }
+    }
+    for (const photo of photos) {
+      if (!frames.has(photo)) {
+        frames.set(photo, frameOf(photo));
+        list.append(frames.get(photo));
+      }
+      const frame = frames.get(photo);
+      const show = frame.querySelector(".frame");
+      const image = frame.querySelector("img");
+      const source = photo.after ?? photo.before;
+      if (source && image.src !== source) image.src = source;
+      image.hidden = !source;
+      frame.dataset.state = photo.state;
+      const line = describe(photo);
+      frame.querySelector("small").textContent = photo.state === "failed" ? "Failed" : line;
+      frame.querySelector(".bar").style.transform = `scaleX(${photo.progress ?? 0})`;
+      show.setAttribute("aria-label", `${photo.file.name}${line && `: ${line}`}`);
+      if (photo === current && show.getAttribute("aria-current") !== "true") {
+        frame.scrollIntoView({ block: "nearest", inline: "nearest" });
+      }
+      show.setAttribute("aria-current", String(photo === current));
+    }
+  };
+}
