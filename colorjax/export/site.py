@@ -74,7 +74,7 @@ def title(card: str) -> str:
 
 
 def terms(card: str) -> str:
-    """The paragraph of a card that says what a model may be used for, as plain text."""
+    """What a card says in its paragraph **Use**, as plain text."""
     paragraphs = (" ".join(text.split()) for text in card.split("\n\n"))
-    found = next((text for text in paragraphs if text.startswith("**Use**")), "")
-    return found.replace("**", "").replace("`", "")
+    found = next((text for text in paragraphs if text.startswith("**Use**:")), "")
+    return found.removeprefix("**Use**:").replace("**", "").replace("`", "").strip()

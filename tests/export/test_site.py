@@ -21,7 +21,7 @@ def test_a_site_has_the_model_and_every_file_that_its_files_name(tmp_path):
     assert (static / "model.onnx").read_bytes() == b"onnx"
     model = json.loads((static / "model.json").read_text())
     assert model["image_size"] == 128
-    assert (model["title"], model["terms"]) == ("faces: colours faces", "Use: for research only.")
+    assert (model["title"], model["terms"]) == ("faces: colours faces", "for research only.")
     page = (folder / "index.html").read_text()
     named = re.findall(r'(?:src|href)="static/([^"#]+)', page)
     for script in static.glob("*.js"):

@@ -44,7 +44,7 @@ export async function open() {
 
 export const abilities = () => ({ hints: false, distribution: false, archive: false });
 
-export async function add(file, model, signal, onprogress) {
+export async function add(file, model, ticket, signal, onprogress) {
   onprogress(1);
   const picture = await ask("add", { file, side }, signal);
   return { ...picture, type: file.type };

@@ -39,7 +39,7 @@ function complain(error) {
 const photos = createPhotos(engine, (photo) => {
   render();
   if (photo !== current) return;
-  say(describe(photo) || `${photo.file.name} is coloured`);
+  say(describe(photo).line || `${photo.file.name} is coloured`);
 });
 
 const brush = createBrush(stageRoot, {
@@ -150,16 +150,18 @@ function render() {
   setSource(before, photo?.before);
   setSource(after, photo?.after);
   setSource(unsure, photo?.unsure);
+  stageRoot.classList.toggle("bare", !photo?.before);
   stageRoot.classList.toggle("plain", !photo?.after);
-  unsure.hidden = !($("unsure").checked && photo?.unsure);
+  stageRoot.classList.toggle("doubting", Boolean($("unsure").checked && photo?.unsure));
   // Until the server has answered, the browser shows roughly what a saturation will do.
   const ratio = photo?.shown ? photo.look.saturation / photo.shown : 1;
   after.style.filter = Math.abs(ratio - 1) > 0.01 ? `saturate(${ratio})` : "";
 
-  const line = photo ? describe(photo) : "";
-  $("badge").textContent = line;
+  const line = photo ? describe(photo).line : "";
+  $("badge-line").textContent = line;
   $("badge").hidden = !line;
   $("badge").classList.toggle("failed", photo?.state === "failed");
+  $("retry").hidden = !(photo?.state === "failed" && photo.mayPass);
   const size = photo?.size ? `${photo.size.width} × ${photo.size.height}` : "";
   $("title").textContent = photo ? [photo.file.name, size].filter(Boolean).join("  ·  ") : "";
   stageRoot.setAttribute("aria-label", photo ? `Photograph ${photo.file.name}` : "Photograph");
@@ -276,6 +278,7 @@ $("unsure").addEventListener("change", () => {
 $("zoom-in").addEventListener("click", () => stage.zoomBy(1.5));
 $("zoom-out").addEventListener("click", () => stage.zoomBy(1 / 1.5));
 $("zoom-reset").addEventListener("click", stage.reset);
+$("retry").addEventListener("click", () => photos.retry(current, $("model").value));
 $("help").addEventListener("click", () => $("shortcuts").showModal());
 $("alert").querySelector("button").addEventListener("click", () => ($("alert").hidden = true));
 $("model").addEventListener("change", () => {
@@ -319,7 +322,7 @@ addEventListener("keydown", (event) => {
 
 function describeModel() {
   const model = settings.models.find(({ name }) => name === $("model").value);
-  $("terms").textContent = model?.terms ?? "";
+  $("terms").textContent = model?.terms ? `Use: ${model.terms}` : "";
 }
 
 try {

@@ -28,10 +28,11 @@ export const abilities = (model) => ({
 /**
  * Hands a file over. Returns {id, name, width, height, …}: the upright size.
  *
+ * @param {string} ticket what the request is called in the queue, see `watch`
  * @param {(share: number) => void} onprogress called while the file is sent
  */
-export async function add(file, model, signal, onprogress) {
-  const answer = await upload(file, model, signal, onprogress);
+export async function add(file, model, ticket, signal, onprogress) {
+  const answer = await upload(file, model, ticket, signal, onprogress);
   return { ...answer, file, model };
 }
 
@@ -65,13 +66,25 @@ export const file = async (picture, look, signal) =>
 
 /** Several coloured files in one. `chosen` is [{picture, look}, …]. */
 export async function archive(chosen, signal) {
-  const pictures = chosen.map(({ picture, look }) => ({ id: picture.id, look }));
-  return named(await send("api/zip", json({ pictures }, signal)));
+  const request = () => {
+    const pictures = chosen.map(({ picture, look }) => ({ id: picture.id, look }));
+    return send("api/zip", json({ pictures }, signal));
+  };
+  try {
+    return await named(await request());
+  } catch (error) {
+    if (error.status !== GONE) throw error;
+    for (const { picture } of chosen) await renew(picture, signal);
+    return named(await request());
+  }
 }
 
-/** Tells the places of pictures in the queue, {id: place}, until the returned function is called. */
-export function watch(ids, tell) {
-  const events = new EventSource(`api/queue?ids=${ids.map(encodeURIComponent).join(",")}`);
+/**
+ * Tells {places: {name: place}, waiting} of pictures, by their ids and tickets, until the returned
+ * function is called. Place 0 is being worked on, 1 is next.
+ */
+export function watch(names, tell) {
+  const events = new EventSource(`api/queue?ids=${names.map(encodeURIComponent).join(",")}`);
   events.onmessage = ({ data }) => tell(JSON.parse(data));
   return () => events.close();
 }
@@ -91,10 +104,13 @@ async function of(picture, what, body, signal) {
     return await request();
   } catch (error) {
     if (error.status !== GONE) throw error;
-    Object.assign(picture, await upload(picture.file, picture.model, signal, () => {}));
+    await renew(picture, signal);
     return request();
   }
 }
+
+const renew = async (picture, signal) =>
+  Object.assign(picture, await upload(picture.file, picture.model, "", signal, () => {}));
 
 /** A request; if the server is busy, again when it says. Errors have a line for a person. */
 async function send(path, options = {}) {
@@ -110,7 +126,7 @@ async function send(path, options = {}) {
 }
 
 /** Sends a file: with XMLHttpRequest, because fetch tells nothing about the progress. */
-async function upload(file, model, signal, onprogress) {
+async function upload(file, model, ticket, signal, onprogress) {
   const form = new FormData();
   form.append("model", model); // before the file, so that the server knows it first
   form.append("file", file);
@@ -124,7 +140,7 @@ async function upload(file, model, signal, onprogress) {
     });
     const abort = () => request.abort();
     request.upload.onprogress = (event) => onprogress(event.loaded / event.total);
-    request.open("POST", "api/pictures");
+    request.open("POST", `api/pictures?ticket=${ticket}`);
     signal?.throwIfAborted();
     signal?.addEventListener("abort", abort);
     request.send(form);

@@ -6,6 +6,10 @@ const AT_ONCE = 2; // photographs in work; the others wait here, not in the serv
 
 export const plainLook = () => ({ saturation: 1, temperature: null, candidate: 0 });
 
+const isWorking = ({ state }) => state === "sending" || state === "coloring";
+/** What the engine calls a photograph in its queue. */
+const nameOf = ({ picture, ticket }) => picture?.id ?? ticket;
+
 /** Aborts what an earlier call of it has started. */
 function latest() {
   let controller = new AbortController();
@@ -31,6 +35,7 @@ export function createPhotos(engine, changed) {
 
   function create(file) {
     const photo = { file, state: "queued", look: plainLook(), history: new History() };
+    photo.ticket = `t${Math.random().toString(36).slice(2)}`;
     photo.stop = new AbortController();
     photo.again = latest();
     photo.unsureAgain = latest();
@@ -41,6 +46,12 @@ export function createPhotos(engine, changed) {
     Object.assign(photo, changes);
     watch();
     changed(photo);
+  }
+
+  /** An error that is not the fault of the file may pass. One that has colours keeps them. */
+  function fail(photo, error) {
+    const state = photo.after ? "ready" : "failed";
+    update(photo, { state, error: error.message, mayPass: !(error.status < 500) });
   }
 
   /** Replaces one of a photograph's images, and frees the old one. */
@@ -65,14 +76,14 @@ export function createPhotos(engine, changed) {
     try {
       update(photo, { state: "sending", progress: 0 });
       const onprogress = (progress) => update(photo, { progress });
-      const picture = await engine.add(photo.file, model, signal, onprogress);
+      const picture = await engine.add(photo.file, model, photo.ticket, signal, onprogress);
       if (signal.aborted) return engine.remove(picture);
       update(photo, { picture, size: picture, state: "coloring", progress: 1 });
       setImage(photo, "before", await engine.grey(picture, signal));
       changed(photo);
       await recolor(photo);
     } catch (error) {
-      if (!signal.aborted) update(photo, { state: "failed", error: error.message });
+      if (!signal.aborted) fail(photo, error);
     }
   }
 
@@ -80,18 +91,15 @@ export function createPhotos(engine, changed) {
   async function recolor(photo) {
     const signal = photo.again();
     const wanted = look(photo);
-    photo.pending = true;
     update(photo, { state: "coloring" });
     try {
       const blob = await engine.preview(photo.picture, wanted, signal);
       if (signal.aborted) return;
       setImage(photo, "after", blob);
-      photo.pending = false;
       update(photo, { state: "ready", shown: wanted.saturation, place: null });
     } catch (error) {
       if (signal.aborted) return;
-      photo.pending = false;
-      update(photo, { state: photo.after ? "ready" : "failed", error: error.message });
+      fail(photo, error);
       throw error;
     }
   }
@@ -105,19 +113,17 @@ export function createPhotos(engine, changed) {
   }
 
   function watch() {
-    const waiting = all.filter((photo) => photo.state === "coloring" && photo.picture);
-    const ids = waiting.map((photo) => photo.picture.id);
-    if (!engine.watch || String(ids) === watched) return;
-    watched = String(ids);
+    const working = all.filter(isWorking);
+    const names = working.map(nameOf);
+    if (!engine.watch || String(names) === watched) return;
+    watched = String(names);
     stopWatching?.();
     stopWatching = null;
-    if (!ids.length) return;
-    stopWatching = engine.watch(ids, ({ places, waiting: length }) => {
-      for (const photo of all) {
-        const place = places[photo.picture?.id];
-        if (photo.state === "coloring" && photo.place !== place) {
-          update(photo, { place, waiting: length });
-        }
+    if (!names.length) return;
+    stopWatching = engine.watch(names, ({ places, waiting }) => {
+      for (const photo of all.filter(isWorking)) {
+        const place = places[nameOf(photo)];
+        if (photo.place !== place) update(photo, { place, waiting });
       }
     });
   }
@@ -129,6 +135,11 @@ export function createPhotos(engine, changed) {
     if (photo.picture) engine.remove(photo.picture);
     for (const name of ["before", "after", "unsure"]) setImage(photo, name, null);
     photo.picture = null;
+  }
+
+  function restart(photo) {
+    forget(photo);
+    Object.assign(photo, { state: "queued", stop: new AbortController(), error: null });
   }
 
   return {
@@ -156,10 +167,12 @@ export function createPhotos(engine, changed) {
     },
     /** Colours all of them with another model. */
     restart(model) {
-      for (const photo of all) {
-        forget(photo);
-        Object.assign(photo, { state: "queued", stop: new AbortController(), error: null });
-      }
+      all.forEach(restart);
+      work(model);
+    },
+    retry(photo, model) {
+      restart(photo);
+      changed(photo);
       work(model);
     },
     forgetAll: () => all.forEach(forget),

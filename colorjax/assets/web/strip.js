@@ -1,14 +1,20 @@
 /** The film strip: every photograph, how far it is, and which one is shown. */
 
-/** What is said about a photograph. */
-export function describe(photo) {
-  const { state, progress, place, waiting } = photo;
-  if (state === "queued") return "Waiting";
-  if (state === "sending") return progress < 1 ? `Sending, ${Math.round(100 * progress)}%` : "Reading";
-  if (state === "coloring") {
-    return place ? `Place ${place} of ${Math.max(place, waiting)} in the queue` : "Colouring";
+/** What is said about a photograph: in a line, and in two or three words. */
+export function describe({ state, progress, place, waiting, error }) {
+  if (state === "ready") return { line: "", short: "" };
+  if (state === "failed") return { line: error, short: "Failed" };
+  if (state === "queued") return { line: "Waiting", short: "Waiting" };
+  if (state === "sending" && progress < 1) {
+    const percent = `${Math.round(100 * progress)}%`;
+    return { line: `Sending, ${percent}`, short: percent };
   }
-  return state === "failed" ? photo.error : "";
+  if (place) {
+    const of = `${place} of ${Math.max(place, waiting)}`;
+    return { line: `Place ${of} in the queue`, short: of };
+  }
+  const line = state === "sending" ? "Reading" : "Colouring";
+  return { line, short: line };
 }
 
 /** Draws photographs into `list`; `select` and `remove` are called with one of them. */
@@ -47,8 +53,8 @@ export function createStrip(list, { select, remove }) {
       if (source && image.src !== source) image.src = source;
       image.hidden = !source;
       frame.dataset.state = photo.state;
-      const line = describe(photo);
-      frame.querySelector("small").textContent = photo.state === "failed" ? "Failed" : line;
+      const { line, short } = describe(photo);
+      frame.querySelector("small").textContent = short;
       frame.querySelector(".bar").style.transform = `scaleX(${photo.progress ?? 0})`;
       show.setAttribute("aria-label", `${photo.file.name}${line && `: ${line}`}`);
       if (photo === current && show.getAttribute("aria-current") !== "true") {
