@@ -20,6 +20,8 @@ Initializer = nn.initializers.Initializer
 NHWC = ("NHWC", "HWIO", "NHWC")
 # Names of the parts that a generator may or may not have.
 HINTS, LOGITS, BIN_WEIGHTS = "hints", "logits", "bin_weights"
+# torchvision's.
+BATCH_NORM_EPSILON = 1e-5
 
 # He initialisation, drawn uniformly: XLA takes seconds to compile a truncated normal.
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
@@ -145,7 +147,7 @@ def batch_norm(train: bool, axis_name: str | None, dtype: Dtype) -> ModuleDef:
         nn.BatchNorm,
         use_running_average=not train,
         momentum=0.9,
-        epsilon=1e-5,
+        epsilon=BATCH_NORM_EPSILON,
         axis_name=axis_name,
         dtype=dtype,
     )

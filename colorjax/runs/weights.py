@@ -13,7 +13,7 @@ from colorjax.files import replaced
 from colorjax.models.variables import check_like
 from colorjax.parallel import devices
 from colorjax.runs.config_keys import without_private
-from colorjax.runs.model_paths import SUFFIX, find_model, is_weights, model_name, read_metadata
+from colorjax.runs.model_paths import find_model, is_weights, model_name, read_metadata
 from colorjax.runs.trained_model import TrainedModel, describe_model, load_run
 from colorjax.terminal.errors import InputError
 
@@ -25,16 +25,14 @@ def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float
 
     Args:
       run: the model.
-      path: ends in .safetensors.
+      path: of the file, usually ending in .safetensors.
       card: Markdown.
       dtype: of the parameters, float16 or float32.
 
     Raises:
-      InputError: another suffix, or a parameter too large for the dtype.
+      InputError: a parameter is too large for the dtype.
       OSError: the file cannot be written.
     """
-    if path.suffix != SUFFIX:
-        raise InputError(f"{path} must end in {SUFFIX}")
     arrays = {}
     for name, value in flatten_dict(jax.device_get(run.variables), sep="/").items():
         kind = dtype if name.startswith("params/") else "float32"
@@ -42,17 +40,22 @@ def export_weights(run: TrainedModel, path: Path, card: str, dtype: str = "float
             arrays[name] = np.asarray(value, kind)
         if not np.isfinite(arrays[name]).all():
             raise InputError(f"{name} has values that {kind} cannot hold; try --dtype float32")
-    # Weights are used in float32, whatever they were trained in.
-    changes = {"image_size": run.image_size, "model": {**run.config["model"], "dtype": "float32"}}
     metadata = {
         "format": "colorjax 1",
-        "config": json.dumps(without_private({**run.config, **changes})),
+        "config": public_config(run),
         "step": str(run.step),
         "card": card,
     }
     with replaced(path) as part:
         # Not `save_file`, whose files only their owner can read.
         part.write_bytes(save(arrays, metadata))
+
+
+def public_config(run: TrainedModel) -> str:
+    """The config of a model as JSON, without the keys that name paths or commands."""
+    # Weights are used in float32, whatever they were trained in.
+    changes = {"image_size": run.image_size, "model": {**run.config["model"], "dtype": "float32"}}
+    return json.dumps(without_private({**run.config, **changes}))
 
 
 def interpolate(run: TrainedModel, other: TrainedModel, share: float) -> TrainedModel:

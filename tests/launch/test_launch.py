@@ -120,7 +120,7 @@ def test_extras_that_were_installed_stay(checkout):
     assert calls[1][-1] == ".[cuda]"
     _, calls = checkout.run("./launch/test.sh", "--slow")
     assert modules(calls) == ["pip", "ruff", "ruff", "mypy", "pytest"]
-    assert calls[0][-1] == ".[cuda,heic,parity,pretrained,test,tiff]"
+    assert calls[0][-1] == ".[cuda,heic,onnx,parity,pretrained,test,tiff]"
     for script in ("train", "test"):
         _, calls = checkout.run(f"./launch/{script}.sh")
         assert "pip" not in modules(calls)
@@ -179,9 +179,8 @@ def test_the_checks_run_in_order_and_arguments_go_to_pytest(checkout, arguments,
     done, calls = checkout.run("./launch/test.sh", *arguments)
     assert done.returncode == 0, done.stderr
     slow = arguments == ["--slow"]
-    assert calls[1][-1] == (
-        ".[cuda,heic,parity,pretrained,test,tiff]" if slow else ".[cuda,heic,pretrained,test,tiff]"
-    )
+    parity = ",parity" if slow else ""
+    assert calls[1][-1] == f".[cuda,heic,onnx{parity},pretrained,test,tiff]"
     assert [call[1:] for call in calls[2:]] == [*CHECKS, ["pytest", *options, *arguments]]
     assert ("without --slow" in done.stderr) == (not slow)
 

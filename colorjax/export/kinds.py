@@ -1,0 +1,37 @@
+"""The kinds of files that models are exported to, and what they need. Imports no JAX."""
+
+import importlib.util
+from collections.abc import Collection
+from pathlib import Path
+
+from colorjax.terminal.errors import InputError
+
+WEIGHTS, ONNX, STABLEHLO = FILES = "safetensors", "onnx", "stablehlo"
+# Half precision is what weights are shared in; what other programs read is exact unless asked.
+DEFAULT_DTYPES = {WEIGHTS: "float16", ONNX: "float32", STABLEHLO: "float32"}
+
+
+def choose(output: Path, given: str | None) -> str:
+    """The kind that an output's suffix says, or else the one that is given.
+
+    Raises:
+      InputError: neither says it, or they contradict each other.
+    """
+    found = output.suffix.removeprefix(".")
+    if found not in FILES:
+        if given is None:
+            suffixes = ", ".join(f".{kind}" for kind in FILES)
+            raise InputError(f"{output} must end in {suffixes}; for another name give --format")
+        return given
+    if given not in (None, found):
+        raise InputError(f"{output} ends in .{found}, which --format {given} contradicts")
+    return found
+
+
+def check_extra(kind: str, extras: Collection[str] = ("onnx", "onnxruntime")) -> None:
+    """Raises InputError if a kind needs packages that are not installed."""
+    if kind == ONNX and not all(map(importlib.util.find_spec, extras)):
+        raise InputError(
+            "ONNX needs the extra `onnx`: pip install 'colorjax[onnx]' (from a checkout: pip "
+            "install '.[onnx]')"
+        )
