@@ -12,13 +12,14 @@ from colorjax.commands.evaluate import add_evaluate
 from colorjax.commands.export import add_export
 from colorjax.commands.models import add_models
 from colorjax.commands.prepare import add_prepare
+from colorjax.commands.serve import add_serve
 from colorjax.parallel import huge_pages
 from colorjax.terminal import signals
 from colorjax.terminal.arguments import Parser
 from colorjax.terminal.errors import InputError, exit_status
 
 # Each adds its parser, and sets `run` to the function that takes the parsed options.
-COMMANDS = (add_colorize, add_models, add_prepare, add_evaluate, add_export)
+COMMANDS = (add_colorize, add_serve, add_models, add_prepare, add_evaluate, add_export)
 # Other spellings of a subcommand.
 SPELLINGS = dict.fromkeys(("colour", "color", "colourize", "colorise", "colourise"), "colorize")
 

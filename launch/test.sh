@@ -30,11 +30,11 @@ prepare_browser() {
 
 case " $* " in
 *" --slow "*)
-    prepare_environment heic onnx pretrained tiff test parity
+    prepare_environment heic onnx pretrained tiff web test parity
     prepare_browser
     ;;
 *)
-    prepare_environment heic onnx pretrained tiff test
+    prepare_environment heic onnx pretrained tiff web test
     say "without --slow: no slow tests, and no comparison with PyTorch unless it is installed"
     ;;
 esac

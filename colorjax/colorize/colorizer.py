@@ -1,7 +1,7 @@
 """Colouring pictures of any size with a trained generator."""
 
+import copy
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from PIL import Image
 from colorjax.colorize import faces, outputs
 from colorjax.colorize.full_size import apply_coefficients, fit_coefficients, interpolate_rows
 from colorjax.colorize.hints import Hints, fitting
+from colorjax.colorize.outputs import Network
 from colorjax.colorize.pictures import in_threads, like, to_array, to_rgb8, upright
 from colorjax.colorize.suggestions import suggestions
 from colorjax.colorize.views import Output, Views, reduced
@@ -54,7 +55,7 @@ class Colorizer:
       device: where it runs; by default JAX's first device.
       generator: the network of the predictor: for hints, candidates and uncertainty, if it has
         what these need.
-      temperature: of the predictor, see `answers.answer`.
+      temperature: of the generator's answer, see `answers.answer`; 0 for the predictor's.
     """
 
     def __init__(
@@ -68,9 +69,8 @@ class Colorizer:
         temperature: float = 0.0,
     ) -> None:
         self._device = device or devices.one_device()
-        self._variables = jax.device_put(variables, self._device)
+        self._network = Network(generator, jax.device_put(variables, self._device))
         self._views = Views(image_size, batch_size, self._device)
-        self._generator: Any = generator
         self._temperature = temperature
 
         def predict_lab(variables: Variables, rgb: jax.Array, *hints: jax.Array) -> jax.Array:
@@ -101,20 +101,39 @@ class Colorizer:
           InputError: the model or the device does not exist, or the model has no distribution.
         """
         run = open_model(str(model))
-        if temperature is None:
-            temperature = run.temperature
-        elif not is_temperature(temperature):
+        return cls(
+            model_predictor(run.generator),
+            run.variables,
+            run.image_size,
+            batch_size,
+            devices.one_device(device),
+            run.generator,
+            run.temperature,
+        ).variant(temperature)
+
+    def variant(self, temperature: float | None = None, one_program: bool = False) -> "Colorizer":
+        """The same model, which shares its variables and what is compiled for it.
+
+        Args:
+          temperature: see `load`; None: as it is.
+          one_program: takes answers, with and without hints, from the network that also gives
+            candidates, uncertainty and suggestions. Less is compiled for a picture that all of
+            these are asked of; one answer takes a little longer.
+
+        Raises:
+          InputError: see `load`.
+        """
+        other = copy.copy(self)
+        other._network = self._network._replace(one_program=one_program)
+        if temperature is not None:
+            other._temperature = temperature
+        if not is_temperature(other._temperature):
             raise InputError(
                 f"temperature={temperature} is not valid; it must be {TEMPERATURE_RULE}"
             )
-        predict = model_predictor(run.generator, temperature)
-        place = devices.one_device(device)
-        colorizer = cls(
-            predict, run.variables, run.image_size, batch_size, place, run.generator, temperature
-        )
-        if temperature:
-            colorizer.check_distribution()
-        return colorizer
+        if other._temperature:
+            other._network.check_distribution()
+        return other
 
     def __call__(self, image: Pictures, saturation: float = 1.0, hints: Any = None) -> Pictures:
         """Colours one picture or a list of pictures.
@@ -221,16 +240,22 @@ class Colorizer:
             predicts no distribution. Otherwise see `__call__`.
         """
         _, picture, given = self._one(image, hints)
-        self.check_distribution()
+        self._network.check_distribution()
         if count < 1:
             raise InputError(f"count={count} is not valid; give 1 or more")
         height, width = picture.shape[:2]
         if not (0 <= x < width and 0 <= y < height):
             raise InputError(f"({x}, {y}) is outside the picture of {width}×{height} pixels")
         small = reduced(picture)
-        output = partial(outputs.probabilities, self._generator, self._variables)
         place = (int(x) + 0.5) / width, (int(y) + 0.5) / height
-        found = self._views.at(output, small, self.find_faces([small])[0], given, place)
+        (crops,) = self.find_faces([small])
+        found = self._views.at(
+            lambda *view, **at: outputs.probabilities(*self._network.predicted(*view), **at),
+            small,
+            crops,
+            given,
+            place,
+        )
         return suggestions(found, picture[int(y), int(x)], count)
 
     def coefficients(
@@ -260,14 +285,12 @@ class Colorizer:
         hints: Sequence[Hints | None] | None = None,
     ) -> list[list[np.ndarray]]:
         """Like `coefficients`, for each picture those of `count` candidates."""
-        self.check_distribution()
-        output = partial(
-            outputs.candidates,
-            self._generator,
-            self._variables,
-            count=count,
-            temperature=self._temperature,
-        )
+        self._network.check_distribution()
+
+        def output(*view: Any) -> jax.Array:
+            found = self._network.predicted(*view)
+            return outputs.candidates(*found, self._temperature or None, count=count)
+
         channels = [[0, 2 * i + 1, 2 * i + 2] for i in range(count)]
         return [
             [fit_coefficients(np.ascontiguousarray(maps[..., of])) for of in channels]
@@ -284,24 +307,14 @@ class Colorizer:
 
         The arguments are those of `coefficients`.
         """
-        self.check_distribution()
-        output = partial(outputs.uncertainty, self._generator, self._variables)
-        return [maps[..., 1].copy() for maps in self._maps(output, pictures, crops, hints)]
-
-    def check_distribution(self) -> None:
-        """Raises InputError if the model predicts no distribution of colours."""
-        if not getattr(self._generator, "distribution", False):
-            raise InputError(
-                "this model predicts no distribution of colours; give one that was trained with "
-                "config.distribution above 0"
-            )
-
-    def check_hints(self) -> None:
-        """Raises InputError if the model takes no hints."""
-        if not getattr(self._generator, "hints", False):
-            raise InputError(
-                "this model takes no hints; give one that was trained with config.hints above 0"
-            )
+        self._network.check_distribution()
+        maps = self._maps(
+            lambda *view: outputs.uncertainty(*self._network.predicted(*view)),
+            pictures,
+            crops,
+            hints,
+        )
+        return [of_picture[..., 1].copy() for of_picture in maps]
 
     def find_faces(self, pictures: Sequence[np.ndarray]) -> list[list[faces.Crop]]:
         """Finds the faces of pictures, arrays as `coefficients` takes them; empty where none is."""
@@ -331,11 +344,14 @@ class Colorizer:
     def _fitting(self, hints: Any, pictures: Sequence[np.ndarray]) -> list[Hints | None]:
         found = fitting(hints, [(one.shape[1], one.shape[0]) for one in pictures])
         if any(found):
-            self.check_hints()
+            self._network.check_hints()
         return found
 
     def _answer(self, rgb: jax.Array, hints: jax.Array | None) -> jax.Array:
-        return self._lab(self._variables, rgb, *(() if hints is None else (hints,)))
+        of_network = self._temperature or self._network.one_program
+        if of_network and self._network.generator is not None:
+            return outputs.answer(*self._network.predicted(rgb, hints), self._temperature or None)
+        return self._lab(self._network.variables, rgb, *(() if hints is None else (hints,)))
 
     def _maps(
         self,

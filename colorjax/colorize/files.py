@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,6 +33,18 @@ BATCH_PIXELS = 1 << 24
 AHEAD_BYTES = 1 << 27
 
 
+class Reader(Protocol):
+    """What files are read with: `PhotoReader`, or what has read them already."""
+
+    def submit(self, path: Path) -> "Future[Photo]":
+        """Starts to read a file."""
+        ...
+
+    def end(self) -> None:
+        """No more files will be read."""
+        ...
+
+
 def colorize_files(
     jobs: Sequence[Job],
     colorizer: Colorizer,
@@ -45,7 +57,7 @@ def colorize_files(
     advance: Callable[[], None] = lambda: None,
     obstacle: Callable[[Job], str] = lambda job: "",
     written: Callable[[Job, Path], None] = lambda job, path: None,
-    reader: PhotoReader | None = None,
+    reader: Reader | None = None,
 ) -> Results:
     """Colours files. A file that fails does not stop the others.
 
@@ -144,7 +156,7 @@ class _Tally:
 
 def _arriving(
     jobs: Sequence[Job],
-    reader: PhotoReader,
+    reader: Reader,
     batch_size: int,
     tally: _Tally,
 ) -> Iterator[tuple[Job, Photo]]:
@@ -234,7 +246,8 @@ def _color(
     def full_size(picture: np.ndarray, coefficients: np.ndarray) -> None:
         colorizer.full_size(picture, saturation * coefficients, out=picture)
 
-    count, unsure = 1 + len(batch[0][0].others), batch[0][0].uncertainty is not None
+    first = batch[0][0]
+    count, unsure = 1 + first.candidate + len(first.others), first.uncertainty is not None
     maps: Sequence[Any] = len(pictures) * [None]
     choices = maps
     try:
@@ -288,12 +301,12 @@ def _write(job: Job, coloured: _Coloured, colorizer: Colorizer, mark: str | None
         picture = uncertainty_picture(coloured.uncertainty, photo.rgb.shape[:2], folder)
         write_photo(job.uncertainty, marked(picture))
         yield job.uncertainty
-    for path, coefficients in zip(job.others, coloured.candidates[1:], strict=True):
+    for path, coefficients in zip(job.others, coloured.candidates[1:], strict=False):
         write_photo(path, marked(candidate(photo, coefficients, colorizer, folder)))
         yield path
     # Written last: a file that exists is complete.
     if coloured.candidates:
-        photo = candidate(photo, coloured.candidates[0], colorizer, folder)
+        photo = candidate(photo, coloured.candidates[job.candidate], colorizer, folder)
     write_photo(job.target, marked(photo))
     yield job.target
 

@@ -1,6 +1,11 @@
-"""What a generator with a distribution of colours predicts for views of pictures, compiled."""
+"""What a generator with a distribution of colours predicts for views of pictures, compiled.
+
+The network is a program of its own. What is made of its prediction compiles in a moment, so that
+many answers to one view need one network.
+"""
 
 from functools import partial
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -10,64 +15,82 @@ from colorjax.lab import rgb_to_lab
 from colorjax.models import answers
 from colorjax.models.layers import Prediction, enlarge
 from colorjax.models.variables import Variables, generate
+from colorjax.terminal.errors import InputError
 
 
-@partial(jax.jit, static_argnames=("generator", "count", "temperature"))
-def candidates(
-    generator: nn.Module,
-    variables: Variables,
-    rgb: jax.Array,
-    hints: jax.Array | None,
-    *,
-    count: int,
-    temperature: float,
-) -> jax.Array:
-    """Several answers, see `answers.candidates`.
+class Network(NamedTuple):
+    """A generator.
 
-    Args:
-      generator: of the variables.
+    Attributes:
+      generator: a network of the variables; None if only a plain function is known.
       variables: {"params", "batch_stats"}.
-      rgb: [N, H, W, 3] in [0, 1].
-      hints: [N, H, W, 3] as `hints.raster` gives them, or None.
-      count: number of answers.
-      temperature: see `answers.answer`.
-
-    Returns:
-      [N, H, W, 1 + 2 count]: L, and a*b* of each candidate.
+      one_program: whether no hints are given as empty ones, so that one program serves both.
     """
-    l, prediction = _predicted(generator, variables, rgb, hints)
-    found = answers.candidates(prediction, count, temperature)
-    return jnp.concatenate([l, *found], axis=-1)
+
+    generator: Any
+    variables: Variables
+    one_program: bool = False
+
+    def predicted(self, rgb: jax.Array, hints: jax.Array | None) -> tuple[jax.Array, Prediction]:
+        """L, and what the network predicts: the first two arguments of the functions below.
+
+        Args:
+          rgb: [N, H, W, 3] in [0, 1].
+          hints: [N, H, W, 3] as `hints.raster` gives them, or None.
+        """
+        if hints is None and self.one_program and getattr(self.generator, "hints", False):
+            hints = jnp.zeros_like(rgb)
+        return _predicted(self.generator, self.variables, rgb, hints)
+
+    def check_distribution(self) -> None:
+        """Raises InputError if the model predicts no distribution of colours."""
+        if not getattr(self.generator, "distribution", False):
+            raise InputError(
+                "this model predicts no distribution of colours; give one that was trained with "
+                "config.distribution above 0"
+            )
+
+    def check_hints(self) -> None:
+        """Raises InputError if the model takes no hints."""
+        if not getattr(self.generator, "hints", False):
+            raise InputError(
+                "this model takes no hints; give one that was trained with config.hints above 0"
+            )
 
 
 @partial(jax.jit, static_argnames="generator")
-def uncertainty(
-    generator: nn.Module, variables: Variables, rgb: jax.Array, hints: jax.Array | None
-) -> jax.Array:
-    """[N, H, W, 2]: L, and the standard deviation of the colour. Arguments as of `candidates`."""
-    l, prediction = _predicted(generator, variables, rgb, hints)
-    deviation = answers.uncertainty(prediction)[..., None]
-    return jnp.concatenate([l, enlarge(deviation, l.shape[1] // deviation.shape[1])], axis=-1)
-
-
-@partial(jax.jit, static_argnames="generator")
-def probabilities(
-    generator: nn.Module,
-    variables: Variables,
-    rgb: jax.Array,
-    hints: jax.Array | None,
-    row: int,
-    column: int,
-) -> jax.Array:
-    """[Q] of the distribution at a pixel of a view [1, H, W, 3]. Arguments as of `candidates`."""
-    l, prediction = _predicted(generator, variables, rgb, hints)
-    distribution = answers.distribution(prediction)
-    factor = l.shape[1] // distribution.logits.shape[1]
-    return jnp.exp(distribution.log_probabilities()[0, row // factor, column // factor])
-
-
 def _predicted(
     generator: nn.Module, variables: Variables, rgb: jax.Array, hints: jax.Array | None
 ) -> tuple[jax.Array, Prediction]:
     l = rgb_to_lab(rgb)[..., :1]
     return l, generate(generator, variables, l, hints)
+
+
+@jax.jit
+def answer(l: jax.Array, prediction: Prediction, temperature: float | None) -> jax.Array:
+    """[N, H, W, 3]: L, and the a*b* of the answer; see `answers.answer`, None counts as 0."""
+    return jnp.concatenate([l, answers.answer(prediction, temperature)], axis=-1)
+
+
+@partial(jax.jit, static_argnames="count")
+def candidates(
+    l: jax.Array, prediction: Prediction, temperature: float | None, *, count: int
+) -> jax.Array:
+    """[N, H, W, 1 + 2 count]: L, and the a*b* of each candidate; see `answers.candidates`."""
+    found = answers.candidates(prediction, count, temperature)
+    return jnp.concatenate([l, *found], axis=-1)
+
+
+@jax.jit
+def uncertainty(l: jax.Array, prediction: Prediction) -> jax.Array:
+    """[N, H, W, 2]: L, and the standard deviation of the colour."""
+    deviation = answers.uncertainty(prediction)[..., None]
+    return jnp.concatenate([l, enlarge(deviation, l.shape[1] // deviation.shape[1])], axis=-1)
+
+
+@jax.jit
+def probabilities(l: jax.Array, prediction: Prediction, row: int, column: int) -> jax.Array:
+    """[Q] of the distribution at a pixel of a view [1, H, W, 3]."""
+    distribution = answers.distribution(prediction)
+    factor = l.shape[1] // distribution.logits.shape[1]
+    return jnp.exp(distribution.log_probabilities()[0, row // factor, column // factor])

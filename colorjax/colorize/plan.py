@@ -40,6 +40,7 @@ class Job(NamedTuple):
       compared: the file that shows it in grey and in colour, if it is written.
       others: the other candidates.
       uncertainty: the file that shows how unsure the model is, if it is written.
+      candidate: which of the candidates `target` is, if not the first; it has no others then.
     """
 
     source: Path
@@ -48,6 +49,7 @@ class Job(NamedTuple):
     compared: Path | None = None
     others: tuple[Path, ...] = ()
     uncertainty: Path | None = None
+    candidate: int = 0
 
     @property
     def outputs(self) -> list[Path]:

@@ -107,7 +107,7 @@ def _decoded(opened: Opened) -> Photo:
 def _open(source: Path | bytes, max_pixels: int, first_picture: bool) -> Iterator[Opened]:
     stream = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
     with stream as file:
-        format = _format(file.read(64))
+        format = format_of(file.read(64))
         if format is None:
             raise ValueError(f"is not an image ({', '.join(SUFFIXES)}, heic, avif)")
         if format == "tiff":
@@ -145,7 +145,8 @@ def _coded(
     return Opened(photo, image)
 
 
-def _format(head: bytes) -> str | None:
+def format_of(head: bytes) -> str | None:
+    """The format of a file that starts with these 64 bytes; None if it is no image."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     if head[4:8] == b"ftyp":

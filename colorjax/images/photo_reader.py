@@ -20,7 +20,7 @@ import numpy as np
 import pyvips
 
 from colorjax.images.kinds import Opened, Photo
-from colorjax.images.photo import open_photo
+from colorjax.images.photo import MAX_PIXELS, open_photo
 from colorjax.images.workers import TIME_LIMIT, Workers
 
 # Larger pictures are not kept in memory, but in a file that is mapped: see `_trim`.
@@ -42,17 +42,19 @@ class PhotoReader:
     Args:
       files: number of files that will be read; there are at most as many workers.
       time_limit: see `Workers`.
+      max_pixels: of a file, all its pages together; by default MAX_PIXELS each.
     """
 
-    def __init__(self, files: int = sys.maxsize, time_limit: float = TIME_LIMIT) -> None:
+    def __init__(
+        self,
+        files: int = sys.maxsize,
+        time_limit: float = TIME_LIMIT,
+        max_pixels: int | None = None,
+    ) -> None:
         from colorjax.images.decode import num_cores  # OpenCV, which workers do not need
 
-        self._numbers = itertools.count()
-        # /tmp may be a part of the memory.
-        place = "/var/tmp" if os.path.isdir("/var/tmp") and not os.getenv("TMPDIR") else None
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="colorjax-", dir=place, ignore_cleanup_errors=True
-        )
+        self._numbers, self._max_pixels = itertools.count(), max_pixels
+        self._folder = private_folder()
         self._workers = Workers(max(1, min(files, num_cores())), time_limit)
 
     def __enter__(self) -> Self:
@@ -82,9 +84,16 @@ class PhotoReader:
             failed: Future[Photo] = Future()
             failed.set_exception(error)
             return failed
-        future = self._workers.submit(_read, path, prefix, size=size, then=_photo)
+        future = self._workers.submit(_read, path, prefix, self._max_pixels, size=size, then=_photo)
         future.add_done_callback(lambda _: _remove(prefix))  # what a failure has left
         return future
+
+
+def private_folder() -> "tempfile.TemporaryDirectory[str]":
+    """A temporary folder that only this user can read."""
+    # /tmp may be a part of the memory.
+    place = "/var/tmp" if os.path.isdir("/var/tmp") and not os.getenv("TMPDIR") else None
+    return tempfile.TemporaryDirectory(prefix="colorjax-", dir=place, ignore_cleanup_errors=True)
 
 
 def _remove(prefix: Path) -> None:
@@ -128,13 +137,20 @@ def _trim(mapping: "weakref.ref[mmap.mmap]") -> None:
         time.sleep(0.05)
 
 
-def _read(path: Path, prefix: Path) -> list[_Page]:
+def _read(path: Path, prefix: Path, max_pixels: int | None) -> list[_Page]:
     """Decodes a file to raw pixels, in a worker."""
     # Libraries write what does not fit into memory here, too.
     tempfile.tempdir = os.environ["TMPDIR"] = str(prefix.parent)
     pages: list[_Page] = []
+    pixels = 0
     try:
-        for opened in open_photo(path):
+        for opened in open_photo(path, max_pixels=max_pixels or MAX_PIXELS):
+            pixels += opened.image.width * opened.image.height
+            if max_pixels and pixels > max_pixels:
+                most = f"{max_pixels / 1e6:.0f} million pixels"
+                raise ValueError(
+                    f"has pages of more than {most} together; at most so many are read"
+                )
             pages.append(_decoded(opened, Path(f"{prefix}-{len(pages)}")))
             del opened  # its pixels, before those of the next page are decoded
         return pages

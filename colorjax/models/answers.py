@@ -17,19 +17,21 @@ TILT = 22.0
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
 
-def answer(prediction: Prediction, temperature: float) -> jax.Array:
+def answer(prediction: Prediction, temperature: float | jax.Array | None) -> jax.Array:
     """The a*b* [N, H, W, 2] that a model answers with, in Lab units.
 
     Args:
       prediction: of a generator.
-      temperature: of the annealed mean of its distribution; 0 for the regression's answer.
+      temperature: of the annealed mean of its distribution; 0 or None for the regression's answer.
     """
-    if not temperature:
+    if temperature is None or (isinstance(temperature, (int, float)) and not temperature):
         return AB_SCALE * prediction.ab
     return _full_size(prediction, distribution(prediction).annealed_mean(temperature))
 
 
-def candidates(prediction: Prediction, count: int, temperature: float = 0.0) -> jax.Array:
+def candidates(
+    prediction: Prediction, count: int, temperature: float | jax.Array | None = 0.0
+) -> jax.Array:
     """Different answers, each of which is one choice for the image as a whole.
 
     A candidate prefers one direction of the a*b* plane: the probability of each colour c is

@@ -61,6 +61,13 @@ def _integer(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from error
 
 
+def port(text: str) -> int:
+    number = _integer(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{number} is not in [0, 65535]")
+    return number
+
+
 def decimal(text: str) -> float:
     return _number(text, 0, float("inf"))
 

@@ -12,8 +12,11 @@ _ENDING = [
 
 
 @contextlib.contextmanager
-def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Those that are ignored, as in the background of a shell or after nohup, stay ignored."""
+def handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Gives SIGINT, SIGTERM and SIGHUP a handler.
+
+    Those that are ignored, as in the background of a shell or after nohup, stay ignored.
+    """
     before = {}
     if threading.current_thread() is threading.main_thread():  # no other may set handlers
         before = {number: signal.getsignal(number) for number in _ENDING}
@@ -31,14 +34,14 @@ def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
 
 def raised() -> contextlib.AbstractContextManager[None]:
     """SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does."""
-    return _handled(signal.default_int_handler)
+    return handled(signal.default_int_handler)
 
 
 @contextlib.contextmanager
 def delayed() -> Iterator[None]:
     """KeyboardInterrupt is raised at the end: modules in C may swallow it while they start."""
     asked: list[int] = []
-    with _handled(lambda number, _: asked.append(number)):
+    with handled(lambda number, _: asked.append(number)):
         yield
     if asked:
         raise KeyboardInterrupt

@@ -1,0 +1,67 @@
+"""The address that the server listens on. Imports no JAX, and nothing of the extra."""
+
+import errno
+import importlib.util
+import ipaddress
+import os
+import socket
+
+from colorjax.terminal.errors import InputError
+
+NEEDED = ("starlette", "uvicorn", "python_multipart")
+
+
+def check_extra() -> None:
+    """Raises InputError if the extra is not installed."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"serve needs {', '.join(missing)}: pip install 'colorjax[web]' (from a checkout: "
+            "pip install '.[web]')"
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises InputError if it cannot."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"--host {host} is no address of this machine; try 127.0.0.1") from error
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":  # elsewhere it would allow two servers on one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"port {port} is in use; choose another --port") from error
+        if error.errno == errno.EACCES:
+            raise InputError(f"port {port} is not allowed; choose a --port above 1023") from error
+        raise InputError(
+            f"--host {host} cannot be listened on ({error.strerror}); try 127.0.0.1"
+        ) from error
+    return listener
+
+
+def url(host: str, port: int) -> str:
+    """Of the page, as this machine reaches it."""
+    if is_address(host) and ipaddress.ip_address(host).is_unspecified:
+        host = "127.0.0.1" if ipaddress.ip_address(host).version == 4 else "::1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address and no name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

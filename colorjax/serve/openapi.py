@@ -1,0 +1,7 @@
+"""The API's description."""
+
+from typing import Any
+
+
+def description() -> dict[str, Any]:
+    return {}

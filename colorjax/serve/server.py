@@ -1,0 +1,86 @@
+"""The web server: its socket, its start and its end."""
+
+import contextlib
+import importlib.resources
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from colorjax.serve.app import build_app
+from colorjax.serve.guard import Guard
+from colorjax.serve.service import Service
+from colorjax.terminal import signals
+
+# Seconds that requests have to end after Ctrl-C.
+GRACE = 3
+# Connections at once; more are answered with 503.
+MAX_CONNECTIONS = 256
+
+
+class _Server(uvicorn.Server):
+    """Tells when it listens, and ends what waits before it ends."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, started: Callable[[], None]):
+        super().__init__(config)
+        self._service, self._when_started = service, started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals end the server, and then raise KeyboardInterrupt as in all commands."""
+        with signals.handled(self.handle_exit):
+            yield
+        if self.should_exit:
+            raise KeyboardInterrupt
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._when_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.queue.close()
+        await super().shutdown(sockets)
+        self._service.queue.join()
+
+
+def page_assets() -> dict[str, bytes]:
+    """The files of the page, by name."""
+    folder = importlib.resources.files("colorjax") / "assets/web"
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+def guarded_app(service: Service, assets: dict[str, bytes], host: str, port: int) -> ASGIApp:
+    """The application behind its guard."""
+    return Guard(build_app(service, assets), host, port)
+
+
+def build_server(
+    service: Service,
+    assets: dict[str, bytes],
+    host: str,
+    port: int,
+    started: Callable[[], None] = lambda: None,
+) -> uvicorn.Server:
+    """A server, to be run with a socket.
+
+    Args:
+      service: see `build_app`.
+      assets: see `build_app`.
+      host: see `Guard`.
+      port: see `Guard`.
+      started: called when it listens.
+    """
+    config = uvicorn.Config(
+        guarded_app(service, assets, host, port),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        http="h11",
+        loop="asyncio",
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+    )
+    return _Server(config, service, started)
