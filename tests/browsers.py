@@ -1,13 +1,18 @@
 """Chromium for tests of pages, and a static host on loopback to serve them."""
 
+import base64
 import contextlib
 import functools
+import io
 import json
 import shutil
 import threading
+import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
+from PIL import Image
 
 OPTIONS = (
     "--headless",
@@ -25,7 +30,11 @@ OPTIONS = (
 
 @contextlib.contextmanager
 def chromium(folder):
-    """Chromium, driven by ChromeDriver, with a log of its requests; `folder` is for its files."""
+    """Chromium, driven by ChromeDriver, with a log of its requests.
+
+    Args:
+      folder: for its files; what it downloads comes to `downloads` in it.
+    """
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not program or not driver:
         pytest.skip("no browser: chromium and chromedriver (Debian: chromium-driver) are needed")
@@ -34,7 +43,6 @@ def chromium(folder):
     options.binary_location = program
     for option in (*OPTIONS, f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(option)
-    options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     # The path is given, so that selenium does not search the network for a driver.
     service = webdriver.ChromeService(executable_path=driver)
@@ -42,6 +50,8 @@ def chromium(folder):
     try:
         chrome.set_page_load_timeout(120)
         chrome.set_script_timeout(120)
+        downloads = {"behavior": "allow", "downloadPath": str(folder / "downloads")}
+        chrome.execute_cdp_cmd("Browser.setDownloadBehavior", downloads)
         yield chrome
     finally:
         chrome.quit()
@@ -57,11 +67,63 @@ def forget_logs(browser):
         browser.get_log(log)
 
 
-def requested(browser):
-    """The addresses that the page has asked for since the log was read last."""
+def requests(browser):
+    """What the page has asked for since the log was read last."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [e for e in events if e["method"] == "Network.requestWillBeSent"]
-    return [e["params"]["request"]["url"] for e in sent]
+    return [e["params"]["request"] for e in sent]
+
+
+def requested(browser):
+    """The addresses of `requests`."""
+    return [request["url"] for request in requests(browser)]
+
+
+def wait(condition, seconds=300):
+    """The first true value of a condition; machines may be slow."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.05)
+    return value
+
+
+def mouse(browser, kind, x, y, **options):
+    """Args: kind: Moved, Pressed, Released or Wheel."""
+    if kind in ("Pressed", "Released"):
+        options = {"button": "left", "clickCount": 1, **options}
+    event = {"type": f"mouse{kind}", "x": x, "y": y, **options}
+    browser.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+
+
+def drag(browser, *places):
+    """Presses the button at the first place, and lets it go at the last."""
+    mouse(browser, "Moved", *places[0])
+    mouse(browser, "Pressed", *places[0])
+    for place in places[1:]:
+        mouse(browser, "Moved", *place, button="left", buttons=1)
+    mouse(browser, "Released", *places[-1])
+
+
+def screenshot(browser):
+    """[height, width, 3] int."""
+    shown = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+    data = io.BytesIO(base64.b64decode(shown["data"]))
+    return np.asarray(Image.open(data).convert("RGB")).astype(int)
+
+
+def drop(browser, name, data):
+    """Drops a file onto the page."""
+    script = """
+      const [name, data] = arguments;
+      const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([bytes], name));
+      for (const kind of ["dragenter", "dragover", "drop"]) {
+        const given = { dataTransfer, bubbles: true, cancelable: true };
+        document.body.dispatchEvent(new DragEvent(kind, given));
+      }"""
+    browser.execute_script(script, name, base64.b64encode(data).decode())
 
 
 def call(browser, module, expression, *values):

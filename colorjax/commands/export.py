@@ -97,6 +97,8 @@ def _run_export(options: argparse.Namespace) -> None:
         raise InputError("--share needs --interpolate")
     kind = kinds.choose(options.output, options.format)
     kinds.check_extra(kind)
+    if options.card is not None and not options.card.is_file():
+        raise InputError(f"--card {options.card} is not a file; check the path")
     runtime = None
     if kind == kinds.SITE:
         check_site(options.output)
@@ -105,8 +107,6 @@ def _run_export(options: argparse.Namespace) -> None:
         raise InputError("--runtime is for --format site; leave it out")
     else:
         check_folder(options.output.parent)
-    if options.card is not None and not options.card.is_file():
-        raise InputError(f"--card {options.card} is not a file; check the path")
     with signals.delayed():
         from colorjax.parallel import devices
         from colorjax.runs.weights import interpolate, model_card, open_model

@@ -16,7 +16,7 @@ from colorjax.runs.weights import open_model
 pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
 pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
 
-from colorjax.export.onnx_graph import build_model  # noqa: E402
+from colorjax.export.onnx_graph import build_model
 
 
 @pytest.fixture(scope="module")
