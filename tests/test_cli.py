@@ -46,9 +46,11 @@ def test_help_and_wrong_input_import_no_jax(tmp_path):
         ["export", "faces", "--output", str(file / "x.safetensors")],
         ["export", "faces", "--output", str(tmp_path / "x.safetensors"), "--card", "nosuch"],
         ["prepare", "nosuch"],
+        ["serve", "--model", "nosuch"],
+        ["serve", "--port", "-1"],
         ["train"],
     ]
-    commands = ["colorize", "evaluate", "export", "models", "prepare"]
+    commands = ["colorize", "evaluate", "export", "models", "prepare", "serve"]
     code = (
         "from colorjax import cli\n"
         f"assert all(cli.main(arguments) == 2 for arguments in {wrong})\n"

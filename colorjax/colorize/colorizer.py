@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from colorjax.colorize import faces, outputs
+from colorjax.colorize import faces
 from colorjax.colorize.full_size import apply_coefficients, fit_coefficients, interpolate_rows
 from colorjax.colorize.hints import Hints, fitting
 from colorjax.colorize.outputs import Network
@@ -128,9 +129,7 @@ class Colorizer:
         if temperature is not None:
             other._temperature = temperature
         if not is_temperature(other._temperature):
-            raise InputError(
-                f"temperature={temperature} is not valid; it must be {TEMPERATURE_RULE}"
-            )
+            raise InputError(f"temperature={temperature} is wrong; it must be {TEMPERATURE_RULE}")
         if other._temperature:
             other._network.check_distribution()
         return other
@@ -249,13 +248,7 @@ class Colorizer:
         small = reduced(picture)
         place = (int(x) + 0.5) / width, (int(y) + 0.5) / height
         (crops,) = self.find_faces([small])
-        found = self._views.at(
-            lambda *view, **at: outputs.probabilities(*self._network.predicted(*view), **at),
-            small,
-            crops,
-            given,
-            place,
-        )
+        found = self._views.at(self._network.probabilities, small, crops, given, place)
         return suggestions(found, picture[int(y), int(x)], count)
 
     def coefficients(
@@ -286,11 +279,7 @@ class Colorizer:
     ) -> list[list[np.ndarray]]:
         """Like `coefficients`, for each picture those of `count` candidates."""
         self._network.check_distribution()
-
-        def output(*view: Any) -> jax.Array:
-            found = self._network.predicted(*view)
-            return outputs.candidates(*found, self._temperature or None, count=count)
-
+        output = partial(self._network.candidates, temperature=self._temperature, count=count)
         channels = [[0, 2 * i + 1, 2 * i + 2] for i in range(count)]
         return [
             [fit_coefficients(np.ascontiguousarray(maps[..., of])) for of in channels]
@@ -308,12 +297,7 @@ class Colorizer:
         The arguments are those of `coefficients`.
         """
         self._network.check_distribution()
-        maps = self._maps(
-            lambda *view: outputs.uncertainty(*self._network.predicted(*view)),
-            pictures,
-            crops,
-            hints,
-        )
+        maps = self._maps(self._network.uncertainty, pictures, crops, hints)
         return [of_picture[..., 1].copy() for of_picture in maps]
 
     def find_faces(self, pictures: Sequence[np.ndarray]) -> list[list[faces.Crop]]:
@@ -350,7 +334,7 @@ class Colorizer:
     def _answer(self, rgb: jax.Array, hints: jax.Array | None) -> jax.Array:
         of_network = self._temperature or self._network.one_program
         if of_network and self._network.generator is not None:
-            return outputs.answer(*self._network.predicted(rgb, hints), self._temperature or None)
+            return self._network.answer(rgb, hints, temperature=self._temperature)
         return self._lab(self._network.variables, rgb, *(() if hints is None else (hints,)))
 
     def _maps(

@@ -31,13 +31,35 @@ class Network(NamedTuple):
     variables: Variables
     one_program: bool = False
 
-    def predicted(self, rgb: jax.Array, hints: jax.Array | None) -> tuple[jax.Array, Prediction]:
-        """L, and what the network predicts: the first two arguments of the functions below.
+    def answer(
+        self, rgb: jax.Array, hints: jax.Array | None, *, temperature: float | None
+    ) -> jax.Array:
+        """[N, H, W, 3]: L, and the a*b* of the answer.
 
         Args:
           rgb: [N, H, W, 3] in [0, 1].
           hints: [N, H, W, 3] as `hints.raster` gives them, or None.
+          temperature: see `answers.answer`.
         """
+        return _answer(*self._predicted(rgb, hints), temperature or None)
+
+    def candidates(
+        self, rgb: jax.Array, hints: jax.Array | None, *, temperature: float | None, count: int
+    ) -> jax.Array:
+        """[N, H, W, 1 + 2 count]: L, and the a*b* of candidates, see `answers.candidates`."""
+        return _candidates(*self._predicted(rgb, hints), temperature or None, count=count)
+
+    def uncertainty(self, rgb: jax.Array, hints: jax.Array | None) -> jax.Array:
+        """[N, H, W, 2]: L, and the standard deviation of the colour."""
+        return _uncertainty(*self._predicted(rgb, hints))
+
+    def probabilities(
+        self, rgb: jax.Array, hints: jax.Array | None, row: int, column: int
+    ) -> jax.Array:
+        """[Q] of the distribution at a pixel of a view [1, H, W, 3]."""
+        return _probabilities(*self._predicted(rgb, hints), row, column)
+
+    def _predicted(self, rgb: jax.Array, hints: jax.Array | None) -> tuple[jax.Array, Prediction]:
         if hints is None and self.one_program and getattr(self.generator, "hints", False):
             hints = jnp.zeros_like(rgb)
         return _predicted(self.generator, self.variables, rgb, hints)
@@ -67,30 +89,25 @@ def _predicted(
 
 
 @jax.jit
-def answer(l: jax.Array, prediction: Prediction, temperature: float | None) -> jax.Array:
-    """[N, H, W, 3]: L, and the a*b* of the answer; see `answers.answer`, None counts as 0."""
+def _answer(l: jax.Array, prediction: Prediction, temperature: float | None) -> jax.Array:
     return jnp.concatenate([l, answers.answer(prediction, temperature)], axis=-1)
 
 
 @partial(jax.jit, static_argnames="count")
-def candidates(
+def _candidates(
     l: jax.Array, prediction: Prediction, temperature: float | None, *, count: int
 ) -> jax.Array:
-    """[N, H, W, 1 + 2 count]: L, and the a*b* of each candidate; see `answers.candidates`."""
-    found = answers.candidates(prediction, count, temperature)
-    return jnp.concatenate([l, *found], axis=-1)
+    return jnp.concatenate([l, *answers.candidates(prediction, count, temperature)], axis=-1)
 
 
 @jax.jit
-def uncertainty(l: jax.Array, prediction: Prediction) -> jax.Array:
-    """[N, H, W, 2]: L, and the standard deviation of the colour."""
+def _uncertainty(l: jax.Array, prediction: Prediction) -> jax.Array:
     deviation = answers.uncertainty(prediction)[..., None]
     return jnp.concatenate([l, enlarge(deviation, l.shape[1] // deviation.shape[1])], axis=-1)
 
 
 @jax.jit
-def probabilities(l: jax.Array, prediction: Prediction, row: int, column: int) -> jax.Array:
-    """[Q] of the distribution at a pixel of a view [1, H, W, 3]."""
+def _probabilities(l: jax.Array, prediction: Prediction, row: int, column: int) -> jax.Array:
     distribution = answers.distribution(prediction)
     factor = l.shape[1] // distribution.logits.shape[1]
     return jnp.exp(distribution.log_probabilities()[0, row // factor, column // factor])

@@ -74,7 +74,7 @@ class Views(NamedTuple):
         """What a model predicts at one place; near faces a mixture with that of the zoomed view.
 
         Args:
-          output: (view, hints, row=, column=) -> an array.
+          output: (view, hints, row, column) -> an array.
           picture: see `maps`.
           crops: its faces.
           hints: see `maps`.
@@ -89,7 +89,7 @@ class Views(NamedTuple):
             height, width = view.shape[:2]
             row, column = int(place[1] * height), int(place[0] * width)
             seen = None if hints is None else self._stacked([self._raster(hints, view)])
-            found = output(self._stacked([_padded(view)]), seen, row=row, column=column)
+            found = output(self._stacked([_padded(view)]), seen, row, column)
             near = _nearness((height, width), crops, height / picture.shape[0])
             return np.asarray(found, np.float64), float(near[row, column])
 

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from colorjax.serve import looks
-from colorjax.serve.forms import Form, parse_json, read_form, read_json, until_left
+from colorjax.serve.forms import Form, discard, parse_json, read_form, read_json, until_left
 from colorjax.serve.limits import Refusal
 from colorjax.serve.looks import Look, read_look, read_points
 from colorjax.serve.openapi import description
@@ -24,7 +24,7 @@ from colorjax.serve.photos import File
 from colorjax.serve.pictures import Picture
 from colorjax.serve.service import Service
 from colorjax.serve.zips import zipped
-from colorjax.terminal.errors import InputError
+from colorjax.terminal.errors import EndedError, InputError
 
 T = TypeVar("T")
 JPEG, PNG = "image/jpeg", "image/png"
@@ -80,6 +80,7 @@ def build_app(service: Service, assets: Mapping[str, bytes]) -> Starlette:
     handlers: dict[Any, Any] = {
         InputError: lambda request, error: _error(400, str(error)),
         Refusal: lambda request, error: _error(error.status, str(error), error.headers),
+        EndedError: lambda request, error: _error(507, str(error)),  # a full disk
         HTTPException: lambda request, error: _error(error.status_code, error.detail),
         ClientDisconnect: lambda request, error: Response(status_code=_LEFT),
         Exception: lambda request, error: _error(500, f"{type(error).__name__}: see the terminal"),
@@ -249,7 +250,11 @@ class _Api:
         self, request: Request, fields: tuple[str, ...], answer: Callable[[Form], Awaitable[T]]
     ) -> T:
         """Answers a form with a photograph, whose bytes count as long as it is worked on."""
-        self._service.queue.check_room()
+        try:
+            self._service.queue.check_room()
+        except Refusal:
+            await discard(request)
+            raise
         with self._service.store.arriving() as count:
             form = await read_form(request, self._service.limits, fields, count)
             return await _while_connected(request, answer(form))

@@ -1,6 +1,7 @@
 """What a request brings: a form with a photograph, or JSON. Read within limits."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -18,6 +19,8 @@ from colorjax.terminal.errors import InputError
 SECONDS, BYTES_PER_SECOND = 60.0, 50_000
 # Bytes that a form has besides its file.
 FORM_BYTES = 1 << 20
+# Of the rest of a body that is refused, at most so much is read.
+DISCARDED_BYTES, DISCARDED_SECONDS = 16 << 20, 5.0
 
 
 class Form(NamedTuple):
@@ -107,23 +110,41 @@ def parse_json(text: str | bytes) -> Any:
 async def _body(
     request: Request, most: int, count: Callable[[int], None]
 ) -> AsyncGenerator[bytes, None]:
-    if int(request.headers.get("content-length", 0)) > most:  # the server has checked the number
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > most:
+        await discard(request)
         raise _too_large(most)
-    started, size = time.monotonic(), 0
-    stream = request.stream()
-    while True:
+    started, size, more = time.monotonic(), 0, True
+    while more:
         allowed = SECONDS + size / BYTES_PER_SECOND - (time.monotonic() - started)
         try:
-            chunk = await asyncio.wait_for(anext(stream), max(0, allowed))
-        except StopAsyncIteration:
-            return
+            message = await asyncio.wait_for(request.receive(), max(0, allowed))
         except TimeoutError:
             raise Refusal(408, "the request arrives too slowly; send it again") from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         size += len(chunk)
-        if size > most:
-            raise _too_large(most)
-        count(len(chunk))
+        try:
+            if size > most:
+                raise _too_large(most)
+            count(len(chunk))
+        except Refusal:
+            if more:
+                await discard(request)
+            raise
         yield chunk
+
+
+async def discard(request: Request) -> None:
+    """Reads what is left of a body, if that is not long: many clients read an answer only then."""
+    size, more = 0, True
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARDED_SECONDS):
+            while more and size < DISCARDED_BYTES:
+                message = await request.receive()
+                size += len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 def _too_large(most: int) -> Refusal:
@@ -132,8 +153,5 @@ def _too_large(most: int) -> Refusal:
 
 async def until_left(request: Request) -> None:
     """Returns when the client of a request, whose body is read, is gone."""
-    try:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-    except ClientDisconnect:
+    while (await request.receive())["type"] != "http.disconnect":
         pass

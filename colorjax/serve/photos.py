@@ -51,7 +51,7 @@ def read(data: bytes, reader: PhotoReader) -> Photo:
     """Decodes an upload in a process of the reader, which needs a file: a temporary one.
 
     Raises:
-      Refusal: it is no photograph that can be read (422).
+      Refusal: it is no photograph that can be read (422), or the disk is full (507).
     """
     with private_folder() as folder:
         source = Path(folder, "upload")
@@ -60,6 +60,8 @@ def read(data: bytes, reader: PhotoReader) -> Photo:
             return reader.submit(source).result()
         except ValueError as error:
             raise Refusal(422, f"the photograph {error}") from error
+        except OSError as error:  # a full disk
+            raise Refusal(507, f"the photograph cannot be read ({error.strerror})") from error
 
 
 class _Read:

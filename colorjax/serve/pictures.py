@@ -20,7 +20,11 @@ from colorjax.serve.photos import read
 
 # Longest side of previews and of those of candidates, in pixels.
 PREVIEW_SIDE, CANDIDATE_SIDE = 1024, 512
-JPEG_QUALITY = 90
+# Colour in full size too.
+_JPEG = [
+    *(cv2.IMWRITE_JPEG_QUALITY, 90),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+]
 # The colour of what the model is unsure of (RGB), and its opacity at most.
 UNSURE, MAX_OPACITY = (230, 0, 126), 0.85
 
@@ -151,7 +155,7 @@ class Picture:
 
 def _jpeg(rgb: np.ndarray) -> bytes:
     bgr = np.ascontiguousarray(rgb[..., ::-1])
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+    return cv2.imencode(".jpg", bgr, _JPEG)[1].tobytes()
 
 
 def _shrunk(picture: np.ndarray, side: int) -> np.ndarray:

@@ -4,6 +4,7 @@ import contextlib
 import importlib.resources
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -24,14 +25,19 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, service: Service, started: Callable[[], None]):
         super().__init__(config)
-        self._service, self._when_started = service, started
+        self._service, self._when_started, self._stopped = service, started, False
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals end the server, and then raise KeyboardInterrupt as in all commands."""
-        with signals.handled(self.handle_exit):
+
+        def stop(number: int, frame: Any) -> None:
+            self._stopped = True
+            self.handle_exit(number, frame)
+
+        with signals.handled(stop):
             yield
-        if self.should_exit:
+        if self._stopped:
             raise KeyboardInterrupt
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

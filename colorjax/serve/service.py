@@ -138,19 +138,21 @@ class Service:
     def _colorizer(self, model: str) -> Colorizer:
         self._requests += 1
         if self._requests % CHECKED_REQUESTS == 0:
-            _forget_programs()
+            forget_programs()
         return self.models.colorizer(model)
 
 
-def _forget_programs() -> None:
-    """Drops what is compiled before it has used half of the mappings that Linux gives a process.
+def forget_programs(most: int | None = None) -> None:
+    """Drops what is compiled if the process has more than `most` mappings of memory.
 
-    Each program has some hundred (a network 350), pictures have many sizes, and without a mapping
-    left the process ends. Programs that are needed again come from JAX's cache on the disk.
+    By default that is half of those that Linux gives a process, which ends without any left. A
+    compiled network has 350, and pictures have many sizes. Programs that are needed again come
+    from JAX's cache on the disk.
     """
-    with contextlib.suppress(OSError, ValueError):
-        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+    with contextlib.suppress(OSError, ValueError):  # not on Linux
+        if most is None:
+            most = int(Path("/proc/sys/vm/max_map_count").read_text()) // 2
         with open("/proc/self/maps", "rb") as maps:
             used = sum(1 for _ in maps)
-        if used > most // 2:
+        if used > most:
             jax.clear_caches()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from colorjax.serve.limits import Refusal
 from colorjax.serve.photos import File
-from colorjax.terminal.errors import InputError
+from colorjax.terminal.errors import EndedError, InputError
 
 FAILED = "not coloured.txt"
 
@@ -44,7 +44,7 @@ async def zipped(
         for name, coming in files:
             try:
                 file, _ = await coming
-            except (Refusal, InputError) as error:
+            except (Refusal, InputError, EndedError) as error:
                 failed.append(f"{name}: {error}")
                 continue
             with archive.open(_unique(file.name, used), "w", force_zip64=True) as entry:

@@ -180,7 +180,7 @@ def test_the_checks_run_in_order_and_arguments_go_to_pytest(checkout, arguments,
     assert done.returncode == 0, done.stderr
     slow = arguments == ["--slow"]
     parity = ",parity" if slow else ""
-    assert calls[1][-1] == f".[cuda,heic,onnx{parity},pretrained,test,tiff]"
+    assert calls[1][-1] == f".[cuda,heic,onnx{parity},pretrained,test,tiff,web]"
     assert [call[1:] for call in calls[2:]] == [*CHECKS, ["pytest", *options, *arguments]]
     assert ("without --slow" in done.stderr) == (not slow)
 
