@@ -28,7 +28,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark of a command line, prints its tables and writes the JSON."""
     parser = Parser(prog="python -m colorjax.benchmark", description="Measures colorjax's speed.")
     commands = parser.add_subparsers(required=True, metavar="WHAT", dest="what")
-    for add in (_data, _colorize, _train):
+    for add in (_data, _colorize, _export, _train):
         add(commands).add_argument("--output", metavar="FILE", help="also write the rows as JSON")
     options = vars(parser.parse_args(arguments))
     output = options.pop("output")
@@ -119,6 +119,25 @@ def _colorize(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--images", type=positive, default=40, help="(default: 40)")
     parser.add_argument("--side", type=positive, default=1000, help="pixels (default: 1000)")
     parser.add_argument("--rounds", type=positive, default=3, help="(default: 3)")
+    return parser
+
+
+def _export(commands: Any) -> argparse.ArgumentParser:
+    parser = _command(
+        commands,
+        "export",
+        "exported models: size, difference from JAX, latency",
+        "Exports a model to ONNX and StableHLO: sizes, nodes, largest differences from JAX.\n"
+        "Then times onnxruntime, colorjax and the StableHLO file in turns, with one CPU and with\n"
+        "two, each in a process of its own: ms per picture. Needs the extra onnx.",
+        "--output export.json",
+    )
+    parser.add_argument("--model", default="", help="as for colorjax export (default: faces)")
+    parser.add_argument(
+        "--sides", type=positive, nargs="+", default=[128, 512], help="pixels (default: 128 512)"
+    )
+    parser.add_argument("--rounds", type=positive, default=5, help="(default: 5)")
+    parser.add_argument("--calls", type=positive, default=20, help="in each round (default: 20)")
     return parser
 
 

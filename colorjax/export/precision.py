@@ -23,5 +23,6 @@ def cast(name: str, values: Any, dtype: Any) -> np.ndarray:
     with np.errstate(over="ignore"):
         array = np.asarray(values).astype(dtype)
     if not np.isfinite(array).all():
-        raise InputError(f"{name} has values that {array.dtype} cannot hold; try --dtype float32")
+        advice = "try --dtype float32" if np.isfinite(values).all() else "choose another checkpoint"
+        raise InputError(f"{name} has values that {array.dtype} cannot hold; {advice}")
     return array

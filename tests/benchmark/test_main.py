@@ -1,11 +1,14 @@
 """The benchmark's command: tables, JSON, and wrong input."""
 
 import json
+import os
 
 import pytest
-from support import faces, trained
+from random_models import random_run
+from support import environment, faces, trained
 
 from colorjax.benchmark import __main__ as benchmark
+from colorjax.runs.weights import export_weights
 from colorjax.terminal.errors import InputError
 
 SMALL = ["--images", "8", "--rounds", "1", "--batch_size", "8", "--image_size", "16"]
@@ -35,6 +38,29 @@ def test_colouring_is_measured_part_by_part(capsys):
         assert f"| {part} | " in out
     assert "photographs: 2 JPEGs of 64×64" in out
     assert "one photograph in a new process, seconds: " in out
+
+
+@pytest.mark.slow
+def test_exported_models_are_measured_in_turns(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    for name, value in environment().items():  # of the processes
+        monkeypatch.setenv(name, value)
+    weights, output = tmp_path / "random.safetensors", tmp_path / "export.json"
+    export_weights(random_run(), weights, "# A card\n", "float32")
+    sizes = ["--sides", "32", "64", "--rounds", "2", "--calls", "2"]
+    benchmark.run(["export", "--model", str(weights), *sizes, "--output", str(output)])
+    rows = json.loads(output.read_text())["results"]
+    files = {row["file"]: row for row in rows if "file" in row}
+    for kind in ("onnx", "stablehlo"):
+        assert files[f"{kind}, float16"]["MiB"] < files[f"{kind}, float32"]["MiB"]
+        assert files[f"{kind}, float32"]["from JAX, at most"] <= 1e-3
+    assert 10 < files["onnx, float32"]["nodes"] <= 60
+    times = [row for row in rows if "runtime" in row]
+    assert {row["runtime"] for row in times} == {"onnxruntime", "colorjax", "JAX, from StableHLO"}
+    assert len(times) == 6 * min(2, len(os.sched_getaffinity(0)))
+    assert all(0 < row["least"] <= row["ms"] <= row["most"] for row in times)
+    assert "| onnxruntime | 1 | 64×64 | " in capsys.readouterr().out
 
 
 def test_wrong_input_is_refused(tmp_path):
