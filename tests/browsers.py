@@ -79,7 +79,7 @@ def requested(browser):
     return [request["url"] for request in requests(browser)]
 
 
-def wait(condition, seconds=300):
+def wait(condition, seconds=120):
     """The first true value of a condition; machines may be slow."""
     end = time.monotonic() + seconds
     while not (value := condition()):

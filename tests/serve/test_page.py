@@ -247,7 +247,7 @@ def test_a_stroke_is_sampled_undone_redone_erased_and_cleared(page):
     columns = [x for x, _, _ in stroke]
     assert {(y, color) for _, y, color in stroke} == {(36, COLOR)}
     assert columns[0] == 19
-    assert 74 <= columns[-1] <= 76
+    assert 75 <= columns[-1] <= 77
     assert set(np.diff(columns)) <= {1, 2}
     page.click("#undo")
     assert page.hints(3) == []

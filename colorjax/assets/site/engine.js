@@ -62,7 +62,8 @@ export const preview = (picture, { saturation }, signal) =>
 
 /** JPEG stays JPEG; everything else becomes PNG, which loses nothing. */
 export async function file(picture, { saturation }, signal) {
-  const isJpeg = picture.type === "image/jpeg";
+  // Some systems tell no type.
+  const isJpeg = picture.type ? picture.type === "image/jpeg" : /\.jpe?g$/i.test(picture.name);
   const blob = await render(picture, saturation, isJpeg ? "image/jpeg" : "image/png", signal);
   const stem = picture.name.replace(/\.[^.]+$/, "");
   return { blob, name: `${stem}_coloured.${isJpeg ? "jpg" : "png"}` };
