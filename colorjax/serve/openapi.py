@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import colorjax
+from colorjax import __version__
 from colorjax.colorize.hints import SHARE
 from colorjax.serve.looks import MAX_CANDIDATES, MAX_COLORS, MAX_SATURATION
 from colorjax.terminal.arguments import TEMPERATURE_RULE
@@ -181,7 +181,7 @@ def description() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "colorjax",
-            "version": colorjax.__version__,
+            "version": __version__,
             "description": "Colours grey photographs. A request with ?ticket=NAME is found under "
             f"this name in /api/queue.\n\n```sh\n{CURL}```\n\n```python\n{PYTHON}```\n",
         },

@@ -16,6 +16,7 @@ T = TypeVar("T")
 HEARTBEAT, PAUSE = 15.0, 0.1
 # The longest Retry-After, in seconds.
 MAX_RETRY = 60
+ENDS = "the server ends"
 
 
 class Cancelled(Exception):
@@ -69,7 +70,7 @@ class Queue:
     def check_room(self) -> None:
         """Raises Refusal if the queue is full."""
         if self.closed:
-            raise Refusal(503, "the server ends", {"Retry-After": "5"})
+            raise Refusal(503, ENDS, {"Retry-After": "5"})
         if len(self._waiting) >= self._most:
             seconds = math.ceil(self._mean_seconds * (1 + len(self._waiting)))
             raise Refusal(
@@ -101,7 +102,7 @@ class Queue:
           What the function returns, and the seconds that it took.
 
         Raises:
-          Refusal: the queue is full, or the function took too long.
+          Refusal: the queue is full or closed, or the function took too long.
         """
         if not admitted:
             self.check_room()
@@ -119,6 +120,8 @@ class Queue:
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.shield(future)
+        except Cancelled as error:  # by `close`
+            raise Refusal(503, ENDS, {"Retry-After": "5"}) from error
         except TimeoutError as error:
             if future.done():  # the function's own
                 raise

@@ -31,21 +31,21 @@ sys.exit(status)
 
 
 def start(*arguments, missing="", page=False):
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            COMMAND.format(missing=missing, page=page),
-            "serve",
-            *map(str, arguments),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=support.environment(),
-        # Commands in the background of a shell ignore SIGINT, and so do their children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    code = COMMAND.format(missing=missing, page=page)
+    # What is ignored here, as in the background of a shell, would be ignored there.
+    numbers = signal.SIGINT, signal.SIGHUP
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, "serve", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=support.environment(),
+        )
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_wrong_input_gives_one_line_and_status_two_before_jax_is_imported():

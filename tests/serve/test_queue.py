@@ -137,6 +137,24 @@ def test_errors_are_those_of_the_function_and_end_nothing():
     run(test)
 
 
+def test_what_waits_when_the_queue_is_closed_is_refused():
+    async def test(queue):
+        hold, release = held()
+        ran = []
+        first = asyncio.create_task(queue.run(hold, seconds=60))
+        await settled(queue, running=1, waiting=0)
+        second = asyncio.create_task(queue.run(ran.append, seconds=60))
+        await settled(queue, waiting=1)
+        queue.close()
+        release.set()
+        assert (await first)[0] == "held"
+        with pytest.raises(Refusal, match="the server ends"):
+            await second
+        assert not ran
+
+    run(test)
+
+
 def test_states_end_when_the_queue_is_closed():
     async def test(queue):
         states = queue.states([])
