@@ -45,6 +45,8 @@ def test_help_and_wrong_input_import_no_jax(tmp_path):
         ["evaluate", "faces", "--dataset", str(tmp_path), "--output", str(tmp_path)],
         ["export", "faces", "--output", str(file / "x.safetensors")],
         ["export", "faces", "--output", str(tmp_path / "x.safetensors"), "--card", "nosuch"],
+        ["export", "faces", "--output", str(tmp_path / "x")],
+        ["export", "faces", "--output", str(tmp_path / "x.onnx"), "--format", "stablehlo"],
         ["prepare", "nosuch"],
         ["serve", "--model", "nosuch"],
         ["serve", "--port", "-1"],

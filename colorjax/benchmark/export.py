@@ -155,5 +155,6 @@ def _colorjax(source: str, threads: int) -> Call:
 
 def _stablehlo(source: str, threads: int) -> Call:
     devices.configure()
+    device = devices.one_device()
     call = jax.jit(jax.export.deserialize(bytearray(Path(source).read_bytes())).call)
-    return lambda l: np.asarray(call(l))
+    return lambda l: np.asarray(call(jax.device_put(l, device)))

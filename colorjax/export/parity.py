@@ -18,6 +18,7 @@ from colorjax.terminal.errors import InputError
 TOLERANCES = {"float32": 1e-3, "float16": 2e-2}
 # n, h, w: odd multiples of 32, down to maps of one column.
 SHAPES = ((1, 96, 160), (5, 224, 32))
+# Eileen Collins, by NASA (public domain), from scikit-image's `data.astronaut()`.
 PICTURE = "assets/portrait.jpg"
 
 # l [n, 1, h, w] -> a*b* [n, 2, h, w].

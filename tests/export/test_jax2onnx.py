@@ -1,6 +1,7 @@
 """A general library, jax2onnx, makes ONNX models of the same functions that compute the same.
 
-It pins orbax below a version that the package runs with, so it has an environment of its own.
+It pins orbax below a version that the package runs with, so it has an environment of its own. The
+ResNet is left out: of it, jax2onnx 0.17 makes a model that adds maps of different layouts.
 """
 
 import subprocess
@@ -11,7 +12,6 @@ import pytest
 import support
 from random_models import lightness, random_run
 
-from colorjax.models import GENERATORS
 from colorjax.runs.weights import export_weights
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
@@ -21,18 +21,15 @@ from colorjax.export.onnx_graph import build_model  # noqa: E402
 
 pytestmark = pytest.mark.slow
 PACKAGES = ["jax2onnx==0.17.*", "chex", "filelock", "ml-collections", "safetensors"]
-# Converts a weights file for the shape of L in another, and predicts from that. It cannot convert
-# `nn.max_pool` as layers.py calls it, so that is the equal one in kernels.py.
+# Converts a weights file for the shape of L in another, and predicts from that.
 WITNESS = """
 import sys
 from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np, onnxruntime
 from jax2onnx import to_onnx
-from colorjax.models import kernels, layers
 from colorjax.models.variables import model_predictor
 from colorjax.runs.weights import load_weights
 
-layers.FORMS["plain"] = layers.FORMS["plain"]._replace(max_pool=kernels.max_pool)
 run = load_weights(Path(sys.argv[1]), "model")
 predict = model_predictor(run.generator.clone(kernels="plain"))
 variables, l = jax.device_get(run.variables), np.load(sys.argv[2])
@@ -57,7 +54,7 @@ def python():
     return python
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", ["encoder_decoder", "efficientnet_lite"])
 def test_jax2onnx_agrees(python, name, tmp_path):
     run, l = random_run(name=name), lightness(2, 1, 64, 96)
     export_weights(run, tmp_path / "model.safetensors", "# A card\n", "float32")
