@@ -1,9 +1,19 @@
+import hashlib
+import io
 import json
 import re
+import subprocess
+import sys
+import tarfile
 
 import pytest
+import support
+from random_models import IMAGE_SIZE, random_run
 
+from colorjax import cli
+from colorjax.export import web_runtime
 from colorjax.export.site import check_site, terms, title, write_site
+from colorjax.runs.weights import export_weights
 from colorjax.terminal.errors import InputError
 
 CARD = "# faces: colours faces\n\n- input\n\n**Use**: for `research`\nonly.\n\nMore.\n"
@@ -70,3 +80,59 @@ def test_a_site_that_cannot_be_written_leaves_nothing(tmp_path):
 def test_titles_and_terms_of_cards_without_them_are_empty():
     assert (title(""), terms("")) == ("", "")
     assert terms("# faces\n\nMore.\n") == ""
+
+
+def test_the_command_writes_a_site_with_the_model_in_half_precision(tmp_path, monkeypatch, capsys):
+    onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        for name in web_runtime.FILES:
+            tar.addfile(tarfile.TarInfo(f"package/dist/{name}"))
+    (tmp_path / "runtime.tgz").write_bytes(archive.getvalue())
+    digest = hashlib.sha256(archive.getvalue()).hexdigest()
+    monkeypatch.setattr(web_runtime, "SHA256", digest)
+    weights = tmp_path / "random.safetensors"
+    export_weights(random_run(), weights, CARD, "float32")
+    flags = (
+        "--format",
+        "site",
+        "--output",
+        tmp_path / "site",
+        "--runtime",
+        tmp_path / "runtime.tgz",
+    )
+    with support.quick_compilation():
+        assert cli.main(["export", str(weights), *map(str, flags)]) == 0
+    assert re.search(r"site: 0\.\d MiB, step 7 of .*at most", capsys.readouterr().out)
+    static = tmp_path / "site/static"
+    model = json.loads((static / "model.json").read_text())
+    assert (model["name"], model["image_size"]) == ("random", IMAGE_SIZE)
+    kernels = onnx.load(static / "model.onnx").graph.initializer
+    assert onnx.TensorProto.FLOAT16 in {kernel.data_type for kernel in kernels}
+    assert {path.name for path in (tmp_path / "site").iterdir()} == {"index.html", "static"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--format", "site", "--output", "full"), "full is not empty"),
+        (("--format", "site", "--output", "site.onnx"), "contradicts"),
+        (("--format", "site", "--output", "new", "--runtime", "none.tgz"), "cannot be read"),
+        (("--output", "faces.onnx", "--runtime", "none.tgz"), "--runtime is for --format site"),
+    ],
+)
+def test_wrong_input_is_answered_in_a_line_before_jax_is_imported(tmp_path, arguments, words):
+    pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/letter.txt").write_text("dear")
+    code = (
+        "import sys; from colorjax import cli; status = cli.main(sys.argv[1:]);"
+        "assert 'jax' not in sys.modules; sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, "export", "faces", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]

@@ -120,7 +120,7 @@ def test_extras_that_were_installed_stay(checkout):
     assert calls[1][-1] == ".[cuda]"
     _, calls = checkout.run("./launch/test.sh", "--slow")
     assert modules(calls) == ["pip", "ruff", "ruff", "mypy", "pytest"]
-    assert calls[0][-1] == ".[cuda,heic,onnx,parity,pretrained,test,tiff]"
+    assert calls[0][-1] == ".[cuda,heic,onnx,parity,pretrained,test,tiff,web]"
     for script in ("train", "test"):
         _, calls = checkout.run(f"./launch/{script}.sh")
         assert "pip" not in modules(calls)
