@@ -419,6 +419,30 @@ def test_the_keyboard_alone_paints_and_zooms(page):
     assert page.run("return document.getElementById('shortcuts').open")
 
 
+def test_two_fingers_zoom_a_drag_pans_and_a_double_click_shows_all_again(page):
+    browsers.drop(page.browser, "photo.png", photo(size=(96, 72)))
+    page.done()
+    width = page.box(".picture")[2]
+    left, right = page.at(0.45, 0.5), page.at(0.55, 0.5)
+    middle = [round((left[0] + right[0]) / 2), round(left[1])]
+    page.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    for kind, gap in (("Start", 60), ("Move", 90), ("Move", 150), ("End", None)):
+        x, y = middle
+        places = [] if gap is None else [(x - gap, y), (x + gap, y)]
+        points = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(places)]
+        event = {"type": f"touch{kind}", "touchPoints": points}
+        page.browser.execute_cdp_cmd("Input.dispatchTouchEvent", event)
+    page.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    zoomed = page.box(".picture")
+    assert zoomed[2] / width == pytest.approx(150 / 60, rel=0.05)
+    place = [round(value) for value in page.at(0.6, 0.6)]
+    drag(page.browser, place, [place[0] - 40, place[1] - 30])
+    assert page.box(".picture")[:2] == pytest.approx([zoomed[0] - 40, zoomed[1] - 30], abs=1)
+    drag(page.browser, middle)
+    drag(page.browser, middle)
+    assert page.box(".picture")[2] == pytest.approx(width, abs=1)
+
+
 def test_only_what_a_model_can_do_is_shown(browser, tmp_path, monkeypatch):
     monkeypatch.setattr(served, "ASSETS", page_assets())
     with served.served(tmp_path, distribution=0.0, hints=0.0) as client:

@@ -1,10 +1,11 @@
 /** The page: what people press and what they see. */
 
-import { createBrush } from "./brush.js";
+import { Brush } from "./brush.js";
 import * as engine from "./engine.js";
 import { onFiles, save } from "./files.js";
-import { createPhotos, plainLook } from "./photos.js";
-import { createStage } from "./stage.js";
+import { Gestures } from "./gestures.js";
+import { Photos, plainLook } from "./photos.js";
+import { Stage } from "./stage.js";
 import { createStrip, describe } from "./strip.js";
 import { createVersions } from "./versions.js";
 
@@ -36,13 +37,16 @@ function complain(error) {
   $("alert").hidden = false;
 }
 
-const photos = createPhotos(engine, (photo) => {
+const photos = new Photos(engine, (photo) => {
   render();
-  if (photo !== current) return;
-  say(describe(photo).line || `${photo.file.name} is coloured`);
+  if (photo === current && photo.state !== photo.told) {
+    photo.told = photo.state;
+    say(describe(photo).line || `${photo.file.name} is coloured`);
+  }
 });
 
-const brush = createBrush(stageRoot, {
+const stage = new Stage(stageRoot);
+const brush = new Brush(stage, {
   photo: () => current,
   changed: recolor,
   suggest: (photo, [x, y], signal) =>
@@ -56,9 +60,8 @@ const brush = createBrush(stageRoot, {
   },
   say,
 });
-const stage = createStage(stageRoot, brush.painter);
-brush.stage = stage;
-stage.ondraw(({ zoom }) => {
+new Gestures(stage, brush);
+stage.ondraw((zoom) => {
   $("zoom-reset").textContent = zoom === 1 ? "Fit" : percent(zoom);
 });
 
@@ -277,7 +280,7 @@ $("unsure").addEventListener("change", () => {
 });
 $("zoom-in").addEventListener("click", () => stage.zoomBy(1.5));
 $("zoom-out").addEventListener("click", () => stage.zoomBy(1 / 1.5));
-$("zoom-reset").addEventListener("click", stage.reset);
+$("zoom-reset").addEventListener("click", () => stage.reset());
 $("retry").addEventListener("click", () => photos.retry(current, $("model").value));
 $("help").addEventListener("click", () => $("shortcuts").showModal());
 $("alert").querySelector("button").addEventListener("click", () => ($("alert").hidden = true));

@@ -1,220 +1,181 @@
-/** Painting colour hints: strokes under the pointer, marks, and the colours that the model finds. */
+/** Painting colour hints: strokes under the pointer, and marks where hints are. */
 
 import { ERASER, erased, extended, pixel } from "./hints.js";
+import { Palette } from "./palette.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HINT = 1 / 32; // side of a hint, as a share of the picture's shorter side
+const STEP = 8; // pixels that an arrow key moves the cursor
+const LONG_STEP = 40;
 
-/**
- * @param {HTMLElement} root the stage's element, with .marks, .cursor and .palette
- * @param {object} page
- * @param {() => object} page.photo the photograph that is shown: {size, history}
- * @param {(photo: object) => void} page.changed its strokes are others
- * @param {(photo, [x, y], signal) => Promise<Array>} page.suggest the likeliest colours there
- * @param {() => string} page.color of the brush
- * @param {() => boolean} page.isChosen whether a person has chosen that colour
- * @param {(color: string) => void} page.choose another colour for the brush
- * @param {(line: string) => void} page.say for screen readers
- */
-export function createBrush(root, page) {
-  const marks = root.querySelector(".marks");
-  const cursor = root.querySelector(".cursor");
-  const palette = root.querySelector(".palette");
-  let stage = null;
-  let tool = "look";
-  let stroke = null; // points while a stroke is painted
-  let kept = null; // strokes while the eraser moves
-  let place = null; // where the palette is, in pixels of the picture
-  let key = null; // where the keyboard's cursor is, on the stage
-  let asked = new AbortController();
+const isInside = ([x, y], { width, height }) => x >= 0 && y >= 0 && x < width && y < height;
 
-  function drawMarks() {
-    const photo = page.photo();
-    marks.replaceChildren();
-    if (!photo?.size || tool === "look") return;
-    marks.setAttribute("viewBox", `0 0 ${photo.size.width} ${photo.size.height}`);
-    const strokes = kept ?? photo.history.strokes;
-    for (const one of stroke ? [...strokes, { color: page.color(), points: stroke }] : strokes) {
-      for (const kind of ["halo", "mark"]) {
-        const line = document.createElementNS(SVG, "path");
-        // A line without length is a dot, since its ends are round.
-        const points = one.points.map(([x, y]) => `${x + 0.5} ${y + 0.5}`);
-        line.setAttribute("d", `M${points.join("L")}${points.length > 1 ? "" : "h0"}`);
-        line.setAttribute("class", points.length > 1 ? kind : `${kind} dot`);
-        if (kind === "mark") line.setAttribute("stroke", one.color);
-        marks.append(line);
-      }
-    }
+/** A path in the picture's pixels. */
+function path(points, kind) {
+  const line = document.createElementNS(SVG, "path");
+  const places = points.map(([x, y]) => `${x + 0.5} ${y + 0.5}`);
+  // A line without length is a dot, since its ends are round.
+  line.setAttribute("d", `M${places.join("L")}${points.length > 1 ? "" : "h0"}`);
+  line.setAttribute("class", points.length > 1 ? kind : `${kind} dot`);
+  return line;
+}
+
+/** Paints on the photograph that is shown. Its methods are called by `Gestures`. */
+export class Brush {
+  #stage;
+  #page;
+  #palette;
+  #marks;
+  #cursor;
+  #tool = "look";
+  #stroke = null; // points while a stroke is painted
+  #kept = null; // strokes while the eraser moves
+  #last = [0, 0]; // where the pointer was
+  #at = null; // where the keyboard's cursor is, on the stage
+
+  /**
+   * @param {Stage} stage its element has .marks, .cursor and .palette
+   * @param {object} page
+   * @param {() => object} page.photo the photograph that is shown: {size, history}
+   * @param {(photo: object) => void} page.changed its strokes are others
+   * @param {(photo, [x, y], signal) => Promise<Array>} page.suggest the likeliest colours there
+   * @param {() => string} page.color of the brush
+   * @param {() => boolean} page.isChosen whether a person has chosen that colour
+   * @param {(color: string) => void} page.choose another colour for the brush
+   * @param {(line: string) => void} page.say for screen readers
+   */
+  constructor(stage, page) {
+    this.#stage = stage;
+    this.#page = page;
+    this.#marks = stage.root.querySelector(".marks");
+    this.#cursor = stage.root.querySelector(".cursor");
+    this.#palette = new Palette(stage, (color, place) => this.#recolor(color, place));
   }
 
-  function commit(strokes) {
-    const photo = page.photo();
+  set tool(value) {
+    this.#tool = value;
+    this.#at = null;
+    this.hover(null);
+    this.refresh();
+  }
+
+  /** Another photograph, or other strokes. */
+  refresh() {
+    this.#palette.close();
+    this.cancel();
+  }
+
+  /** A stroke starts at a place in pixels of the picture, */
+  start(place) {
+    const { history, size } = this.#page.photo();
+    this.#palette.close();
+    this.#last = place;
+    if (this.#tool === "erase") this.#kept = erased(history.strokes, place, place, size);
+    else if (isInside(place, size)) this.#stroke = [pixel(place, size)];
+    this.#draw();
+  }
+
+  /** comes to another, */
+  move(place) {
+    const { size } = this.#page.photo();
+    if (this.#kept) this.#kept = erased(this.#kept, this.#last, place, size);
+    else if (this.#stroke) this.#stroke = extended(this.#stroke, place, size);
+    this.#last = place;
+    this.#draw();
+  }
+
+  /** ends, */
+  end() {
+    const { strokes } = this.#page.photo().history;
+    const points = this.#stroke;
+    const kept = this.#kept;
+    this.cancel();
+    if (kept) this.#commit(kept);
+    if (!points) return;
+    // Whoever has chosen no colour yet is asked for one first, so that no wrong one appears.
+    const isQuestion = points.length === 1 && !this.#page.isChosen();
+    if (!isQuestion) this.#commit([...strokes, { color: this.#page.color(), points }]);
+    this.#ask(points.at(-1));
+  }
+
+  /** or counts for nothing. */
+  cancel() {
+    this.#stroke = this.#kept = null;
+    this.#draw();
+  }
+
+  /** The cursor is at a place of the stage, or nowhere. */
+  hover(place) {
+    const size = this.#page.photo()?.size;
+    this.#cursor.hidden = !place || !size || this.#tool === "look";
+    if (this.#cursor.hidden) return;
+    const isEraser = this.#tool === "erase";
+    const [left] = this.#stage.toStage([0, 0]);
+    const [right] = this.#stage.toStage([Math.min(size.width, size.height), 0]);
+    const side = Math.max(8, (isEraser ? 2 * ERASER : HINT) * (right - left));
+    const { style } = this.#cursor;
+    style.transform = `translate(${place[0] - side / 2}px, ${place[1] - side / 2}px)`;
+    style.width = style.height = `${side}px`;
+    style.setProperty("--color", isEraser ? "transparent" : this.#page.color());
+  }
+
+  /** The keyboard moves the cursor, */
+  nudge([x, y], isFar) {
+    const { clientWidth, clientHeight } = this.#stage.root;
+    const [atX, atY] = this.#at ?? [clientWidth / 2, clientHeight / 2];
+    const step = isFar ? LONG_STEP : STEP;
+    const inside = (value, length) => Math.min(length, Math.max(0, value));
+    this.#at = [inside(atX + step * x, clientWidth), inside(atY + step * y, clientHeight)];
+    this.hover(this.#at);
+  }
+
+  /** and presses. */
+  press() {
+    this.nudge([0, 0]);
+    this.start(this.#stage.toPicture(this.#at));
+    this.end();
+  }
+
+  #commit(strokes) {
+    const photo = this.#page.photo();
     if (strokes !== photo.history.strokes) {
       photo.history.push(strokes);
-      page.changed(photo);
+      this.#page.changed(photo);
     }
-    drawMarks();
+    this.#draw();
   }
 
-  function moveCursor(at) {
-    const photo = page.photo();
-    cursor.hidden = !at || !photo?.size || tool === "look";
-    if (cursor.hidden) return;
-    const [left] = stage.toStage([0, 0]);
-    const [right] = stage.toStage([photo.size.width, 0]);
-    const shorter = Math.min(photo.size.width, photo.size.height) / photo.size.width;
-    const side = Math.max(8, (tool === "erase" ? 2 * ERASER : HINT) * shorter * (right - left));
-    cursor.style.transform = `translate(${at[0] - side / 2}px, ${at[1] - side / 2}px)`;
-    cursor.style.width = cursor.style.height = `${side}px`;
-    cursor.style.setProperty("--color", tool === "erase" ? "transparent" : page.color());
+  async #ask(place) {
+    const photo = this.#page.photo();
+    const suggest = (signal) => this.#page.suggest(photo, place, signal);
+    const middle = [place[0] + 0.5, place[1] + 0.5];
+    const count = await this.#palette.open(middle, this.#page.color(), suggest);
+    if (count) this.#page.say(`${count} likely colours for this place`);
   }
 
-  function closePalette() {
-    asked.abort();
-    palette.hidden = true;
-    place = null;
-  }
-
-  /** Shows the model's colours for a place; the one that is chosen is that of the last stroke. */
-  async function openPalette(at) {
-    closePalette();
-    const photo = page.photo();
-    asked = new AbortController();
-    const { signal } = asked;
-    place = at;
-    other.value = page.color();
-    palette.hidden = false;
-    palette.classList.add("busy");
-    palette.querySelector(".swatches").replaceChildren();
-    movePalette();
-    try {
-      const colors = await page.suggest(photo, pixel(at, photo.size), signal);
-      if (signal.aborted) return;
-      palette.querySelector(".swatches").replaceChildren(...colors.map(swatch));
-      palette.classList.remove("busy");
-      movePalette();
-      page.say(`${colors.length} likely colours for this place`);
-    } catch {
-      palette.classList.remove("busy"); // any colour can still be chosen
-    }
-  }
-
-  function swatch({ color, probability }) {
-    const button = document.createElement("button");
-    const percent = `${Math.round(100 * probability)}%`;
-    button.type = "button";
-    button.style.setProperty("--color", color);
-    button.dataset.color = color;
-    button.setAttribute("aria-label", `${color}, ${percent} likely`);
-    button.title = `${color}, ${percent} likely`;
-    button.append(Object.assign(document.createElement("small"), { textContent: percent }));
-    button.addEventListener("click", () => recolor(color));
-    return button;
-  }
-
-  /** Gives the last stroke, or the place that was asked for, another colour. */
-  function recolor(color) {
-    const { history, size } = page.photo();
+  /** Gives the last stroke, or else the place that was asked for, another colour. */
+  #recolor(color, place) {
+    const { history, size } = this.#page.photo();
+    const point = pixel(place, size);
     const last = history.strokes.at(-1);
-    const isLast = last?.points.some((point) => String(point) === String(pixel(place, size)));
-    page.choose(color);
+    const isLast = last?.points.some(([x, y]) => x === point[0] && y === point[1]);
+    this.#page.choose(color);
     const others = isLast ? history.strokes.slice(0, -1) : history.strokes;
-    commit([...others, { color, points: isLast ? last.points : [pixel(place, size)] }]);
-    closePalette();
-    root.focus({ preventScroll: true });
+    this.#commit([...others, { color, points: isLast ? last.points : [point] }]);
   }
 
-  function movePalette() {
-    if (palette.hidden) return;
-    const [x, y] = stage.toStage(place);
-    const { offsetWidth: width, offsetHeight: height } = palette;
-    const left = Math.min(root.clientWidth - width - 8, Math.max(8, x - width / 2));
-    const above = y - height - 22;
-    const top = above > 8 ? above : Math.min(root.clientHeight - height - 8, y + 22);
-    palette.style.transform = `translate(${left}px, ${top}px)`;
-  }
-
-  const isInside = ([x, y], { width, height }) => x >= 0 && y >= 0 && x < width && y < height;
-
-  const painter = {
-    start(at) {
-      const { history, size } = page.photo();
-      closePalette();
-      if (tool === "erase") kept = erased(history.strokes, at, size);
-      else if (isInside(at, size)) stroke = [pixel(at, size)];
-      drawMarks();
-    },
-    move(at) {
-      const { size } = page.photo();
-      if (tool === "erase" && kept) kept = erased(kept, at, size);
-      else if (stroke) stroke = extended(stroke, at, size);
-      drawMarks();
-    },
-    end() {
-      const { history } = page.photo();
-      if (kept) commit(kept);
-      if (stroke) {
-        const points = stroke;
-        stroke = null;
-        // Whoever has chosen no colour yet is asked for one first, so that no wrong one appears.
-        const first = points.length === 1 && !page.isChosen();
-        if (!first) commit([...history.strokes, { color: page.color(), points }]);
-        openPalette(points.at(-1));
-      }
-      painter.cancel();
-    },
-    cancel() {
-      stroke = kept = null;
-      drawMarks();
-    },
-    hover: moveCursor,
-    /** The keyboard moves the cursor, */
-    nudge([x, y], isFar) {
-      const step = isFar ? 40 : 8;
-      key ??= [root.clientWidth / 2, root.clientHeight / 2];
-      const inside = (value, length) => Math.min(length, Math.max(0, value));
-      key = [
-        inside(key[0] - step * x, root.clientWidth),
-        inside(key[1] - step * y, root.clientHeight),
-      ];
-      moveCursor(key);
-    },
-    /** and presses. */
-    press(toPicture) {
-      painter.nudge([0, 0]);
-      painter.start(toPicture(key));
-      painter.end();
-    },
-  };
-
-  const other = palette.querySelector("input");
-  other.addEventListener("change", () => recolor(other.value));
-  palette.querySelector(".close").addEventListener("click", closePalette);
-  root.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !palette.hidden) {
-      closePalette();
-      root.focus();
+  #draw() {
+    const photo = this.#page.photo();
+    this.#marks.replaceChildren();
+    if (!photo?.size || this.#tool === "look") return;
+    const { width, height } = photo.size;
+    this.#marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const strokes = [...(this.#kept ?? photo.history.strokes)];
+    if (this.#stroke) strokes.push({ color: this.#page.color(), points: this.#stroke });
+    for (const { color, points } of strokes) {
+      const mark = path(points, "mark");
+      mark.setAttribute("stroke", color);
+      this.#marks.append(path(points, "halo"), mark);
     }
-  });
-
-  return {
-    painter,
-    set stage(value) {
-      stage = value;
-      stage.ondraw(movePalette);
-    },
-    set tool(value) {
-      tool = value;
-      key = null;
-      closePalette();
-      moveCursor(null);
-      drawMarks();
-    },
-    /** Another photograph, or other strokes. */
-    refresh() {
-      closePalette();
-      painter.cancel();
-    },
-    drawMarks,
-  };
+  }
 }

@@ -31,10 +31,19 @@ export function extended(points, place, size) {
   }
 }
 
-/** The strokes without the points near `place`; a stroke may fall into several. */
-export function erased(strokes, place, size) {
+/** How far a place is from the line between two others. */
+function distance([x, y], [fromX, fromY], [toX, toY]) {
+  const [alongX, alongY] = [toX - fromX, toY - fromY];
+  const length = alongX ** 2 + alongY ** 2;
+  const share = length ? ((x - fromX) * alongX + (y - fromY) * alongY) / length : 0;
+  const nearest = Math.min(1, Math.max(0, share));
+  return Math.hypot(x - fromX - nearest * alongX, y - fromY - nearest * alongY);
+}
+
+/** The strokes without the points near the line between two places; one may fall into several. */
+export function erased(strokes, from, to, size) {
   const radius = ERASER * Math.min(size.width, size.height);
-  const isNear = ([x, y]) => Math.hypot(x + 0.5 - place[0], y + 0.5 - place[1]) <= radius;
+  const isNear = ([x, y]) => distance([x + 0.5, y + 0.5], from, to) <= radius;
   if (!strokes.some((stroke) => stroke.points.some(isNear))) return strokes;
   return strokes.flatMap(({ color, points }) => {
     const runs = [[]];

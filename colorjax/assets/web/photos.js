@@ -3,6 +3,7 @@
 import { History, toHints } from "./hints.js";
 
 const AT_ONCE = 2; // photographs in work; the others wait here, not in the server's queue
+const IMAGES = ["before", "after", "unsure"]; // addresses of a photograph's images
 
 export const plainLook = () => ({ saturation: 1, temperature: null, candidate: 0 });
 
@@ -10,8 +11,8 @@ const isWorking = ({ state }) => state === "sending" || state === "coloring";
 /** What the engine calls a photograph in its queue. */
 const nameOf = ({ picture, ticket }) => picture?.id ?? ticket;
 
-/** Aborts what an earlier call of it has started. */
-function latest() {
+/** Signals of which each aborts the one before. */
+function signals() {
   let controller = new AbortController();
   return () => {
     controller.abort();
@@ -20,161 +21,183 @@ function latest() {
   };
 }
 
+/** Replaces one of a photograph's images, and frees the old one. */
+function setImage(photo, name, blob) {
+  if (photo[name]) URL.revokeObjectURL(photo[name]);
+  photo[name] = blob && URL.createObjectURL(blob);
+}
+
 /**
- * @param {object} engine see engine.js
- * @param {(photo: object) => void} changed something about a photograph is to be shown
+ * A photograph is {file, state, look, history, …}. Its state is queued, sending, coloring, ready or
+ * failed; `picture` is what the engine knows it as, and `size` the upright full size.
  */
-export function createPhotos(engine, changed) {
-  const all = [];
-  let working = 0;
-  let stopWatching = null;
-  let watched = "";
+function create(file) {
+  return {
+    file,
+    state: "queued",
+    look: plainLook(),
+    history: new History(),
+    ticket: `t${Math.random().toString(36).slice(2)}`,
+    stop: new AbortController(),
+    nextColors: signals(),
+    nextUnsure: signals(),
+  };
+}
+
+export class Photos {
+  all = [];
+  #engine;
+  #changed;
+  #working = 0;
+  #watched = "";
+  #stopWatching = () => {};
+
+  /**
+   * @param {object} engine see engine.js
+   * @param {(photo: object) => void} changed something about a photograph is to be shown
+   */
+  constructor(engine, changed) {
+    this.#engine = engine;
+    this.#changed = changed;
+  }
 
   /** All that a look is, as the engine takes it. */
-  const look = (photo) => ({ ...photo.look, hints: toHints(photo.history.strokes) });
-
-  function create(file) {
-    const photo = { file, state: "queued", look: plainLook(), history: new History() };
-    photo.ticket = `t${Math.random().toString(36).slice(2)}`;
-    photo.stop = new AbortController();
-    photo.again = latest();
-    photo.unsureAgain = latest();
-    return photo;
+  look(photo) {
+    return { ...photo.look, hints: toHints(photo.history.strokes) };
   }
 
-  function update(photo, changes) {
-    Object.assign(photo, changes);
-    watch();
-    changed(photo);
-  }
-
-  /** An error that is not the fault of the file may pass. One that has colours keeps them. */
-  function fail(photo, error) {
-    const state = photo.after ? "ready" : "failed";
-    update(photo, { state, error: error.message, mayPass: !(error.status < 500) });
-  }
-
-  /** Replaces one of a photograph's images, and frees the old one. */
-  function setImage(photo, name, blob) {
-    if (photo[name]) URL.revokeObjectURL(photo[name]);
-    photo[name] = blob && URL.createObjectURL(blob);
-  }
-
-  function work(model) {
-    const next = all.find((photo) => photo.state === "queued");
-    if (!next || working >= AT_ONCE) return;
-    working += 1;
-    process(next, model).finally(() => {
-      working -= 1;
-      work(model);
-    });
-    work(model);
-  }
-
-  async function process(photo, model) {
-    const { signal } = photo.stop;
-    try {
-      update(photo, { state: "sending", progress: 0 });
-      const onprogress = (progress) => update(photo, { progress });
-      const picture = await engine.add(photo.file, model, photo.ticket, signal, onprogress);
-      if (signal.aborted) return engine.remove(picture);
-      update(photo, { picture, size: picture, state: "coloring", progress: 1 });
-      setImage(photo, "before", await engine.grey(picture, signal));
-      changed(photo);
-      await recolor(photo);
-    } catch (error) {
-      if (!signal.aborted) fail(photo, error);
+  /** Takes files in; those that are too large fail at once. */
+  add(files, model, limits) {
+    const added = files.map(create);
+    for (const photo of added) {
+      if (!limits?.bytes || photo.file.size <= limits.bytes) continue;
+      photo.state = "failed";
+      photo.error = `The file is larger than ${Math.round(limits.bytes / 2 ** 20)} MiB.`;
     }
+    this.all.push(...added);
+    this.#work(model);
+    return added;
+  }
+
+  remove(photo) {
+    this.#forget(photo);
+    this.all.splice(this.all.indexOf(photo), 1);
+    this.#watch();
+  }
+
+  /** Colours a photograph from the start. */
+  retry(photo, model) {
+    this.#requeue(photo);
+    this.#changed(photo);
+    this.#work(model);
+  }
+
+  /** Colours all of them with another model. */
+  restart(model) {
+    for (const photo of this.all) this.#requeue(photo);
+    this.#work(model);
+  }
+
+  forgetAll() {
+    for (const photo of this.all) this.#forget(photo);
   }
 
   /** Colours a photograph as its look is now; what was under way for an older look ends. */
-  async function recolor(photo) {
-    const signal = photo.again();
-    const wanted = look(photo);
-    update(photo, { state: "coloring" });
+  async recolor(photo) {
+    const signal = photo.nextColors();
+    const wanted = this.look(photo);
+    this.#update(photo, { state: "coloring" });
     try {
-      const blob = await engine.preview(photo.picture, wanted, signal);
+      const blob = await this.#engine.preview(photo.picture, wanted, signal);
       if (signal.aborted) return;
       setImage(photo, "after", blob);
-      update(photo, { state: "ready", shown: wanted.saturation, place: null });
+      this.#update(photo, { state: "ready", shown: wanted.saturation, place: null });
     } catch (error) {
       if (signal.aborted) return;
-      fail(photo, error);
+      this.#fail(photo, error);
       throw error;
     }
   }
 
-  async function findUnsure(photo) {
-    const signal = photo.unsureAgain();
-    const blob = await engine.uncertainty(photo.picture, look(photo), signal);
-    if (signal.aborted) return;
-    setImage(photo, "unsure", blob);
-    changed(photo);
+  async findUnsure(photo) {
+    const signal = photo.nextUnsure();
+    try {
+      const blob = await this.#engine.uncertainty(photo.picture, this.look(photo), signal);
+      if (signal.aborted) return;
+      setImage(photo, "unsure", blob);
+      this.#changed(photo);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
   }
 
-  function watch() {
-    const working = all.filter(isWorking);
-    const names = working.map(nameOf);
-    if (!engine.watch || String(names) === watched) return;
-    watched = String(names);
-    stopWatching?.();
-    stopWatching = null;
-    if (!names.length) return;
-    stopWatching = engine.watch(names, ({ places, waiting }) => {
-      for (const photo of all.filter(isWorking)) {
-        const place = places[nameOf(photo)];
-        if (photo.place !== place) update(photo, { place, waiting });
-      }
+  #work(model) {
+    const next = this.all.find(({ state }) => state === "queued");
+    if (!next || this.#working >= AT_ONCE) return;
+    this.#working += 1;
+    this.#process(next, model).finally(() => {
+      this.#working -= 1;
+      this.#work(model);
     });
+    this.#work(model);
   }
 
-  function forget(photo) {
+  async #process(photo, model) {
+    const { signal } = photo.stop;
+    try {
+      this.#update(photo, { state: "sending", progress: 0 });
+      const onprogress = (progress) => this.#update(photo, { progress });
+      const { file, ticket } = photo;
+      const picture = await this.#engine.add(file, model, ticket, signal, onprogress);
+      if (signal.aborted) return this.#engine.remove(picture);
+      this.#update(photo, { picture, size: picture, state: "coloring", progress: 1 });
+      setImage(photo, "before", await this.#engine.grey(picture, signal));
+      this.#changed(photo);
+      await this.recolor(photo);
+    } catch (error) {
+      if (!signal.aborted) this.#fail(photo, error);
+    }
+  }
+
+  #update(photo, changes) {
+    Object.assign(photo, changes);
+    this.#watch();
+    this.#changed(photo);
+  }
+
+  /** An error that is not the fault of the file may pass. What has colours keeps them. */
+  #fail(photo, error) {
+    const state = photo.after ? "ready" : "failed";
+    this.#update(photo, { state, error: error.message, mayPass: !(error.status < 500) });
+  }
+
+  #forget(photo) {
     photo.stop.abort();
-    photo.again();
-    photo.unsureAgain();
-    if (photo.picture) engine.remove(photo.picture);
-    for (const name of ["before", "after", "unsure"]) setImage(photo, name, null);
+    photo.nextColors();
+    photo.nextUnsure();
+    if (photo.picture) this.#engine.remove(photo.picture);
+    for (const name of IMAGES) setImage(photo, name, null);
     photo.picture = null;
   }
 
-  function restart(photo) {
-    forget(photo);
+  #requeue(photo) {
+    this.#forget(photo);
     Object.assign(photo, { state: "queued", stop: new AbortController(), error: null });
   }
 
-  return {
-    all,
-    look,
-    recolor,
-    findUnsure,
-    /** Takes files in; those that are too large fail at once. */
-    add(files, model, limits) {
-      const added = files.map(create);
-      for (const photo of added) {
-        if (limits?.bytes && photo.file.size > limits.bytes) {
-          photo.state = "failed";
-          photo.error = `The file is larger than ${Math.round(limits.bytes / 2 ** 20)} MiB.`;
-        }
+  /** Follows the places of all that wait in the engine's queue. */
+  #watch() {
+    const names = this.all.filter(isWorking).map(nameOf);
+    if (!this.#engine.watch || String(names) === this.#watched) return;
+    this.#watched = String(names);
+    this.#stopWatching();
+    this.#stopWatching = () => {};
+    if (!names.length) return;
+    this.#stopWatching = this.#engine.watch(names, ({ places, waiting }) => {
+      for (const photo of this.all.filter(isWorking)) {
+        const place = places[nameOf(photo)];
+        if (photo.place !== place) this.#update(photo, { place, waiting });
       }
-      all.push(...added);
-      work(model);
-      return added;
-    },
-    remove(photo) {
-      forget(photo);
-      all.splice(all.indexOf(photo), 1);
-      watch();
-    },
-    /** Colours all of them with another model. */
-    restart(model) {
-      all.forEach(restart);
-      work(model);
-    },
-    retry(photo, model) {
-      restart(photo);
-      changed(photo);
-      work(model);
-    },
-    forgetAll: () => all.forEach(forget),
-  };
+    });
+  }
 }

@@ -4,242 +4,163 @@
  */
 
 const MARGIN = 0.04; // of the shorter side of the stage, around a picture that is not zoomed
-const GRIP = 24; // pixels at either side of the divider that move it
-const DOUBLE_TAP = 350; // milliseconds
-const NUDGE = 40; // pixels that an arrow key pans
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-/**
- * @param {HTMLElement} root has .picture with .before and .after, .divider, and the input .divide
- * @param {{start, move, end, cancel}} painter is told where strokes go, in pixels of the picture
- */
-export function createStage(root, painter) {
-  const frame = root.querySelector(".picture");
-  const after = root.querySelector(".after");
-  const divider = root.querySelector(".divider");
-  const divide = root.querySelector(".divide");
-  const size = { width: 1, height: 1 }; // of the picture, full
-  const view = { zoom: 1, x: 0.5, y: 0.5 }; // x, y: what is in the middle, as shares of the picture
-  const pointers = new Map();
-  const listeners = [];
-  let share = 0.5; // where the divider is in what is seen of the picture
-  let tool = "look";
-  let gesture = null; // what the pointer that is down does: divide, pan, paint or pinch
-  let spaceIsDown = false;
-  let lastTap = { time: 0, x: 0, y: 0 };
+/** Coordinates are pixels of the stage, or pixels of the full-size picture where it says so. */
+export class Stage {
+  #frame;
+  #after;
+  #divider;
+  #range;
+  #size = { width: 1, height: 1 }; // of the picture
+  #zoom = 1;
+  #middle = { x: 0.5, y: 0.5 }; // what is in the middle of the stage, as shares of the picture
+  #share = 0.5; // where the divider is in what is seen of the picture
+  #tool = "look";
+  #listeners = [];
 
-  /** Pixels of the stage for a pixel of the picture, not zoomed. */
-  function fit() {
-    const { clientWidth: width, clientHeight: height } = root;
-    const margin = 2 * MARGIN * Math.min(width, height);
-    return Math.max(1e-4, Math.min((width - margin) / size.width, (height - margin) / size.height));
+  /** @param {HTMLElement} root has .picture with .after, and .divider and the input .divide */
+  constructor(root) {
+    this.root = root;
+    this.#frame = root.querySelector(".picture");
+    this.#after = root.querySelector(".after");
+    this.#divider = root.querySelector(".divider");
+    this.#range = root.querySelector(".divide");
+    this.#range.addEventListener("input", () => {
+      this.share = this.#range.valueAsNumber / 100;
+    });
+    new ResizeObserver(() => this.#draw()).observe(root);
   }
 
-  const mostZoom = () => Math.max(8, 4 / fit());
+  /** Another picture, by its full size, upright. */
+  set size({ width, height }) {
+    this.#size = { width, height };
+    this.reset();
+  }
 
-  /** Where the picture lies on the stage, after `view` has been brought within its bounds. */
-  function box() {
-    view.zoom = clamp(view.zoom, 1, mostZoom());
-    const scale = fit() * view.zoom;
-    const width = size.width * scale;
-    const height = size.height * scale;
+  get tool() {
+    return this.#tool;
+  }
+
+  set tool(value) {
+    this.#tool = value;
+    this.root.dataset.tool = value;
+  }
+
+  get zoom() {
+    return this.#zoom;
+  }
+
+  get share() {
+    return this.#share;
+  }
+
+  set share(value) {
+    this.#share = clamp(value, 0, 1);
+    this.#draw();
+  }
+
+  /** Where the divider is. */
+  get dividerAt() {
+    const [first, last] = this.#seen();
+    return first + this.#share * (last - first);
+  }
+
+  set dividerAt(x) {
+    const [first, last] = this.#seen();
+    this.share = (x - first) / (last - first);
+  }
+
+  /** `listener` is called with the zoom whenever something has moved. */
+  ondraw(listener) {
+    this.#listeners.push(listener);
+  }
+
+  /** Shows the whole picture. */
+  reset() {
+    this.#zoom = 1;
+    this.#draw();
+  }
+
+  /** Zooms; what is at `place` stays there. */
+  zoomBy(factor, place = [this.root.clientWidth / 2, this.root.clientHeight / 2]) {
+    const [x, y] = this.toPicture(place);
+    this.#zoom = clamp(this.#zoom * factor, 1, this.#mostZoom());
+    const scale = this.#fit() * this.#zoom;
+    this.#middle = {
+      x: (x - (place[0] - this.root.clientWidth / 2) / scale) / this.#size.width,
+      y: (y - (place[1] - this.root.clientHeight / 2) / scale) / this.#size.height,
+    };
+    this.#draw();
+  }
+
+  pan(x, y) {
+    const scale = this.#fit() * this.#zoom;
+    this.#middle.x -= x / scale / this.#size.width;
+    this.#middle.y -= y / scale / this.#size.height;
+    this.#draw();
+  }
+
+  /** A place on the stage as pixels of the picture. */
+  toPicture([x, y]) {
+    const { left, top, scale } = this.#box();
+    return [(x - left) / scale, (y - top) / scale];
+  }
+
+  /** The inverse of `toPicture`. */
+  toStage([x, y]) {
+    const { left, top, scale } = this.#box();
+    return [left + x * scale, top + y * scale];
+  }
+
+  /** Pixels of the stage for a pixel of the picture, not zoomed. */
+  #fit() {
+    const { clientWidth, clientHeight } = this.root;
+    const margin = 2 * MARGIN * Math.min(clientWidth, clientHeight);
+    const { width, height } = this.#size;
+    return Math.max(1e-4, Math.min((clientWidth - margin) / width, (clientHeight - margin) / height));
+  }
+
+  #mostZoom() {
+    return Math.max(8, 4 / this.#fit());
+  }
+
+  /** Where the picture lies, after the view has been brought within its bounds. */
+  #box() {
+    this.#zoom = clamp(this.#zoom, 1, this.#mostZoom());
+    const scale = this.#fit() * this.#zoom;
+    const [width, height] = [this.#size.width * scale, this.#size.height * scale];
     const bounded = (middle, length, room) => {
       const half = room / 2 / length;
       return half >= 0.5 ? 0.5 : clamp(middle, half, 1 - half);
     };
-    view.x = bounded(view.x, width, root.clientWidth);
-    view.y = bounded(view.y, height, root.clientHeight);
-    const left = root.clientWidth / 2 - view.x * width;
-    const top = root.clientHeight / 2 - view.y * height;
+    this.#middle.x = bounded(this.#middle.x, width, this.root.clientWidth);
+    this.#middle.y = bounded(this.#middle.y, height, this.root.clientHeight);
+    const left = this.root.clientWidth / 2 - this.#middle.x * width;
+    const top = this.root.clientHeight / 2 - this.#middle.y * height;
     return { left, top, width, height, scale };
   }
 
-  function draw() {
-    const { left, top, width, height, scale } = box();
-    frame.style.transform = `translate(${left}px, ${top}px)`;
-    frame.style.width = `${width}px`;
-    frame.style.height = `${height}px`;
-    // The divider crosses what is seen of the picture, so that it can always be reached.
-    const first = Math.max(0, left);
-    const last = Math.min(root.clientWidth, left + width);
-    const at = first + share * (last - first);
-    divider.style.transform = `translateX(${at}px)`;
-    divider.style.top = `${Math.max(0, top)}px`;
-    divider.style.height = `${Math.min(root.clientHeight, top + height) - Math.max(0, top)}px`;
-    after.style.clipPath = `inset(0 0 0 ${(100 * clamp(at - left, 0, width)) / width}%)`;
-    divide.value = Math.round(100 * share);
-    divide.setAttribute("aria-valuetext", `${Math.round(100 * (1 - share))}% in colour`);
-    for (const listener of listeners) listener({ zoom: view.zoom, scale });
+  /** From where to where the picture is seen. The divider crosses this, so it can be reached. */
+  #seen() {
+    const { left, width } = this.#box();
+    return [Math.max(0, left), Math.min(this.root.clientWidth, left + width)];
   }
 
-  /** Coordinates on the stage of a pointer. */
-  function onStage({ clientX, clientY }) {
-    const { left, top } = root.getBoundingClientRect();
-    return [clientX - left - root.clientLeft, clientY - top - root.clientTop];
+  #draw() {
+    const { left, top, width, height } = this.#box();
+    this.#frame.style.transform = `translate(${left}px, ${top}px)`;
+    this.#frame.style.width = `${width}px`;
+    this.#frame.style.height = `${height}px`;
+    const at = this.dividerAt;
+    const first = Math.max(0, top);
+    this.#divider.style.transform = `translate(${at}px, ${first}px)`;
+    this.#divider.style.height = `${Math.min(this.root.clientHeight, top + height) - first}px`;
+    this.#after.style.clipPath = `inset(0 0 0 ${(100 * clamp(at - left, 0, width)) / width}%)`;
+    this.#range.value = Math.round(100 * this.#share);
+    const colored = Math.round(100 * (1 - this.#share));
+    this.#range.setAttribute("aria-valuetext", `${colored}% in colour`);
+    for (const listener of this.#listeners) listener(this.#zoom);
   }
-
-  /** Coordinates on the stage as pixels of the full-size picture. */
-  function toPicture([x, y]) {
-    const { left, top, scale } = box();
-    return [(x - left) / scale, (y - top) / scale];
-  }
-
-  function zoomBy(factor, [x, y] = [root.clientWidth / 2, root.clientHeight / 2]) {
-    const [pictureX, pictureY] = toPicture([x, y]);
-    view.zoom = clamp(view.zoom * factor, 1, mostZoom());
-    const scale = fit() * view.zoom;
-    view.x = (pictureX - (x - root.clientWidth / 2) / scale) / size.width;
-    view.y = (pictureY - (y - root.clientHeight / 2) / scale) / size.height;
-    draw();
-  }
-
-  function pan(x, y) {
-    const scale = fit() * view.zoom;
-    view.x -= x / scale / size.width;
-    view.y -= y / scale / size.height;
-    draw();
-  }
-
-  function moveDivider(x) {
-    const { left, width } = box();
-    const first = Math.max(0, left);
-    const last = Math.min(root.clientWidth, left + width);
-    share = clamp((x - first) / (last - first), 0, 1);
-    draw();
-  }
-
-  const dividerAt = () => divider.getBoundingClientRect().left - root.getBoundingClientRect().left;
-
-  function gestureFor(event, [x]) {
-    if (event.button === 1 || spaceIsDown) return "pan";
-    const isGrip = Boolean(event.target.closest(".grip"));
-    if (tool !== "look") return isGrip ? "divide" : "paint";
-    return isGrip || view.zoom === 1 || Math.abs(x - dividerAt()) < GRIP ? "divide" : "pan";
-  }
-
-  const pinch = () => {
-    const [[x, y], [otherX, otherY]] = [...pointers.values()];
-    return { x: (x + otherX) / 2, y: (y + otherY) / 2, gap: Math.hypot(x - otherX, y - otherY) };
-  };
-
-  root.addEventListener("pointerdown", (event) => {
-    if (event.target.closest("button, input, .over") || event.button === 2) return;
-    root.setPointerCapture(event.pointerId);
-    const at = onStage(event);
-    pointers.set(event.pointerId, at);
-    if (pointers.size === 2) {
-      if (gesture === "paint") painter.cancel();
-      gesture = "pinch";
-    } else if (pointers.size === 1) {
-      gesture = gestureFor(event, at);
-      if (gesture === "paint") painter.start(toPicture(at), at);
-      if (gesture === "divide") moveDivider(at[0]);
-    }
-    root.dataset.gesture = gesture;
-  });
-
-  root.addEventListener("pointermove", (event) => {
-    const last = pointers.get(event.pointerId);
-    const at = onStage(event);
-    painter.hover(gesture && gesture !== "paint" ? null : at);
-    if (!last) return;
-    const before = gesture === "pinch" && pointers.size === 2 ? pinch() : null;
-    pointers.set(event.pointerId, at);
-    if (gesture === "divide") moveDivider(at[0]);
-    if (gesture === "pan") pan(at[0] - last[0], at[1] - last[1]);
-    if (gesture === "paint") {
-      // A fast mouse is read more often than it is told.
-      const all = event.getCoalescedEvents?.() ?? [];
-      for (const one of all.length ? all : [event]) painter.move(toPicture(onStage(one)));
-    }
-    if (before) {
-      const now = pinch();
-      zoomBy(now.gap / Math.max(1, before.gap), [before.x, before.y]);
-      pan(now.x - before.x, now.y - before.y);
-    }
-  });
-
-  function up(event) {
-    if (!pointers.delete(event.pointerId)) return;
-    if (gesture === "paint") painter[event.type === "pointerup" ? "end" : "cancel"]();
-    else if (event.type === "pointerup" && gesture !== "pinch") tap(event);
-    if (!pointers.size) gesture = null;
-    root.dataset.gesture = gesture ?? "";
-  }
-  root.addEventListener("pointerup", up);
-  root.addEventListener("pointercancel", up);
-  root.addEventListener("pointerleave", () => painter.hover(null));
-
-  /** Two taps at one place show the whole picture again. */
-  function tap({ timeStamp, clientX, clientY }) {
-    const near = Math.hypot(clientX - lastTap.x, clientY - lastTap.y) < 12;
-    const isDouble = near && timeStamp - lastTap.time < DOUBLE_TAP;
-    lastTap = { time: isDouble ? 0 : timeStamp, x: clientX, y: clientY };
-    if (isDouble) reset();
-  }
-
-  root.addEventListener(
-    "wheel",
-    (event) => {
-      if (event.target.closest(".over")) return;
-      event.preventDefault();
-      const lines = event.deltaMode === 1 ? 18 : 1;
-      const speed = event.ctrlKey ? 0.01 : 0.0016; // a pinch on a touchpad comes with ctrlKey
-      zoomBy(Math.exp(-event.deltaY * lines * speed), onStage(event));
-    },
-    { passive: false },
-  );
-
-  root.addEventListener("keydown", (event) => {
-    if (event.target !== root) return;
-    const arrow = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-    const to = arrow[event.key];
-    if (event.key === " ") spaceIsDown = true;
-    else if (event.key === "Enter" && tool !== "look") painter.press(toPicture);
-    else if (to && tool !== "look") painter.nudge(to, event.shiftKey);
-    else if (to) pan(NUDGE * to[0], NUDGE * to[1]);
-    else return;
-    event.preventDefault();
-  });
-  addEventListener("keyup", (event) => event.key === " " && (spaceIsDown = false));
-  addEventListener("blur", () => (spaceIsDown = false));
-
-  divide.addEventListener("input", () => {
-    share = divide.valueAsNumber / 100;
-    draw();
-  });
-  new ResizeObserver(draw).observe(root);
-
-  function reset() {
-    Object.assign(view, { zoom: 1, x: 0.5, y: 0.5 });
-    draw();
-  }
-
-  return {
-    reset,
-    zoomBy: (factor) => zoomBy(factor),
-    toStage: ([x, y]) => {
-      const { left, top, scale } = box();
-      return [left + x * scale, top + y * scale];
-    },
-    toPicture,
-    ondraw: (listener) => listeners.push(listener),
-    get share() {
-      return share;
-    },
-    set share(value) {
-      share = value;
-      draw();
-    },
-    set tool(value) {
-      tool = value;
-      root.dataset.tool = value;
-    },
-    /** Another picture: its full size, upright. */
-    set size({ width, height }) {
-      Object.assign(size, { width, height });
-      reset();
-    },
-  };
 }
