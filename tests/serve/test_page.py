@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import threading
 import zipfile
 
 import browsers
@@ -14,6 +15,8 @@ from image_files import encoded
 from PIL import Image
 
 from colorjax import cli
+from colorjax.serve.limits import Refusal
+from colorjax.serve.pictures import Picture
 from colorjax.serve.server import page_assets
 
 pytestmark = pytest.mark.slow
@@ -93,6 +96,10 @@ class Page:
           return after.complete && document.querySelector(".frame[aria-current=true] img").src
             === after.src"""
         wait(lambda: not self.all("[data-state=coloring]") and self.run(script))
+
+    def labels(self):
+        """What the frames of the film strip say."""
+        return [frame.get_attribute("aria-label") for frame in self.all(".frame")]
 
     def posted(self, what):
         """The bodies of all requests of this kind."""
@@ -181,7 +188,7 @@ def test_photographs_come_by_dialog_and_drop_and_what_is_none_is_named(page, tmp
     page.done(3)
     states = [frame.get_attribute("data-state") for frame in page.all(".strip li")]
     assert states == ["ready", "failed", "ready"]
-    labels = [frame.get_attribute("aria-label") for frame in page.all(".frame")]
+    labels = page.labels()
     assert labels[::2] == ["one.png", "two.jpg"]
     assert labels[1].startswith("letter.txt: the photograph is not an image")
     page.all(".frame")[1].click()
@@ -441,6 +448,33 @@ def test_two_fingers_zoom_a_drag_pans_and_a_double_click_shows_all_again(page):
     drag(page.browser, middle)
     drag(page.browser, middle)
     assert page.box(".picture")[2] == pytest.approx(width, abs=1)
+
+
+def test_places_in_the_queue_are_shown(page, monkeypatch):
+    go, coloured = threading.Event(), Picture.coloured
+    monkeypatch.setattr(Picture, "coloured", lambda *given: go.wait(120) and coloured(*given))
+    browsers.drop(page.browser, "first.png", photo())
+    wait(lambda: page.all("[data-state=coloring]"))
+    browsers.drop(page.browser, "second.png", photo(1))
+    label = wait(lambda: [x for x in page.labels() if "queue" in x])
+    assert label == ["second.png: Place 1 of 1 in the queue"]
+    go.set()
+    page.done(2)
+    assert page.labels() == ["first.png", "second.png"]
+
+
+def test_what_took_too_long_can_be_tried_again(page, monkeypatch):
+    with monkeypatch.context() as patch:
+
+        def refuse(*_):
+            raise Refusal(504, "took too long")
+
+        patch.setattr(Picture, "coloured", refuse)
+        browsers.drop(page.browser, "photo.png", photo())
+        wait(lambda: page.all("[data-state=failed]"))
+        assert page.labels() == ["photo.png: took too long"]
+    page.click("#retry")
+    wait(lambda: page.all("[data-state=ready]"))
 
 
 def test_only_what_a_model_can_do_is_shown(browser, tmp_path, monkeypatch):
