@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,14 +28,21 @@ def suggestions(
     probabilities = probabilities / probabilities.sum()
     # The logarithm of 0 is infinite.
     modes = likeliest(np.log(probabilities + 1e-30), len(probabilities))
-    ab = jnp.asarray(np.stack([mode for mode, _ in modes]), jnp.float32)
+    ab = np.zeros((1 << (len(modes) - 1).bit_length(), 2), np.float32)  # few sizes are compiled
+    ab[: len(modes)] = [mode for mode, _ in modes]
     if (pixel == 0).all() or (pixel == np.iinfo(pixel.dtype).max).all():
         ab = 0 * ab  # as in coloured pictures, black and white have no colour
-    l = jnp.broadcast_to(lightness(pixel), (len(modes), 1))
-    rgb = quantized(lab_to_rgb(clip_chroma(jnp.concatenate([l, ab], axis=-1))), np.uint8)
+    rgb = np.asarray(_in_srgb(pixel, ab))[: len(modes)]
     shares: dict[str, float] = defaultdict(float)
-    for colour, (_, share) in zip(np.asarray(rgb), modes, strict=True):
+    for colour, (_, share) in zip(rgb, modes, strict=True):
         shares[f"#{colour.tobytes().hex()}"] += share
     total = max(1.0, sum(shares.values()))
     ordered = sorted(shares.items(), key=lambda item: -item[1])[:count]
     return [(colour, share / total) for colour, share in ordered]
+
+
+@jax.jit
+def _in_srgb(pixel: jax.Array, ab: jax.Array) -> jax.Array:
+    """[N, 3] uint8 sRGB of a*b* [N, 2] at the lightness of a pixel [1 or 3]."""
+    l = jnp.broadcast_to(lightness(pixel), (len(ab), 1))
+    return quantized(lab_to_rgb(clip_chroma(jnp.concatenate([l, ab], axis=-1))), np.uint8)

@@ -13,6 +13,7 @@ from skimage import color, data
 from colorjax.colorize import faces
 from colorjax.colorize.colorizer import Colorizer
 from colorjax.lab import rgb_to_lab
+from colorjax.models import answers
 from colorjax.models.answers import candidates, uncertainty
 from colorjax.models.layers import enlarge
 from colorjax.models.variables import generate, model_predictor
@@ -252,6 +253,27 @@ def test_a_model_answers_with_its_own_temperature_or_the_one_asked_for(photo, tm
     for temperature in (-0.1, float("nan"), float("inf")):
         with pytest.raises(InputError, match="it must be 0 or in"):
             Colorizer.load(path, temperature=temperature)
+
+
+def test_other_temperatures_compile_nothing(colorizer, photo, monkeypatch):
+    traced, answer = [], answers.answer
+    monkeypatch.setattr(answers, "answer", lambda *given: traced.append(given) or answer(*given))
+    found = [colorizer.variant(0.31)(photo)]
+    count = len(traced)
+    found += [colorizer.variant(temperature)(photo) for temperature in (0.05, 2.7)]
+    assert len(traced) == count
+    assert not any(np.array_equal(found[0], other) for other in found[1:])
+    np.testing.assert_array_equal(colorizer.variant(0)(photo), colorizer(photo))
+
+
+@pytest.mark.parametrize("hints", [None, [(3, 4, BROWN)]])
+@pytest.mark.parametrize("temperature", [0, 0.4])
+def test_one_program_gives_the_same_as_its_own_one(colorizer, photo, hints, temperature):
+    variants = [colorizer.variant(temperature, one_program=x) for x in (False, True)]
+    own, one = (variant(photo, hints=hints) for variant in variants)
+    difference = abs(own.astype(int) - one)
+    assert difference.max() <= 1
+    assert difference.mean() < 0.01
 
 
 def test_equal_generators_share_a_predictor():

@@ -169,8 +169,8 @@ def test_a_picture_that_is_kept(client):
     assert float(preview.headers["X-Elapsed-Ms"]) >= 0
     full = lab_of(client.post(f"{path}/file", {}).content)
     difference = abs(lab_of(preview.content) - full)  # of two JPEGs
-    assert difference.mean() < 2
-    assert np.percentile(difference, 99) < 10
+    assert difference.mean() < 3
+    assert np.percentile(difference, 99) < 15
     assert client.delete(path).status_code == 204
     for gone in (
         client.delete(path),
