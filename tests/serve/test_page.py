@@ -331,13 +331,31 @@ def test_how_sure_is_laid_over_the_picture(page, server):
     assert page.all(".stage.doubting") == []
 
 
-def test_the_last_of_many_changes_is_what_is_shown_in_the_end(page, server):
+def test_of_many_changes_the_last_wins_and_those_between_are_not_computed(
+    page, server, monkeypatch
+):
     data = photo()
     browsers.drop(page.browser, "photo.png", data)
     page.done()
-    for value in np.linspace(0.1, 1.9, 19):
-        page.set("#saturation", round(float(value), 2))
-    page.drawn()
+    computed, go, coloured = [], threading.Event(), Picture.coloured
+
+    def slow(picture, look, colorizer):
+        computed.append(look.saturation)
+        go.wait(120)
+        return coloured(picture, look, colorizer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Picture, "coloured", slow)
+        page.set("#saturation", 0.1)
+        wait(lambda: computed)
+        for value in np.arange(0.2, 1.95, 0.1):
+            page.set("#saturation", f"{value:.1f}")
+        wait(lambda: page.posted("preview")[-1]["saturation"] == 1.9)
+        wait(lambda: server.service.queue.state(())["waiting"] == 1)
+        go.set()
+        page.drawn()
+    assert (computed[0], computed[-1]) == (0.1, 1.9)
+    assert len(computed) <= 3  # the server may hear of the last one late
     path = server.open(data)
     last = decoded(server.post(f"{path}/preview", {"saturation": 1.9}).content)
     np.testing.assert_allclose(page.pixels(".after"), last, atol=4)
