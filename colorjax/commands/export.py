@@ -11,6 +11,7 @@ from colorjax.terminal.arguments import share
 from colorjax.terminal.errors import InputError
 
 if TYPE_CHECKING:
+    from colorjax.export.write import Checked
     from colorjax.runs.trained_model import TrainedModel
 
 
@@ -18,7 +19,7 @@ def add_export(commands: Any) -> None:
     """`colorjax export`."""
     parser = commands.add_parser(
         "export",
-        help="write a run's model to one file",
+        help="write a run's model to one file, or a web page that runs it",
         description="Writes the averaged generator of a run, its config and a model card to one "
         "file. The suffix of --output decides which:\n\n"
         "  .safetensors  `colorjax colorize` and `colorjax evaluate` accept it as a model\n"
@@ -28,9 +29,13 @@ def add_export(commands: Any) -> None:
         "                FILE.json beside it has the card and the config\n\n"
         "The last two turn L [n, 1, h, w] in [0, 100], h and w multiples of 32, into a*b*\n"
         "[n, 2, h, w] in Lab units, without hints. They are compared with JAX before they are\n"
-        "written.",
+        "written.\n\n"
+        "--format site writes a folder for any static web host: a page that colours photographs\n"
+        "in the browser, which sends them nowhere. It needs the extra onnx, and once npm, which\n"
+        "fetches ONNX Runtime Web.",
         epilog="example:\n  colorjax export runs/gan-image_folder --output faces.safetensors\n"
         "  colorjax export faces --output faces.onnx\n"
+        "  colorjax export faces --format site --output public\n"
         "  colorjax export runs/gan-image_folder --output between.safetensors "
         "--interpolate runs/resnet-image_folder --share 0.5\n"
         "  colorjax export runs/gan-image_folder --push hf:me/faces",
@@ -45,9 +50,10 @@ def add_export(commands: Any) -> None:
     )
     parser.add_argument(
         "--output",
-        metavar="FILE",
+        metavar="FILE|DIR",
         type=Path,
-        help="ends in .safetensors, .onnx or .stablehlo; needed without --push",
+        help="ends in .safetensors, .onnx or .stablehlo; of a site, a new folder; needed without "
+        "--push",
     )
     parser.add_argument(
         "--push",
@@ -56,12 +62,18 @@ def add_export(commands: Any) -> None:
         "Hugging Face Hub, with the token of `hf auth login` or HF_TOKEN (extra hub); a repository "
         "that does not exist is made, with the visibility that is your default there",
     )
-    parser.add_argument("--format", choices=kinds.FILES, help="for an --output of another name")
+    parser.add_argument("--format", choices=kinds.KINDS, help="for an --output of another name")
     parser.add_argument(
         "--dtype",
         choices=["float16", "float32"],
         help="of the parameters in the file; all is computed in float32 (default: float16 for "
-        ".safetensors, else float32)",
+        ".safetensors and sites, else float32)",
+    )
+    parser.add_argument(
+        "--runtime",
+        type=Path,
+        metavar="FILE",
+        help="for a site, instead of npm: what `npm pack onnxruntime-web@1.30.0` writes",
     )
     parser.add_argument("--card", type=Path, metavar="FILE", help="Markdown to add to the card")
     parser.add_argument(
@@ -88,6 +100,8 @@ def _run_export(options: argparse.Namespace) -> None:
         return
     from colorjax.runs import hub
 
+    if options.format == kinds.SITE:
+        raise InputError("--push uploads one file and its card, not a site; leave one of them out")
     hub.check_upload(options.push)
     with tempfile.TemporaryDirectory(prefix="colorjax-") as folder:
         if options.output is None:
@@ -99,8 +113,10 @@ def _run_export(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> str:
     """Writes the file. Returns the card."""
     # Nothing here imports JAX: wrong input is answered at once.
+    from colorjax.export.site import check_site
+    from colorjax.export.web_runtime import runtime_files
     from colorjax.files import check_folder
-    from colorjax.runs.model_paths import find_model, is_weights, read_metadata
+    from colorjax.runs.model_paths import find_model, is_weights, model_name, read_metadata
 
     path = find_model(options.path)
     if options.interpolate is not None:
@@ -109,9 +125,16 @@ def _export(options: argparse.Namespace) -> str:
         raise InputError("--share needs --interpolate")
     kind = kinds.choose(options.output, options.format)
     kinds.check_extra(kind)
-    check_folder(options.output.parent)
     if options.card is not None and not options.card.is_file():
         raise InputError(f"--card {options.card} is not a file; check the path")
+    runtime = None
+    if kind == kinds.SITE:
+        check_site(options.output)
+        runtime = runtime_files(options.runtime)
+    elif options.runtime is not None:
+        raise InputError("--runtime is for --format site; leave it out")
+    else:
+        check_folder(options.output.parent)
     with signals.delayed():
         from colorjax.parallel import devices
         from colorjax.runs.weights import interpolate, model_card, open_model
@@ -127,12 +150,16 @@ def _export(options: argparse.Namespace) -> str:
         card = model_card(run, options.card)
     dtype = options.dtype or kinds.DEFAULT_DTYPES[kind]
     try:
-        compared = _write(run, kind, options.output, card, dtype)
+        if runtime is not None:
+            compared = _write_site(run, options.output, card, dtype, runtime, model_name(path))
+        else:
+            compared = _write(run, kind, options.output, card, dtype)
     except OSError as error:
         raise InputError(
             f"cannot write {options.output} ({error}); choose another --output"
         ) from error
-    size = options.output.stat().st_size / 2**20
+    written = options.output.rglob("*") if runtime is not None else [options.output]
+    size = sum(file.stat().st_size for file in written) / 2**20
     shown = options.output if options.push is None else options.output.name
     print(f"{shown}: {size:.1f} MiB, step {run.step} of {run.path}{compared}.")
     return card
@@ -148,5 +175,20 @@ def _write(run: "TrainedModel", kind: str, output: Path, card: str, dtype: str) 
     from colorjax.export.write import write_onnx, write_stablehlo
 
     write = {kinds.ONNX: write_onnx, kinds.STABLEHLO: write_stablehlo}[kind]
-    checked = write(run, output, card, dtype)
+    return _compared(write(run, output, card, dtype))
+
+
+def _write_site(
+    run: "TrainedModel", output: Path, card: str, dtype: str, runtime: dict[str, bytes], name: str
+) -> str:
+    """As `_write`."""
+    from colorjax.export.site import write_site
+    from colorjax.export.write import to_onnx
+
+    checked = to_onnx(run, card, dtype)
+    write_site(output, checked.data, runtime, name, run.image_size, card)
+    return _compared(checked)
+
+
+def _compared(checked: "Checked") -> str:
     return f"; at most {checked.difference:.2g} in a*b* from JAX"

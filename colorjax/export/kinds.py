@@ -7,8 +7,11 @@ from pathlib import Path
 from colorjax.terminal.errors import InputError
 
 WEIGHTS, ONNX, STABLEHLO = FILES = "safetensors", "onnx", "stablehlo"
-# Half precision is what weights are shared in; what other programs read is exact unless asked.
-DEFAULT_DTYPES = {WEIGHTS: "float16", ONNX: "float32", STABLEHLO: "float32"}
+SITE = "site"
+KINDS = (*FILES, SITE)
+# Half precision is what weights are shared in, and visitors download; what other programs read is
+# exact unless asked.
+DEFAULT_DTYPES = {WEIGHTS: "float16", ONNX: "float32", STABLEHLO: "float32", SITE: "float16"}
 
 
 def choose(output: Path, given: str | None) -> str:
@@ -30,7 +33,7 @@ def choose(output: Path, given: str | None) -> str:
 
 def check_extra(kind: str, extras: Collection[str] = ("onnx", "onnxruntime")) -> None:
     """Raises InputError if a kind needs packages that are not installed."""
-    if kind == ONNX and not all(map(importlib.util.find_spec, extras)):
+    if kind in (ONNX, SITE) and not all(map(importlib.util.find_spec, extras)):
         raise InputError(
             "ONNX needs the extra `onnx`: pip install 'colorjax[onnx]' (from a checkout: pip "
             "install '.[onnx]')"

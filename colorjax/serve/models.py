@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from colorjax.colorize.colorizer import Colorizer
+from colorjax.export.site import terms, title
 from colorjax.runs.model_paths import (
     DEFAULT_MODEL,
     DISTRIBUTION,
@@ -57,14 +58,12 @@ class Models:
 
 
 def _described(name: str, path: Path) -> dict[str, Any]:
-    card = read_metadata(path)["card"].splitlines() if is_weights(path) else []
-    title = card[0].lstrip("# ") if card else str(read_model_config(path).get("data", name))
-    terms = next((line.partition(":")[2] for line in card if line.startswith("**Use**:")), "")
+    card = read_metadata(path)["card"] if is_weights(path) else ""
     able = abilities(path)
     return {
         "name": name,
-        "title": title,
-        "terms": terms.partition(". ")[0].strip(),
+        "title": title(card) or str(read_model_config(path).get("data", name)),
+        "terms": terms(card),
         HINTS: HINTS in able,
         DISTRIBUTION: DISTRIBUTION in able,
     }

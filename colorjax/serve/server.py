@@ -1,7 +1,6 @@
 """The web server: its socket, its start and its end."""
 
 import contextlib
-import importlib.resources
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from colorjax.export.site import WEB, static_files
 from colorjax.serve.app import build_app
 from colorjax.serve.guard import Guard
 from colorjax.serve.service import Service
@@ -52,8 +52,7 @@ class _Server(uvicorn.Server):
 
 def page_assets() -> dict[str, bytes]:
     """The files of the page, by name."""
-    folder = importlib.resources.files("colorjax") / "assets/web"
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    return static_files(WEB)
 
 
 def guarded_app(service: Service, assets: dict[str, bytes], host: str, port: int) -> ASGIApp:

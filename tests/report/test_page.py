@@ -2,9 +2,8 @@
 
 import base64
 import io
-import json
-import shutil
 
+import browsers
 import numpy as np
 import pytest
 import support
@@ -14,40 +13,11 @@ pytestmark = pytest.mark.slow
 # In the menus: grey, the GAN, its regression, the truth.
 TRUTH = 3
 
-OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--force-device-scale-factor=1",
-)
-
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """Chromium, driven by ChromeDriver, with a log of its requests."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no browser: chromium and chromedriver (Debian: chromium-driver) are needed")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    # The path is given, so that selenium does not search the network for a driver.
-    service = webdriver.ChromeService(executable_path=driver)
-    chrome = webdriver.Chrome(options=options, service=service)
-    try:
-        chrome.set_page_load_timeout(120)
+    with browsers.chromium(tmp_path_factory.mktemp("browser")) as chrome:
         yield chrome
-    finally:
-        chrome.quit()
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +28,10 @@ def path():
 @pytest.fixture
 def page(browser, path):
     """The page, 1200 pixels wide, just opened."""
-    _resize(browser, 1200)
-    for log in ("performance", "browser"):
-        browser.get_log(log)  # clears it
+    browsers.resize(browser, 1200)
+    browsers.forget_logs(browser)
     browser.get(path.as_uri())
     return browser
-
-
-def _resize(browser, width):
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def _element(page, identity):
@@ -176,8 +140,7 @@ def test_the_ends_show_one_image_each_and_other_images_can_be_chosen(page):
 def test_the_page_makes_no_requests_and_logs_no_errors(page, path):
     _choose(page, "row", 1)
     _set(page, 30)
-    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    sent = [e["params"]["request"]["url"] for e in events if e["method"].endswith("BeSent")]
+    sent = browsers.requested(page)
     assert sent[0] == path.as_uri()
     assert all(url.startswith("data:") for url in sent[1:]), [url[:80] for url in sent]
     # A script cannot make requests either.
@@ -192,7 +155,7 @@ def test_the_page_makes_no_requests_and_logs_no_errors(page, path):
 
 @pytest.mark.parametrize("width", [320, 390, 1200])
 def test_the_page_is_not_wider_than_the_screen_and_its_tables_scroll(page, width):
-    _resize(page, width)
+    browsers.resize(page, width)
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
     for picture in page.find_elements("css selector", "figure img"):
         assert picture.size["width"] <= width

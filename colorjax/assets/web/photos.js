@@ -1,0 +1,203 @@
+/** The photographs of the page, and the work on them: handed over, coloured, coloured again. */
+
+import { History, toHints } from "./hints.js";
+
+const AT_ONCE = 2; // photographs in work; the others wait here, not in the server's queue
+const IMAGES = ["before", "after", "unsure"]; // addresses of a photograph's images
+
+export const plainLook = () => ({ saturation: 1, temperature: null, candidate: 0 });
+
+const isWorking = ({ state }) => state === "sending" || state === "coloring";
+/** What the engine calls a photograph in its queue. */
+const nameOf = ({ picture, ticket }) => picture?.id ?? ticket;
+
+/** Signals of which each aborts the one before. */
+function signals() {
+  let controller = new AbortController();
+  return () => {
+    controller.abort();
+    controller = new AbortController();
+    return controller.signal;
+  };
+}
+
+/** Replaces one of a photograph's images, and frees the old one. */
+function setImage(photo, name, blob) {
+  if (photo[name]) URL.revokeObjectURL(photo[name]);
+  photo[name] = blob && URL.createObjectURL(blob);
+}
+
+/**
+ * A photograph is {file, state, look, history, …}. Its state is queued, sending, coloring, ready or
+ * failed; `picture` is what the engine knows it as, and `size` the upright full size.
+ */
+function create(file) {
+  return {
+    file,
+    state: "queued",
+    look: plainLook(),
+    history: new History(),
+    ticket: `t${Math.random().toString(36).slice(2)}`,
+    stop: new AbortController(),
+    nextColors: signals(),
+    nextUnsure: signals(),
+  };
+}
+
+export class Photos {
+  all = [];
+  #engine;
+  #changed;
+  #working = 0;
+  #watched = "";
+  #stopWatching = () => {};
+
+  /**
+   * @param {object} engine see engine.js
+   * @param {(photo: object) => void} changed something about a photograph is to be shown
+   */
+  constructor(engine, changed) {
+    this.#engine = engine;
+    this.#changed = changed;
+  }
+
+  /** All that a look is, as the engine takes it. */
+  look(photo) {
+    return { ...photo.look, hints: toHints(photo.history.strokes) };
+  }
+
+  /** Takes files in; those that are too large fail at once. */
+  add(files, model, limits) {
+    const added = files.map(create);
+    for (const photo of added) {
+      if (!limits?.bytes || photo.file.size <= limits.bytes) continue;
+      photo.state = "failed";
+      photo.error = `The file is larger than ${Math.round(limits.bytes / 2 ** 20)} MiB.`;
+    }
+    this.all.push(...added);
+    this.#work(model);
+    return added;
+  }
+
+  remove(photo) {
+    this.#forget(photo);
+    this.all.splice(this.all.indexOf(photo), 1);
+    this.#watch();
+  }
+
+  /** Colours a photograph from the start. */
+  retry(photo, model) {
+    this.#requeue(photo);
+    this.#changed(photo);
+    this.#work(model);
+  }
+
+  /** Colours all of them with another model. */
+  restart(model) {
+    for (const photo of this.all) this.#requeue(photo);
+    this.#work(model);
+  }
+
+  forgetAll() {
+    for (const photo of this.all) this.#forget(photo);
+  }
+
+  /** Colours a photograph as its look is now; what was under way for an older look ends. */
+  async recolor(photo) {
+    const signal = photo.nextColors();
+    const wanted = this.look(photo);
+    this.#update(photo, { state: "coloring" });
+    try {
+      const blob = await this.#engine.preview(photo.picture, wanted, signal);
+      if (signal.aborted) return;
+      setImage(photo, "after", blob);
+      this.#update(photo, { state: "ready", shown: wanted.saturation, place: null });
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#fail(photo, error);
+      throw error;
+    }
+  }
+
+  async findUnsure(photo) {
+    const signal = photo.nextUnsure();
+    try {
+      const blob = await this.#engine.uncertainty(photo.picture, this.look(photo), signal);
+      if (signal.aborted) return;
+      setImage(photo, "unsure", blob);
+      this.#changed(photo);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+
+  #work(model) {
+    const next = this.all.find(({ state }) => state === "queued");
+    if (!next || this.#working >= AT_ONCE) return;
+    this.#working += 1;
+    this.#process(next, model).finally(() => {
+      this.#working -= 1;
+      this.#work(model);
+    });
+    this.#work(model);
+  }
+
+  async #process(photo, model) {
+    const { signal } = photo.stop;
+    try {
+      this.#update(photo, { state: "sending", progress: 0 });
+      const onprogress = (progress) => this.#update(photo, { progress });
+      const { file, ticket } = photo;
+      const picture = await this.#engine.add(file, model, ticket, signal, onprogress);
+      if (signal.aborted) return this.#engine.remove(picture);
+      this.#update(photo, { picture, size: picture, state: "coloring", progress: 1 });
+      setImage(photo, "before", await this.#engine.grey(picture, signal));
+      this.#changed(photo);
+      await this.recolor(photo);
+    } catch (error) {
+      if (!signal.aborted) this.#fail(photo, error);
+    }
+  }
+
+  #update(photo, changes) {
+    Object.assign(photo, changes);
+    this.#watch();
+    this.#changed(photo);
+  }
+
+  /** An error that is not the fault of the file may pass. What has colours keeps them. */
+  #fail(photo, error) {
+    const state = photo.after ? "ready" : "failed";
+    this.#update(photo, { state, error: error.message, mayPass: !(error.status < 500) });
+  }
+
+  #forget(photo) {
+    photo.stop.abort();
+    photo.nextColors();
+    photo.nextUnsure();
+    if (photo.picture) this.#engine.remove(photo.picture);
+    for (const name of IMAGES) setImage(photo, name, null);
+    photo.picture = null;
+  }
+
+  #requeue(photo) {
+    this.#forget(photo);
+    Object.assign(photo, { state: "queued", stop: new AbortController(), error: null });
+  }
+
+  /** Follows the places of all that wait in the engine's queue. */
+  #watch() {
+    const names = this.all.filter(isWorking).map(nameOf);
+    if (!this.#engine.watch || String(names) === this.#watched) return;
+    this.#watched = String(names);
+    this.#stopWatching();
+    this.#stopWatching = () => {};
+    if (!names.length) return;
+    this.#stopWatching = this.#engine.watch(names, ({ places, waiting }) => {
+      for (const photo of this.all.filter(isWorking)) {
+        const place = places[nameOf(photo)];
+        if (photo.place !== place) this.#update(photo, { place, waiting });
+      }
+    });
+  }
+}
