@@ -15,5 +15,5 @@ def get_config(dataset: str = "") -> ConfigDict:
     config.model.output_stride = 4
     config.model.encoder_weights = "" if dataset in ("", common.PROCEDURAL) else "imagenet"
     config.distribution = 0.05
-    config.hints = 0.4
+    config.hints = 0.5
     return config
