@@ -38,6 +38,11 @@ def remove_leftovers(folder: Path) -> None:
                 part.unlink()
 
 
+def cache_folder() -> Path:
+    """`colorjax` in the user's cache folder, `$XDG_CACHE_HOME` or `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "colorjax"
+
+
 def check_folder(folder: Path) -> None:
     """Raises InputError if a folder cannot be created, or nothing can be written to it."""
     existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
@@ -45,6 +50,13 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{existing} is a file; choose another --output")
     if not os.access(existing, os.W_OK):
         raise InputError(f"cannot write to {existing}; choose another --output")
+
+
+def check_file(path: Path) -> None:
+    """Raises InputError if a file cannot be written, as far as known before."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give --output a file")
+    check_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -167,7 +167,13 @@ class _Handler(BaseHTTPRequestHandler):
                 lfs = {"sha256": self.hub.sum(name, path), "size": len(data), "pointerSize": 130}
                 siblings[-1]["lfs"] = lfs
         commit = self.hub.commit(name)
-        self._send(200, {"id": name, "sha": commit, "siblings": siblings, "private": False})
+        gated = "auto" if name in self.hub.gated else False
+        about = {"id": name, "sha": commit, "siblings": siblings, "private": False, "gated": gated}
+        self._send(200, about)
+
+    def check_access(self, name):
+        is_gated = name in self.hub.gated
+        self._send(403 if is_gated else 200, **({"X_Error_Code": "GatedRepo"} if is_gated else {}))
 
     def resolve(self, name, revision, path):
         if self._is_refused(name, revision):
@@ -273,6 +279,7 @@ _ID = r"([^/]+/[^/]+)"
 _ROUTES = {
     rf"GET /api/models/{_ID}": _Handler.info,
     rf"GET /api/models/{_ID}/revision/([^/]+)": _Handler.info,
+    rf"GET /api/models/{_ID}/auth-check": _Handler.check_access,
     rf"(?:HEAD|GET) /{_ID}/resolve/([^/]+)/(.+)": _Handler.resolve,
     rf"GET /cdn/{_ID}/(.+)": _Handler.download,
     r"POST /api/repos/create": _Handler.create,

@@ -91,9 +91,8 @@ class Colorizer:
         """Loads a model.
 
         Args:
-          model: a run's folder, RUN/checkpoints/STEP, a file written by `colorjax export`, the
-            name of a packaged model, or hf:OWNER/NAME[@REVISION][/FILE] of the Hugging Face Hub,
-            see `runs.hub`. The default is the packaged model for faces.
+          model: a run's folder, RUN/checkpoints/STEP, a file written by `colorjax export`, or, as
+            a text, a packaged model's name or `hub.SYNTAX`. The default is that for faces.
           batch_size: see the class.
           device: "cpu", "gpu" or "tpu"; by default JAX's first device.
           temperature: of the annealed mean of the predicted distribution: 1, or less for bolder
@@ -102,7 +101,7 @@ class Colorizer:
         Raises:
           InputError: the model or the device does not exist, or the model has no distribution.
         """
-        run = open_model(str(model))
+        run = open_model(model)
         return cls(
             model_predictor(run.generator),
             run.variables,

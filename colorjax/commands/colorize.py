@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from colorjax.runs import hub
 from colorjax.terminal import signals
 from colorjax.terminal.arguments import candidates, positive, saturation, temperature
 from colorjax.terminal.errors import EndedError, InputError
@@ -61,7 +62,7 @@ def add_colorize(commands: Any) -> None:
         metavar="RUN|FILE|NAME",
         help="a run's folder, RUN/checkpoints/STEP or /best, an exported file, a name "
         "listed by `colorjax models`, which takes precedence over a folder of that name, or "
-        "hf:OWNER/NAME[/FILE] of the Hugging Face Hub, with the extra hub "
+        f"{hub.SYNTAX} of the Hugging Face Hub, with the extra hub "
         "(default: the model that comes with colorjax)",
     )
     bolder = "factor for the colours: 1.2 is bolder, 0 is grey (default: 1)"

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from colorjax.runs import hub
 from colorjax.terminal import signals
 from colorjax.terminal.arguments import positive, strength
 from colorjax.terminal.errors import InputError
@@ -30,7 +31,7 @@ def add_evaluate(commands: Any) -> None:
         metavar="RUN",
         help="the folder of a run (its newest checkpoint), RUN/checkpoints/STEP, "
         "RUN/checkpoints/best (on validation), a file written by `colorjax export`, a name "
-        "listed by `colorjax models` or hf:OWNER/NAME[/FILE] of the Hugging Face Hub (extra hub); "
+        f"listed by `colorjax models` or {hub.SYNTAX} of the Hugging Face Hub (extra hub); "
         "a name needs --dataset if it comes first",
     )
     parser.add_argument(
@@ -63,7 +64,6 @@ def _run_evaluate(options: argparse.Namespace) -> None:
     # Nothing here imports JAX: wrong input is answered at once.
     from colorjax.data.names import DATASETS, check_paths
     from colorjax.report.output import check_output
-    from colorjax.runs import hub
     from colorjax.runs.model_paths import find_model, packaged
 
     first = options.runs[0]

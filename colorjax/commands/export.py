@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colorjax.export import kinds
+from colorjax.runs import hub
 from colorjax.terminal import signals
 from colorjax.terminal.arguments import share
 from colorjax.terminal.errors import InputError
@@ -46,7 +47,7 @@ def add_export(commands: Any) -> None:
         metavar="RUN|FILE|NAME",
         help="the folder of a run for its newest checkpoint, RUN/checkpoints/STEP, "
         "RUN/checkpoints/best for the best one on validation, an exported file, a name listed "
-        "by `colorjax models`, or hf:OWNER/NAME[/FILE] of the Hugging Face Hub (extra hub)",
+        f"by `colorjax models`, or {hub.SYNTAX} of the Hugging Face Hub (extra hub)",
     )
     parser.add_argument(
         "--output",
@@ -58,16 +59,17 @@ def add_export(commands: Any) -> None:
     parser.add_argument(
         "--push",
         metavar="hf:OWNER/NAME",
-        help="upload the file, as model with its suffix, and the card to this repository of the "
-        "Hugging Face Hub, with the token of `hf auth login` or HF_TOKEN (extra hub); a repository "
-        "that does not exist is made, with the visibility that is your default there",
+        help="upload the file, as model with its suffix, and the card, as README.md, to this "
+        "repository of the Hugging Face Hub, with the token of `hf auth login` or HF_TOKEN (extra "
+        "hub); files of these names that are there are replaced; a repository that does not exist "
+        "is made, with the visibility that is your default there",
     )
     parser.add_argument("--format", choices=kinds.KINDS, help="for an --output of another name")
     parser.add_argument(
         "--dtype",
         choices=["float16", "float32"],
-        help="of the parameters in the file; all is computed in float32 (default: float16 for "
-        ".safetensors and sites, else float32)",
+        help="of the parameters in a .safetensors file, and of the large kernels in the others; "
+        "all is computed in float32 (default: float16 for .safetensors and sites, else float32)",
     )
     parser.add_argument(
         "--runtime",
@@ -98,60 +100,59 @@ def _run_export(options: argparse.Namespace) -> None:
             raise InputError("give --output FILE, --push hf:OWNER/NAME, or both")
         _export(options)
         return
-    from colorjax.runs import hub
-
     if options.format == kinds.SITE:
         raise InputError("--push uploads one file and its card, not a site; leave one of them out")
     hub.check_upload(options.push)
     with tempfile.TemporaryDirectory(prefix="colorjax-") as folder:
         if options.output is None:
             options.output = Path(folder, f"model.{options.format or kinds.WEIGHTS}")
-        address = hub.upload(options.push, options.output, _export(options))
+        kind, card = _export(options)
+        files = kinds.written(options.output, kind)
+        named = {f"model{suffix}": file for suffix, file in files.items()}
+        address = hub.upload(options.push, named, card)
     print(f"Uploaded to {address}.")
 
 
-def _export(options: argparse.Namespace) -> str:
-    """Writes the file. Returns the card."""
+def _export(options: argparse.Namespace) -> tuple[str, str]:
+    """Writes the file or the site. Returns its kind and the card."""
     # Nothing here imports JAX: wrong input is answered at once.
     from colorjax.export.site import check_site
     from colorjax.export.web_runtime import runtime_files
-    from colorjax.files import check_folder
-    from colorjax.runs.model_paths import find_model, is_weights, model_name, read_metadata
+    from colorjax.files import check_file
+    from colorjax.runs.cards import export_card, read_addition
+    from colorjax.runs.model_paths import find_model, model_name
 
-    path = find_model(options.path)
-    if options.interpolate is not None:
-        other_path = find_model(options.interpolate)
-    elif options.share is not None:
-        raise InputError("--share needs --interpolate")
     kind = kinds.choose(options.output, options.format)
     kinds.check_extra(kind)
-    if options.card is not None and not options.card.is_file():
-        raise InputError(f"--card {options.card} is not a file; check the path")
-    runtime = None
+    if options.share is not None and options.interpolate is None:
+        raise InputError("--share needs --interpolate")
+    if options.runtime is not None and kind != kinds.SITE:
+        raise InputError("--runtime is for --format site; leave it out")
     if kind == kinds.SITE:
         check_site(options.output)
-        runtime = runtime_files(options.runtime)
-    elif options.runtime is not None:
-        raise InputError("--runtime is for --format site; leave it out")
     else:
-        check_folder(options.output.parent)
+        for file in kinds.written(options.output, kind).values():
+            check_file(file)
+    addition = "" if options.card is None else read_addition(options.card)
+    runtime = None if options.runtime is None else runtime_files(options.runtime)
+    # From here on something may be downloaded.
+    given = [options.path] if options.interpolate is None else [options.path, options.interpolate]
+    paths = [find_model(model) for model in given]
+    if kind == kinds.SITE and runtime is None:
+        runtime = runtime_files()
     with signals.delayed():
         from colorjax.parallel import devices
-        from colorjax.runs.weights import interpolate, model_card, open_model
+        from colorjax.runs.weights import interpolate, open_model
 
     devices.configure()
-    run = open_model(str(path))
-    if options.interpolate is not None:
-        other = open_model(str(other_path))
+    run, *others = map(open_model, paths)
+    for other in others:
         run = interpolate(run, other, 0.5 if options.share is None else options.share)
-    if is_weights(path) and options.card is None and options.interpolate is None:
-        card = read_metadata(path)["card"]  # with its terms
-    else:
-        card = model_card(run, options.card)
+    card = export_card(run, paths, addition)
     dtype = options.dtype or kinds.DEFAULT_DTYPES[kind]
     try:
         if runtime is not None:
-            compared = _write_site(run, options.output, card, dtype, runtime, model_name(path))
+            compared = _write_site(run, options.output, card, dtype, runtime, model_name(paths[0]))
         else:
             compared = _write(run, kind, options.output, card, dtype)
     except OSError as error:
@@ -162,11 +163,11 @@ def _export(options: argparse.Namespace) -> str:
     size = sum(file.stat().st_size for file in written) / 2**20
     shown = options.output if options.push is None else options.output.name
     print(f"{shown}: {size:.1f} MiB, step {run.step} of {run.path}{compared}.")
-    return card
+    return kind, card
 
 
 def _write(run: "TrainedModel", kind: str, output: Path, card: str, dtype: str) -> str:
-    """Writes a file. Returns what to say of it besides."""
+    """Writes a file. Returns what the command's message says of it at its end."""
     if kind == kinds.WEIGHTS:
         from colorjax.runs.weights import export_weights
 
@@ -181,7 +182,7 @@ def _write(run: "TrainedModel", kind: str, output: Path, card: str, dtype: str) 
 def _write_site(
     run: "TrainedModel", output: Path, card: str, dtype: str, runtime: dict[str, bytes], name: str
 ) -> str:
-    """As `_write`."""
+    """Writes a site. Returns what `_write` returns."""
     from colorjax.export.site import write_site
     from colorjax.export.write import to_onnx
 

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from colorjax.runs import hub
 from colorjax.terminal.errors import InputError
 
 
@@ -19,7 +20,7 @@ def add_models(commands: Any) -> None:
         "model",
         nargs="?",
         metavar="NAME|FILE",
-        help="the name of a listed model, a weights file, or hf:OWNER/NAME[/FILE]",
+        help=f"the name of a listed model, a weights file, or {hub.SYNTAX}",
     )
     parser.set_defaults(run=_run_models)
 

@@ -11,6 +11,7 @@ import numpy as np
 from colorjax.data.batches import Batch, BatchIterator, TrainBatches, default_workers
 from colorjax.data.names import DATASETS
 from colorjax.data.records import Records, Source
+from colorjax.files import cache_folder
 from colorjax.images.decode import centre_square, decode, num_cores, resize
 from colorjax.terminal.errors import InputError
 
@@ -25,7 +26,7 @@ class Sources(NamedTuple):
 
 def default_cache_dir() -> Path:
     """`colorjax/datasets` in `$XDG_CACHE_HOME` or `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "colorjax/datasets"
+    return cache_folder() / "datasets"
 
 
 def load_sources(

@@ -1,1 +1,1 @@
-"""Trained models for other programs: ONNX and StableHLO."""
+"""Trained models for other programs: ONNX, StableHLO, and a site that runs them in browsers."""

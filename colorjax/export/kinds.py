@@ -4,13 +4,12 @@ import importlib.util
 from collections.abc import Collection
 from pathlib import Path
 
-from colorjax.terminal.errors import InputError
+from colorjax.terminal.errors import InputError, installing
 
 WEIGHTS, ONNX, STABLEHLO = FILES = "safetensors", "onnx", "stablehlo"
 SITE = "site"
 KINDS = (*FILES, SITE)
-# Half precision is what weights are shared in, and visitors download; what other programs read is
-# exact unless asked.
+# Weights and sites are downloaded, so they are small; what other programs read is exact.
 DEFAULT_DTYPES = {WEIGHTS: "float16", ONNX: "float32", STABLEHLO: "float32", SITE: "float16"}
 
 
@@ -31,10 +30,20 @@ def choose(output: Path, given: str | None) -> str:
     return found
 
 
+def written(output: Path, kind: str) -> dict[str, Path]:
+    """The files that a kind consists of, by their suffixes. That of StableHLO has its card beside.
+
+    Args:
+      output: the file.
+      kind: one of FILES.
+    """
+    files = {f".{kind}": output}
+    if kind == STABLEHLO:
+        files[f".{kind}.json"] = output.with_name(f"{output.name}.json")
+    return files
+
+
 def check_extra(kind: str, extras: Collection[str] = ("onnx", "onnxruntime")) -> None:
     """Raises InputError if a kind needs packages that are not installed."""
     if kind in (ONNX, SITE) and not all(map(importlib.util.find_spec, extras)):
-        raise InputError(
-            "ONNX needs the extra `onnx`: pip install 'colorjax[onnx]' (from a checkout: pip "
-            "install '.[onnx]')"
-        )
+        raise InputError(f"ONNX needs the extra `onnx`: {installing(ONNX)}")

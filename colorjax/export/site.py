@@ -8,6 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from colorjax.files import check_folder
+from colorjax.runs import cards
 from colorjax.terminal.errors import InputError
 
 # The page is the one that `colorjax serve` shows; the files of SITE take the server's place.
@@ -17,8 +18,16 @@ PAGE = "index.html"
 
 def check_site(output: Path) -> None:
     """Raises InputError if a site cannot be written to this folder."""
-    check_folder(output)
-    if output.is_dir() and any(output.iterdir()):
+    folder = Path(os.path.realpath(output))
+    if folder == Path.cwd():  # it would be replaced
+        raise InputError(f"{output} is the current folder; give --output a new one")
+    check_folder(folder)
+    check_folder(folder.parent)
+    try:
+        is_full = folder.is_dir() and any(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot read {output} ({error}); give --output a new folder") from error
+    if is_full:
         raise InputError(f"{output} is not empty; give --output a new folder")
 
 
@@ -28,7 +37,7 @@ def write_site(
     """Writes the folder completely or not at all.
 
     Args:
-      output: does not exist or is empty, see `check_site`.
+      output: does not exist or is empty, see `check_site`. If it is a link, what it names is.
       onnx: the model.
       runtime: see `web_runtime.runtime_files`.
       name: of the model, shown on the page.
@@ -51,6 +60,7 @@ def write_site(
         "model.json": json.dumps(model, ensure_ascii=False, indent=1).encode(),
     }
     page = files.pop(PAGE)
+    output = Path(os.path.realpath(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".colorjax-", dir=output.parent) as folder:
         site = Path(folder) / "site"
@@ -74,7 +84,6 @@ def title(card: str) -> str:
 
 
 def terms(card: str) -> str:
-    """What a card says in its paragraph **Use**, as plain text."""
-    paragraphs = (" ".join(text.split()) for text in card.split("\n\n"))
-    found = next((text for text in paragraphs if text.startswith("**Use**:")), "")
-    return found.removeprefix("**Use**:").replace("**", "").replace("`", "").strip()
+    """What a card says in its paragraphs **Use**, as plain text."""
+    found = " ".join(text.removeprefix(cards.USE) for text in cards.terms(card))
+    return " ".join(found.replace("**", "").replace("`", "").split())

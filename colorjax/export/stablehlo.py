@@ -8,18 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from colorjax.export.precision import cast, least_size
+from colorjax.models import SIZE_MULTIPLE
 from colorjax.models.variables import Variables, model_predictor
 from colorjax.runs.trained_model import TrainedModel
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-SHAPE = "n, 1, 32 * h, 32 * w"
+SHAPE = f"n, 1, {SIZE_MULTIPLE} * h, {SIZE_MULTIPLE} * w"
 
 
 def export_stablehlo(run: TrainedModel, dtype: str) -> jax.export.Exported:
     """A model without hints: `l` float32 [n, 1, h, w] in [0, 100] -> [n, 2, h, w] in Lab units.
 
-    n, h and w are dynamic; JAX refuses h and w that are no multiples of 32. The layers are in their
-    plain form, which every platform has.
+    n, h and w are dynamic; JAX refuses h and w that are no multiples of SIZE_MULTIPLE. The layers
+    are in their plain form, which every platform has, and their products in full precision: GPUs
+    and TPUs would round float32 to fewer bits.
 
     Args:
       run: the model.
@@ -37,7 +39,8 @@ def export_stablehlo(run: TrainedModel, dtype: str) -> jax.export.Exported:
         return jnp.transpose(ab, (0, 3, 1, 2))
 
     l = jax.ShapeDtypeStruct(jax.export.symbolic_shape(SHAPE), jnp.float32)
-    return jax.export.export(jax.jit(colorize), platforms=PLATFORMS)(l)
+    with jax.default_matmul_precision("highest"):
+        return jax.export.export(jax.jit(colorize), platforms=PLATFORMS)(l)
 
 
 def _stored(variables: Variables, dtype: str) -> Variables:

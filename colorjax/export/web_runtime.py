@@ -3,14 +3,14 @@
 import contextlib
 import hashlib
 import io
-import os
+import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
 
-from colorjax.files import replaced
+from colorjax.files import cache_folder, replaced
 from colorjax.terminal.errors import InputError
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
@@ -42,7 +42,7 @@ def runtime_files(archive: Path | None = None) -> dict[str, bytes]:
                 "writes"
             )
         return _unpacked(data)
-    cached = _cached()
+    cached = cache_folder() / ARCHIVE
     with contextlib.suppress(OSError):
         data = cached.read_bytes()
         if _is_intact(data):
@@ -51,11 +51,6 @@ def runtime_files(archive: Path | None = None) -> dict[str, bytes]:
     with contextlib.suppress(OSError), replaced(cached) as part:  # then it is fetched again
         part.write_bytes(data)
     return _unpacked(data)
-
-
-def _cached() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return cache / "colorjax" / ARCHIVE
 
 
 def _fetched() -> bytes:
@@ -80,12 +75,13 @@ def _fetched() -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """The last line of what npm said, in brackets."""
+    """What npm said, in brackets: its first line that is more than the name of an error."""
     if isinstance(error, subprocess.TimeoutExpired):
         return f" (no answer in {TIME_LIMIT} s)"
     said = getattr(error, "stderr", None) or b""
     lines = [line for line in said.decode(errors="replace").splitlines() if "error" in line]
-    return f" ({lines[0].strip():.120})" if lines else ""
+    told = [line for line in lines if not re.search("error (code|syscall|errno) ", line)]
+    return f" ({(told or lines)[0].strip():.120})" if lines else ""
 
 
 def _is_intact(data: bytes) -> bool:

@@ -9,17 +9,18 @@ import numpy as np
 
 from colorjax import __version__
 from colorjax.export import parity
-from colorjax.export.kinds import ONNX, STABLEHLO
+from colorjax.export.kinds import ONNX, STABLEHLO, written
 from colorjax.export.stablehlo import PLATFORMS, export_stablehlo
 from colorjax.files import replaced
+from colorjax.models import SIZE_MULTIPLE
 from colorjax.parallel import devices
 from colorjax.runs.trained_model import TrainedModel
 from colorjax.runs.weights import public_config
 
 USE = (
     "l: float32 [n, 1, h, w], CIE Lab lightness in [0, 100]; ab: float32 [n, 2, h, w], a* and b* "
-    "in Lab units (D65). h and w must be multiples of 32. For pictures of about {size} pixels a "
-    "side; no hints."
+    "in Lab units (D65). h and w must be multiples of {multiple}. For pictures of about {size} "
+    "pixels a side; no hints."
 )
 
 COMPATIBILITY = (
@@ -89,7 +90,7 @@ def metadata(run: TrainedModel, card: str) -> dict[str, str]:
         "config": public_config(run),
         "step": str(run.step),
         "version": f"colorjax {__version__}",
-        "use": USE.format(size=run.image_size),
+        "use": USE.format(multiple=SIZE_MULTIPLE, size=run.image_size),
     }
 
 
@@ -113,8 +114,9 @@ def write_stablehlo(run: TrainedModel, path: Path, card: str, dtype: str) -> Che
         "compatibility": COMPATIBILITY,
         "platforms": PLATFORMS,
     }
-    # Both are complete before either gets its name.
-    with replaced(path) as part, replaced(path.with_name(f"{path.name}.json")) as beside:
+    model, card_file = written(path, STABLEHLO).values()
+    # Both are complete before either gets its name, first the model.
+    with replaced(card_file) as beside, replaced(model) as part:
         part.write_bytes(checked.data)
         beside.write_text(json.dumps(about, indent=1) + "\n")
     return checked

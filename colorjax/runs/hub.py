@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from colorjax.terminal.errors import InputError
+from colorjax.terminal.errors import InputError, installing
 
 PREFIX = "hf:"
 SUFFIX = ".safetensors"
-# The file that a name without one stands for, and the stem of what is uploaded.
+# The file that a name without one stands for.
 DEFAULT_FILE = f"model{SUFFIX}"
 SYNTAX = f"{PREFIX}OWNER/NAME[@REVISION][/FILE{SUFFIX}]"
 # Above the card in the README.md of a repository.
@@ -28,6 +28,7 @@ _PART = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 _FILE = re.compile(rf"{_PART}(?:/{_PART})*")
 _OWNER = r"\b(?:(?!--|\.\.)[A-Za-z0-9_.-]){1,96}\b"
 _NAME = re.compile(rf"{PREFIX}({_OWNER}/{_OWNER}(?<!\.git))(?:@({_PART}))?(?:/({_FILE.pattern}))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 # How huggingface_hub lays out its cache.
 _CACHED = re.compile(r".*/models--(.+?)--(.+?)/snapshots/[^/]+/(.+)")
 # Files that a message lists.
@@ -67,7 +68,9 @@ def parse(name: str) -> HubName:
 def fetch(name: str) -> Path:
     """The file of a name in the cache. It is downloaded unless this version of it is there.
 
-    Without a network or with HF_HUB_OFFLINE it is the version that was downloaded last. A name
+    Without a network, with HF_HUB_OFFLINE, and while the server fails (a status of 500 or more) it
+    is the version that was downloaded last. What the server refuses is an error even if it is
+    there, except for a revision that is a whole commit hash, whose files cannot change. A name
     without a file means model.safetensors, or else the only safetensors file, which is not known
     without a network. A download resumes when its connection breaks, but not in another call.
 
@@ -79,11 +82,15 @@ def fetch(name: str) -> Path:
     api = hub.HfApi(library_name="colorjax")
     try:
         info = api.model_info(asked.repository, revision=asked.revision, files_metadata=True)
+        if info.gated:  # its files are listed for all, and the cache serves what was downloaded
+            api.auth_check(asked.repository)
     except Exception as error:  # of the network's libraries, whose types change
-        file = asked.file or DEFAULT_FILE
-        cached = hub.try_to_load_from_cache(asked.repository, file, revision=asked.revision)
-        if isinstance(cached, str):
-            return Path(cached)
+        status = _status(error)
+        if status is None or status >= 500 or _COMMIT.fullmatch(asked.revision or ""):
+            file = asked.file or DEFAULT_FILE
+            cached = hub.try_to_load_from_cache(asked.repository, file, revision=asked.revision)
+            if isinstance(cached, str):
+                return Path(cached)
         raise _explained(name, error, "downloaded") from error
     sums = {entry.rfilename: entry.lfs and entry.lfs.sha256 for entry in info.siblings or ()}
     file = _chosen(name, asked, list(sums))
@@ -133,13 +140,13 @@ def check_upload(name: str) -> None:
         raise InputError(f"uploading {name} needs a token; run `hf auth login` or set HF_TOKEN")
 
 
-def upload(name: str, file: Path, card: str) -> str:
+def upload(name: str, files: dict[str, Path], card: str) -> str:
     """Uploads a model and its card as one commit, to a repository that is made if there is none.
 
     Args:
       name: hf:OWNER/NAME.
-      file: the model; there it is called model, with the suffix that it has.
-      card: Markdown.
+      files: by the names that they get there.
+      card: Markdown; replaces the README.md.
 
     Returns:
       The address of the repository.
@@ -151,7 +158,7 @@ def upload(name: str, file: Path, card: str) -> str:
     if not sys.stderr.isatty() and hub.constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
         hub.utils.disable_progress_bars()  # that of an upload is shown everywhere
     api = hub.HfApi(library_name="colorjax")
-    content = {f"model{file.suffix}": str(file), "README.md": f"{METADATA}{card}".encode()}
+    content = {**files, "README.md": f"{METADATA}{card}".encode()}
     try:
         address = api.create_repo(repository, exist_ok=True)
         api.create_commit(
@@ -169,10 +176,7 @@ def _library(name: str) -> Any:
         import huggingface_hub.constants
         import huggingface_hub.utils
     except ImportError as error:
-        raise InputError(
-            f"{name} needs huggingface_hub: pip install 'colorjax[hub]' (from a checkout: "
-            "pip install '.[hub]')"
-        ) from error
+        raise InputError(f"{name} needs huggingface_hub: {installing('hub')}") from error
     # It warns of what is tried again; what fails in the end is raised.
     huggingface_hub.utils.logging.set_verbosity_error()
     return huggingface_hub
@@ -198,6 +202,11 @@ def _chosen(name: str, asked: HubName, files: list[str]) -> str:
     return weights[0]
 
 
+def _status(error: Exception) -> int | None:
+    """The HTTP status of the answer that an error is about; None without an answer."""
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
 def _explained(name: str, error: Exception, done: str) -> Exception:
     """One line about what huggingface_hub raised.
 
@@ -215,7 +224,7 @@ def _explained(name: str, error: Exception, done: str) -> Exception:
         error = error.__cause__  # of an upload in a thread
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return error
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = _status(error)
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     log_in = "log in with `hf auth login` or HF_TOKEN"
     asked = parse(name)

@@ -27,25 +27,28 @@ def packaged() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
-def find_model(model: str) -> Path:
+def find_model(model: str | Path) -> Path:
     """The weights file, the run's folder or its checkpoint of a name or a path.
 
-    A packaged model's name and `hub.SYNTAX` take precedence over a path. What the hub has is
-    downloaded.
+    In a text, a packaged model's name and `hub.SYNTAX` take precedence over a path; a Path is never
+    a name. What the hub has is downloaded.
 
     Raises:
       InputError: there is no such model, or it is neither a weights file nor a run.
     """
-    if model in packaged():
+    if isinstance(model, Path):
+        path = Path(os.path.expanduser(model))
+    elif model in packaged():
         return packaged()[model]
-    path = hub.local_path(model)
+    else:
+        path = hub.local_path(model)
     if is_weights(path):
         read_metadata(path)
     elif model and run_folder(path).is_dir():
         read_config(run_folder(path))
     else:
         raise InputError(
-            f"{model!r} is neither a run nor a weights file nor a packaged model "
+            f"{str(model)!r} is neither a run nor a weights file nor a packaged model "
             f"({', '.join(packaged())}); give one of these"
         )
     return path

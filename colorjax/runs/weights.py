@@ -81,56 +81,6 @@ def interpolate(run: TrainedModel, other: TrainedModel, share: float) -> Trained
     return run._replace(variables=variables, config=config)
 
 
-def model_card(run: TrainedModel, addition: Path | None = None) -> str:
-    """A model card in Markdown: architecture, data, training length and metrics.
-
-    Args:
-      run: the metrics of its report are included if they belong to the same checkpoint.
-      addition: a Markdown file, included below the title.
-
-    Raises:
-      InputError: the addition or the report cannot be read.
-    """
-    config = run.config
-    model, size = config["model"], run.image_size
-    table = run.path / "report" / "results.md"
-    quarter = model.get("output_stride", 1) == 4
-    lines = [
-        f"# {model['name']}, width {model['width']:g}: colours grey faces",
-        "",
-        f"- input: lightness L of {size}×{size} pixels; output: a*b*"
-        + (", predicted at a quarter of the size and enlarged bilinearly" if quarter else ""),
-        f"- trained by colorjax on `{config.get('data')}`: {run.step} of {config.get('num_steps')} "
-        f"steps of {config.get('batch_size')} images, loss {config.get('loss')}"
-        + (f", adversarial loss {config['gan']['loss']}" if "gan" in config else ""),
-    ]
-    if config.get("temperature"):
-        lines.append(
-            "- answers with the annealed mean of the distribution that it predicts, at a "
-            f"temperature of {config['temperature']:g}"
-        )
-    if abilities := [
-        text
-        for key, text in (("distribution", "a distribution of a*b*"), ("hints", "hints"))
-        if config.get(key, 0) > 0
-    ]:
-        lines.append(f"- trained with {' and '.join(abilities)}")
-    if "interpolated" in config:
-        share, other = config["interpolated"]["share"], config["interpolated"]["with"]
-        lines.append(f"- interpolated: {share:g} × this network + {1 - share:g} × `{other}`")
-    try:
-        texts = [] if addition is None else [addition.read_text()]
-        report = table.read_text() if table.exists() else ""
-    except OSError as error:
-        raise InputError(f"cannot read the card ({error})") from error
-    # The first line of a report names the runs and their steps.
-    if f" (step {run.step})" in report.partition(",")[0] and "interpolated" not in config:
-        texts.append(report)
-    # A report ends with commands, which name folders of the person who trained the model.
-    texts = [text.split("\n```sh\n")[0].strip() for text in texts]
-    return "\n".join([*lines, *(f"\n{text}" for text in texts)]) + "\n"
-
-
 def load_weights(path: Path, name: str) -> TrainedModel:
     """Loads a file that `export_weights` wrote.
 
@@ -160,16 +110,18 @@ def load_weights(path: Path, name: str) -> TrainedModel:
     )
 
 
-def open_model(model: str) -> TrainedModel:
-    """Opens a packaged model by its name, or a run or weights file by its path.
+def open_model(model: str | Path) -> TrainedModel:
+    """Opens a run, its checkpoint or a weights file by its path, or a model by its name.
+
+    Args:
+      model: see `model_paths.find_model`: the name of a packaged model, `hub.SYNTAX`, or a path. A
+        Path is never a name.
 
     Raises:
       InputError: there is no such model, or it cannot be read.
     """
     path = find_model(model)
-    if is_weights(path):
-        return load_weights(path, model_name(path))
-    return load_run(path, model_name(path))
+    return open_path(path, model_name(path))
 
 
 def open_path(path: Path, name: str) -> TrainedModel:

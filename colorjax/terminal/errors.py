@@ -18,6 +18,11 @@ class EndedError(RuntimeError):
         self.status = status
 
 
+def installing(extra: str) -> str:
+    """How an extra of this package is installed."""
+    return f"pip install 'colorjax[{extra}]' (from a checkout: pip install '.[{extra}]')"
+
+
 def exit_status(command: Callable[[], None], interrupted: str = "stopped") -> int:
     """Runs a command and reports expected errors on stderr, one line each, without a traceback.
 

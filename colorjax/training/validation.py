@@ -14,8 +14,9 @@ from colorjax.parallel import devices, processes
 from colorjax.parallel.stopping import Stopping
 from colorjax.report import grids, report, tables
 from colorjax.report.compare import REGRESSION_FILE, compare
+from colorjax.runs.cards import model_card
 from colorjax.runs.trained_model import TrainedModel
-from colorjax.runs.weights import export_weights, load_weights, model_card
+from colorjax.runs.weights import export_weights, load_weights
 from colorjax.runs.workdir import MetricsWriter
 from colorjax.terminal.errors import EndedError, InputError
 from colorjax.terminal.progress import TrainingProgress

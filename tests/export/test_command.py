@@ -1,6 +1,7 @@
 """`colorjax export` to ONNX and StableHLO: what is written, and what is refused."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from random_models import config, lightness, random_run
 
 from colorjax import __version__, cli
 from colorjax.export import parity
+from colorjax.runs.model_paths import read_metadata
 from colorjax.runs.weights import export_weights
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
@@ -94,6 +96,55 @@ def test_a_kind_that_is_not_clear_is_refused(export, arguments, words, tmp_path,
     assert export(*arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["model", "model.json"])
+def test_a_folder_is_no_output_and_nothing_is_written(export, name, tmp_path, capsys):
+    folder = tmp_path / "out" / name
+    folder.mkdir(parents=True)
+    assert export("model", "--format", "stablehlo") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{folder} is a folder; give --output a file" in line
+    assert list((tmp_path / "out").rglob("*")) == [folder]
+
+
+@pytest.mark.parametrize("fails", ["model", "model.json"])
+def test_a_card_never_stands_alone(export, fails, tmp_path, capsys, monkeypatch):
+    replace = os.replace
+
+    def rename(source, target):
+        if os.path.basename(target) == fails:
+            raise OSError("disk broken")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", rename)
+    assert export("model", "--format", "stablehlo") == 2
+    assert "cannot write" in capsys.readouterr().err
+    found = {file.name for file in (tmp_path / "out").iterdir()}
+    assert found == ({"model"} if fails == "model.json" else set())
+
+
+def test_a_run_is_not_mistaken_for_a_packaged_model_of_its_name(tmp_path, monkeypatch, capsys):
+    export_weights(random_run(), tmp_path / "faces", "# mine\n", "float32")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["export", "./faces", "--output", "mine.safetensors"]) == 0
+    assert "step 7 of faces" in capsys.readouterr().out
+    assert read_metadata(tmp_path / "mine.safetensors")["card"] == "# mine\n"
+    flags = ["--interpolate", "./faces", "--share", "0.5"]
+    assert cli.main(["export", "./faces", "--output", "between.safetensors", *flags]) == 0
+    assert read_metadata(tmp_path / "between.safetensors")["step"] == "7"
+
+
+@pytest.mark.parametrize("data", [b"caf\xe9", None])
+def test_a_card_that_is_no_text_is_refused_before_anything_is_downloaded(tmp_path, capsys, data):
+    card = tmp_path / "card.md"
+    if data is not None:
+        card.write_bytes(data)
+    output = ["--output", str(tmp_path / "out" / "model.safetensors")]
+    assert cli.main(["export", "hf:me/faces", *output, "--card", str(card)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"--card {card} " in line
     assert not (tmp_path / "out").exists()
 
 

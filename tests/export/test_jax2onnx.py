@@ -49,8 +49,11 @@ def python():
     done = subprocess.run(
         [python, "-m", "pip", "install", "--quiet", *PACKAGES], capture_output=True, text=True
     )
-    if done.returncode:
-        pytest.skip(f"jax2onnx cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    if (
+        done.returncode and "connection broken" in done.stderr
+    ):  # what pip warns of before it tries again
+        pytest.skip("jax2onnx cannot be fetched: there is no network")
+    assert done.returncode == 0, done.stderr
     return python
 
 

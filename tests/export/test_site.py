@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 import support
@@ -69,6 +70,34 @@ def test_a_folder_that_is_not_empty_is_refused_and_an_empty_one_is_filled(tmp_pa
     (tmp_path / "empty").mkdir()
     check_site(tmp_path / "empty")
     assert (written(tmp_path / "empty") / "index.html").is_file()
+
+
+def test_a_link_to_an_empty_folder_stays_and_the_folder_is_filled(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    check_site(tmp_path / "link")
+    written(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "empty/index.html").is_file()
+
+
+def test_folders_that_cannot_be_replaced_are_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^\. is the current folder; give --output a new one"):
+        check_site(Path("."))
+    (tmp_path / "in/empty").mkdir(parents=True)
+    # The tests may run as root, who may do everything.
+    with monkeypatch.context() as patch:
+        patch.setattr("os.access", lambda path, mode: path != tmp_path / "in")
+        with pytest.raises(InputError, match=r"cannot write to .*in; choose another --output"):
+            check_site(tmp_path / "in/empty")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match=r"cannot read .*empty .*give --output a new folder"):
+        check_site(tmp_path / "in/empty")
 
 
 def test_a_site_that_cannot_be_written_leaves_nothing(tmp_path):

@@ -1,5 +1,6 @@
 """StableHLO files: JAX alone runs them, and they equal the networks they were made from."""
 
+import re
 import subprocess
 import sys
 
@@ -56,6 +57,18 @@ def test_half_precision_halves_the_file_but_is_computed_in_float32(name):
     ratio = len(half.mlir_module_serialized) / len(whole.mlir_module_serialized)
     assert 0.5 < ratio < 0.65
     assert "f16>" in half.mlir_module()
+    products = [line for line in half.mlir_module().splitlines() if "convolution" in line]
+    assert products
+    assert not [line for line in products if "f16" in line]
+
+
+def test_products_are_not_rounded_on_gpus_and_tpus():
+    run = random_run(output_stride=4, distribution=1.0, hints=0.5, temperature=0.4)
+    module = export_stablehlo(run, "float32").mlir_module()
+    products = re.findall(r"stablehlo\.(?:convolution|dot_general)\b.*", module)
+    assert len(products) > 10
     assert not [
-        line for line in half.mlir_module().splitlines() if "f16" in line and "conv(" in line
+        line
+        for line in products
+        if "[HIGHEST, HIGHEST]" not in line.replace("#stablehlo<precision HIGHEST>", "HIGHEST")
     ]

@@ -76,10 +76,15 @@ def test_other_bytes_are_refused_wherever_they_come_from(machine):
 
 
 def test_without_npm_and_when_npm_fails_one_line_says_what_to_do(machine, monkeypatch):
-    npm(machine, 'echo "npm error network is down" >&2; exit 1')
-    with pytest.raises(InputError, match=r"npm cannot fetch.*network is down.*--runtime") as error:
-        runtime_files()
-    assert "\n" not in str(error.value)
+    names = "npm error code ENOTFOUND\\nnpm error errno ENOTFOUND"
+    for said, shown in (
+        (f"{names}\\nnpm error network down", "down"),
+        (names, "code ENOT.*"),
+    ):
+        npm(machine, f'printf "{said}\\n" >&2; exit 1')
+        with pytest.raises(InputError, match=rf"npm cannot fetch.*{shown}\); give --r") as error:
+            runtime_files()
+        assert "\n" not in str(error.value)
     monkeypatch.setenv("PATH", str(machine / "nothing"))
     with pytest.raises(InputError, match=r"there is no npm.*give --runtime"):
         runtime_files()

@@ -149,6 +149,30 @@ def test_a_server_that_refuses_or_fails(server, status, words):
     assert words in refusal(hub.fetch, "hf:timm/resnet")
 
 
+@pytest.mark.parametrize("revision", ["", "@main", "@COMMIT"])
+@pytest.mark.parametrize("status", [401, 403, 404, 503])
+def test_what_the_server_refuses_the_cache_does_not_serve(server, revision, status):
+    """Except for a commit, whose files cannot change."""
+    name = f"hf:timm/resnet{revision.replace('COMMIT', server.commit('timm/resnet'))}"
+    path = hub.fetch(name)
+    server.status = status
+    if status >= 500 or revision == "@COMMIT":
+        assert hub.fetch(name) == path
+    else:
+        assert f"status {status}" in refusal(hub.fetch, name)
+
+
+def test_access_that_was_revoked_is_said(server):
+    hub.fetch("hf:timm/resnet")
+    server.gated.add("timm/resnet")
+    assert refusal(hub.fetch, "hf:timm/resnet").startswith("hf:timm/resnet is gated")
+    files = server.repositories.pop("timm/resnet")
+    assert "does not exist or is private" in refusal(hub.fetch, "hf:timm/resnet")
+    server.repositories["timm/resnet"] = files
+    server.gated.clear()
+    assert hub.fetch("hf:timm/resnet").read_bytes() == WEIGHTS
+
+
 @pytest.mark.parametrize("cuts", [[3000], [3000, 0, 2500, 4000]])
 def test_an_interrupted_download_resumes_where_it_stopped(server, cuts):
     server.cuts = list(cuts)
@@ -184,7 +208,7 @@ def test_what_differs_from_its_checksum_is_refused_and_removed(server, tmp_path)
     assert hub.fetch("hf:timm/resnet").read_bytes() == WEIGHTS
 
 
-def test_a_file_that_was_damaged_in_the_cache_is_noticed(server):
+def test_a_file_that_is_corrupt_in_the_cache_is_noticed(server):
     path = hub.fetch("hf:timm/resnet")
     path.resolve().write_bytes(WEIGHTS[:-1] + bytes([WEIGHTS[-1] ^ 1]))
     assert "arrived corrupt" in refusal(hub.fetch, "hf:timm/resnet")
@@ -276,71 +300,6 @@ def test_evaluate_needs_data_before_it_downloads(server, capsys, tmp_path):
     assert cli.main(["evaluate", "hf:timm/resnet", "--output", str(tmp_path / "out")]) == 2
     assert "hf:timm/resnet comes without its data; give --dataset" in capsys.readouterr().err
     assert not server.requests
-
-
-@pytest.mark.parametrize("keeps", [False, True])
-def test_what_is_pushed_can_be_loaded_by_its_name(server, monkeypatch, capsys, tmp_path, keeps):
-    monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
-    output = tmp_path / "kept.safetensors"
-    flags = ["--output", str(output)] if keeps else []
-    assert cli.main(["export", DEFAULT_MODEL, "--push", "hf:me/faces", *flags]) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    assert captured.out.splitlines()[-1] == f"Uploaded to {server.url}/me/faces."
-    files = server.repositories["me/faces"]
-    card = read_metadata(packaged()[DEFAULT_MODEL])["card"]
-    assert files["README.md"].decode() == f"{hub.METADATA}{card}"
-    assert files.keys() == {"model.safetensors", "README.md"}
-    assert output.exists() == keeps
-    path = hub.fetch("hf:me/faces")
-    chex.assert_trees_all_equal(load_file(path), load_file(packaged()[DEFAULT_MODEL]))
-    if not keeps:
-        return
-    assert files["model.safetensors"] == output.read_bytes()
-    # A repository that exists is written again.
-    (tmp_path / "card.md").write_text("More to say.")
-    card = ["--card", str(tmp_path / "card.md")]
-    assert cli.main(["export", DEFAULT_MODEL, "--push", "hf:me/faces", *card]) == 0
-    assert b"More to say." in files["README.md"]
-
-
-@pytest.mark.parametrize(
-    ("token", "name", "words"),
-    [
-        (
-            None,
-            "hf:me/faces",
-            "uploading hf:me/faces needs a token; run `hf auth login` or set ",
-        ),
-        (hub_server.TOKEN, "hf:me/faces@main", "names more than a repository; give hf:OWNER/NAME"),
-        (hub_server.TOKEN, "hf:me/a/b.safetensors", "names more than a repository"),
-        (hub_server.TOKEN, "me/faces", "is not a name of weights"),
-        (hub_server.TOKEN, "hf:timm/faces", "access is refused (You don't have the rights to crea"),
-        ("wrong", "hf:me/faces", "hf:me/faces cannot be uploaded: access is refused"),
-    ],
-)
-def test_what_cannot_be_pushed_is_said(server, monkeypatch, capsys, token, name, words):
-    if token:
-        monkeypatch.setenv("HF_TOKEN", token)
-    before = dict(server.repositories)
-    assert cli.main(["export", DEFAULT_MODEL, "--push", name]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert words in line
-    assert server.repositories == before
-
-
-def test_an_upload_that_breaks_commits_nothing(server, monkeypatch, capsys):
-    monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
-    monkeypatch.setattr(server, "stored", {}.copy)  # no item can be set
-    assert cli.main(["export", DEFAULT_MODEL, "--push", "hf:me/faces"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "hf:me/faces cannot be uploaded" in line
-    assert server.repositories["me/faces"] == {}
-
-
-def test_neither_an_output_nor_a_push(capsys):
-    assert cli.main(["export", DEFAULT_MODEL]) == 2
-    assert "give --output FILE, --push hf:OWNER/NAME, or both" in capsys.readouterr().err
 
 
 def test_a_process_reads_the_environment(tmp_path):

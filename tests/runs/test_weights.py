@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import chex
 import jax
@@ -14,13 +15,13 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from colorjax import cli
+from colorjax.runs.cards import model_card
 from colorjax.runs.model_paths import DEFAULT_MODEL, packaged, read_metadata
 from colorjax.runs.trained_model import load_run
 from colorjax.runs.weights import (
     export_weights,
     interpolate,
     load_weights,
-    model_card,
     open_model,
 )
 from colorjax.terminal.errors import InputError
@@ -140,6 +141,16 @@ def test_a_model_is_opened_by_folder_or_file(exported):
         open_model(str(support.trained("cnn") / "checkpoints" / "7"))
     with pytest.raises(InputError, match="'nothing' is neither a run nor a weights file"):
         open_model("nothing")
+
+
+def test_a_path_is_never_the_name_of_a_packaged_model(run, tmp_path, monkeypatch):
+    export_weights(run, tmp_path / DEFAULT_MODEL, "")
+    monkeypatch.chdir(tmp_path)
+    assert open_model(Path(DEFAULT_MODEL)).step == run.step
+    assert open_model(f"./{DEFAULT_MODEL}").step == run.step
+    assert open_model(DEFAULT_MODEL).path == packaged()[DEFAULT_MODEL]
+    with pytest.raises(InputError, match="'nothing' is neither a run nor a weights file"):
+        open_model(Path("nothing"))
 
 
 class _Evil:
