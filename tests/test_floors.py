@@ -9,8 +9,7 @@ import colorjax
 ROOT = Path(colorjax.__file__).parent
 FLOORS = (
     {"lab", "damage", "terminal", "__version__"},
-    {"files"},
-    {"models", "parallel"},
+    {"files", "models", "parallel"},
     {"images", "display"},
     {"data", "runs", "evaluation"},
     {"report", "colorize", "export"},

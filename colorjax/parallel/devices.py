@@ -12,7 +12,6 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from colorjax.files import cache_folder
 from colorjax.terminal.errors import InputError
 
 AXIS = "batch"
@@ -154,5 +153,6 @@ def configure(deterministic: bool = False) -> None:
         xla_flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{xla_flags} --xla_gpu_deterministic_ops=true".strip()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compilation"))
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(cache / "colorjax/compilation"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
