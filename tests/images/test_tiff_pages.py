@@ -121,7 +121,7 @@ def test_pages_are_decoded_one_by_one(tmp_path, monkeypatch):
     path.write_bytes(tiff(*floats))
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("TMPDIR", "/nowhere")
-    pages = photo_reader._read(path, tmp_path / "0")
+    pages = photo_reader._read(path, tmp_path / "0", None)
     assert [page.shape for page in pages] == [page.shape for page in floats]
     assert len(decoded) == 3
     # What does not fit into memory goes where the pixels go.
