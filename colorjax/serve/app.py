@@ -92,17 +92,9 @@ class _Api:
 
     async def models(self, request: Request) -> Response:
         models, limits = self._service.models, self._service.limits
-        return JSONResponse(
-            {
-                "models": list(models.described.values()),
-                "default": models.default,
-                "limits": {
-                    "bytes": limits.bytes,
-                    "pixels": limits.pixels,
-                    "session_seconds": limits.session_seconds,
-                },
-            }
-        )
+        told = {key: getattr(limits, key) for key in ("bytes", "pixels", "session_seconds")}
+        described = list(models.described.values())
+        return JSONResponse({"models": described, "default": models.default, "limits": told})
 
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(description())
@@ -134,16 +126,9 @@ class _Api:
 
         picture = await self._with_form(request, ("model",), answer)
         name = self._service.store.add(picture)
-        (width, height), (across, down) = picture.size, picture.preview_size
-        values = {
-            "id": name,
-            "name": picture.name,
-            "width": width,
-            "height": height,
-            "preview_width": across,
-            "preview_height": down,
-            "notes": picture.notes,
-        }
+        keys = ("width", "height", "preview_width", "preview_height")
+        sizes = dict(zip(keys, (*picture.size, *picture.preview_size), strict=True))
+        values = {"id": name, "name": picture.name, **sizes, "notes": picture.notes}
         return JSONResponse(values, 201, {"Location": f"/api/pictures/{name}"})
 
     async def forget(self, request: Request) -> Response:

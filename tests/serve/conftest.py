@@ -1,4 +1,4 @@
-"""The page in a real browser, against the real server with a tiny model."""
+"""The API, and the page in a real browser, of the real server with a tiny model."""
 
 import browsers
 import pytest
@@ -6,6 +6,20 @@ import served
 from pages import Page
 
 from colorjax.serve.server import page_assets
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with served.served(tmp_path_factory.mktemp("model")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Of a model without hints and distribution."""
+    folder = tmp_path_factory.mktemp("plain")
+    with served.served(folder, distribution=0.0, hints=0.0) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
