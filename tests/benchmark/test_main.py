@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import hinted
 import pytest
@@ -65,16 +67,17 @@ def test_exported_models_are_measured_in_turns(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_hints_on_the_page_are_measured(tmp_path, capsys):
+def test_hints_on_the_page_are_measured(tmp_path):
     output = tmp_path / "serve.json"
     options = ["--model", str(hinted.exported(tmp_path)), "--hints", "3", "--output", str(output)]
-    benchmark.run(["serve", *options])
+    command = [sys.executable, "-m", "colorjax.benchmark", "serve", *options]
+    out = subprocess.run(command, env=environment(), check=True, stdout=subprocess.PIPE).stdout
     portrait, group = json.loads(output.read_text())["results"]
     assert (portrait["picture"], group["picture"]) == ("portrait, 512×512", "group, 1536×1536")
     for row in (portrait, group):
         assert 0 < row["least"] <= row["with a new hint, ms"] <= row["most"]
         assert row["first preview, ms"] > 0
-    assert "| picture | first preview, ms | with a new hint, ms |" in capsys.readouterr().out
+    assert b"| picture | first preview, ms | with a new hint, ms |" in out
     plain = str(hinted.exported(tmp_path, hints=0.0))
     with pytest.raises(InputError, match="takes no hints; give another --model"):
         benchmark.run(["serve", "--model", plain])
