@@ -79,12 +79,12 @@ def served(folder, limits=None, **options):
     with (
         support.quick_compilation(),
         listen("127.0.0.1", 0) as listener,
-        PhotoReader(2, limits.decode_seconds, limits.pixels) as reader,
+        PhotoReader(1, limits.decode_seconds, limits.pixels) as reader,
     ):
         port = listener.getsockname()[1]
         service = Service(Models(str(path)), reader, limits)
         started = threading.Event()
-        server = build_server(service, ASSETS, "127.0.0.1", port, started.set)
+        server = build_server(service, ASSETS, listener, "127.0.0.1", started.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

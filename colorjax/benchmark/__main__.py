@@ -28,7 +28,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark of a command line, prints its tables and writes the JSON."""
     parser = Parser(prog="python -m colorjax.benchmark", description="Measures colorjax's speed.")
     commands = parser.add_subparsers(required=True, metavar="WHAT", dest="what")
-    for add in (_data, _colorize, _export, _train):
+    for add in (_data, _colorize, _export, _serve, _train):
         add(commands).add_argument("--output", metavar="FILE", help="also write the rows as JSON")
     options = vars(parser.parse_args(arguments))
     output = options.pop("output")
@@ -138,6 +138,21 @@ def _export(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--rounds", type=positive, default=5, help="(default: 5)")
     parser.add_argument("--calls", type=positive, default=20, help="in each round (default: 20)")
+    return parser
+
+
+def _serve(commands: Any) -> argparse.ArgumentParser:
+    parser = _command(
+        commands,
+        "serve",
+        "time from a hint to its preview on the page",
+        "Serves the page on loopback, opens a portrait and a group, and asks for previews with a\n"
+        "hint more each time: ms of the first, which compiles, and of the others.\n"
+        "Needs the extra web and scikit-image.",
+        "--hints 20 --output serve.json",
+    )
+    parser.add_argument("--model", default="", help="as for colorjax serve (default: faces)")
+    parser.add_argument("--hints", type=positive, default=20, help="(default: 20)")
     return parser
 
 

@@ -102,14 +102,9 @@ class Colorizer:
           InputError: the model or the device does not exist, or the model has no distribution.
         """
         run = open_model(model)
+        predict, on = model_predictor(run.generator), devices.one_device(device)
         return cls(
-            model_predictor(run.generator),
-            run.variables,
-            run.image_size,
-            batch_size,
-            devices.one_device(device),
-            run.generator,
-            run.temperature,
+            predict, run.variables, run.image_size, batch_size, on, run.generator, run.temperature
         ).variant(temperature)
 
     def variant(self, temperature: float | None = None, one_program: bool = False) -> "Colorizer":
@@ -129,7 +124,9 @@ class Colorizer:
         if temperature is not None:
             other._temperature = temperature
         if not is_temperature(other._temperature):
-            raise InputError(f"temperature={temperature} is wrong; it must be {TEMPERATURE_RULE}")
+            raise InputError(
+                f"temperature={temperature} is not valid; it must be {TEMPERATURE_RULE}"
+            )
         if other._temperature:
             other._network.check_distribution()
         return other
@@ -220,6 +217,7 @@ class Colorizer:
         y: float,
         count: int = 5,
         hints: Any = None,
+        crops: Sequence[faces.Crop] | None = None,
     ) -> list[tuple[str, float]]:
         """The likeliest colours of a pixel.
 
@@ -229,6 +227,7 @@ class Colorizer:
           y: its row.
           count: at most as many colours are returned.
           hints: see `__call__`, for one picture.
+          crops: its faces; by default `find_faces` searches for them.
 
         Returns:
           ("#rrggbb", probability), the likeliest first: modes of the distribution, in sRGB at the
@@ -245,9 +244,9 @@ class Colorizer:
         height, width = picture.shape[:2]
         if not (0 <= x < width and 0 <= y < height):
             raise InputError(f"({x}, {y}) is outside the picture of {width}×{height} pixels")
-        small = reduced(picture)
+        small = reduced(picture) if crops is None else picture
+        crops = self.find_faces([small])[0] if crops is None else crops
         place = (int(x) + 0.5) / width, (int(y) + 0.5) / height
-        (crops,) = self.find_faces([small])
         found = self._views.at(self._network.probabilities, small, crops, given, place)
         return suggestions(found, picture[int(y), int(x)], count)
 

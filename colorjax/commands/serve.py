@@ -17,8 +17,9 @@ def add_serve(commands: Any) -> None:
         help="a web page on this machine to colour photographs on",
         description="Starts a web page, for this machine alone, on which photographs are coloured, "
         "looked at, improved with hints and downloaded; and an API for programs. Needs the extra "
-        "web (pip install '.[web]'). Uploads are kept in memory and forgotten half an hour after "
-        "their last use. Ctrl-C ends it.",
+        "web (pip install '.[web]'). Uploads are kept in memory, and in a private temporary file "
+        "while one is read or written; they are forgotten half an hour after their last use. "
+        "Ctrl-C ends it.",
         epilog="example:\n  colorjax serve --open\n"
         "  curl -F file=@grey.jpg http://127.0.0.1:7860/api/colorize --output coloured.jpg",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -49,16 +50,16 @@ def _run_serve(options: argparse.Namespace) -> None:
         from colorjax.images.photo_reader import PhotoReader
         from colorjax.serve.limits import Limits
 
-        number, limits = listener.getsockname()[1], Limits()
-        page = url(options.host, number)
-        if not is_loopback(options.host):
+        (address, number, *_), limits = listener.getsockname(), Limits()
+        page = url(address, number)
+        if not is_loopback(address):
             print(
-                f"Warning: everyone who reaches {options.host} can use this page and its models; "
+                f"Warning: everyone who reaches {address} can use this page and its models; "
                 "leave out --host to serve this machine alone.",
                 file=sys.stderr,
             )
         # Its processes start while JAX is imported.
-        with PhotoReader(2, limits.decode_seconds, limits.pixels) as reader:
+        with PhotoReader(1, limits.decode_seconds, limits.pixels) as reader:
             with signals.delayed():
                 from colorjax.parallel import devices
                 from colorjax.serve.models import Models
@@ -77,5 +78,4 @@ def _run_serve(options: argparse.Namespace) -> None:
                     threading.Thread(target=webbrowser.open, args=[page], daemon=True).start()
 
             service = Service(models, reader, limits)
-            server = build_server(service, page_assets(), options.host, number, started)
-            server.run(sockets=[listener])
+            build_server(service, page_assets(), listener, options.host, started).run([listener])

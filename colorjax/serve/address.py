@@ -46,16 +46,17 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def url(host: str, port: int) -> str:
+def url(address: str, port: int) -> str:
     """Of the page, as this machine reaches it."""
-    if is_address(host) and ipaddress.ip_address(host).is_unspecified:
-        host = "127.0.0.1" if ipaddress.ip_address(host).version == 4 else "::1"
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    found = ipaddress.ip_address(address)
+    if found.is_unspecified:
+        address = "127.0.0.1" if found.version == 4 else "::1"
+    return f"http://{f'[{address}]' if found.version == 6 else address}:{port}"
 
 
-def is_loopback(host: str) -> bool:
+def is_loopback(address: str) -> bool:
     """Whether only this machine reaches it."""
-    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+    return ipaddress.ip_address(address).is_loopback
 
 
 def is_address(text: str) -> bool:

@@ -23,24 +23,20 @@ from colorjax.serve.openapi import description
 from colorjax.serve.photos import File
 from colorjax.serve.pictures import Picture
 from colorjax.serve.service import Service
+from colorjax.serve.store import GONE
 from colorjax.serve.zips import zipped
 from colorjax.terminal.errors import EndedError, InputError
 
 T = TypeVar("T")
 JPEG, PNG = "image/jpeg", "image/png"
 _LEFT = 499  # nobody reads it
+_POINT = ("x", "y", "count", "hints")
 _TICKET = re.compile(r"[\w-]{1,64}", re.ASCII)
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
-    ".png": PNG,
-    ".jpg": JPEG,
-    ".webp": "image/webp",
-    ".ico": "image/x-icon",
-    ".woff2": "font/woff2",
-    ".webmanifest": "application/manifest+json",
 }
 
 
@@ -96,17 +92,9 @@ class _Api:
 
     async def models(self, request: Request) -> Response:
         models, limits = self._service.models, self._service.limits
-        return JSONResponse(
-            {
-                "models": list(models.described.values()),
-                "default": models.default,
-                "limits": {
-                    "bytes": limits.bytes,
-                    "pixels": limits.pixels,
-                    "session_seconds": limits.session_seconds,
-                },
-            }
-        )
+        told = {key: getattr(limits, key) for key in ("bytes", "pixels", "session_seconds")}
+        described = list(models.described.values())
+        return JSONResponse({"models": described, "default": models.default, "limits": told})
 
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(description())
@@ -122,13 +110,13 @@ class _Api:
 
     async def suggest(self, request: Request) -> Response:
         async def answer(form: Form) -> Response:
-            point = _point(_parsed(form, ("x", "y", "count", "hints")))
+            point = _point(_parsed(form, _POINT))
             model = self._service.models.named(form.fields.get("model"))
             self._service.check(Look(hints=point[2]), model, distribution=True)
             found, _ = await self._service.suggest(form.data, *point, model, _names(request))
             return _colors(found)
 
-        return await self._with_form(request, ("x", "y", "count", "hints", "model"), answer)
+        return await self._with_form(request, (*_POINT, "model"), answer)
 
     async def open(self, request: Request) -> Response:
         async def answer(form: Form) -> Picture:
@@ -138,16 +126,9 @@ class _Api:
 
         picture = await self._with_form(request, ("model",), answer)
         name = self._service.store.add(picture)
-        (width, height), (across, down) = picture.size, picture.preview_size
-        values = {
-            "id": name,
-            "name": picture.name,
-            "width": width,
-            "height": height,
-            "preview_width": across,
-            "preview_height": down,
-            "notes": picture.notes,
-        }
+        keys = ("width", "height", "preview_width", "preview_height")
+        sizes = dict(zip(keys, (*picture.size, *picture.preview_size), strict=True))
+        values = {"id": name, "name": picture.name, **sizes, "notes": picture.notes}
         return JSONResponse(values, 201, {"Location": f"/api/pictures/{name}"})
 
     async def forget(self, request: Request) -> Response:
@@ -210,10 +191,13 @@ class _Api:
         chosen = values.get("pictures")
         if values.keys() != {"pictures"} or not isinstance(chosen, list) or not chosen:
             raise InputError('send {"pictures": [{"id": …, "look": {…}}, …]}')
-        wanted = []
         for one in chosen:
             if not isinstance(one, dict) or not isinstance(one.get("id"), str):
                 raise InputError(f'one of "pictures" has no "id": {one!r:.60}')
+        if gone := self._service.store.missing([one["id"] for one in chosen]):
+            return JSONResponse({"error": GONE, "gone": gone}, 404)
+        wanted = []
+        for one in chosen:
             picture, look = self._service.store.get(one["id"]), read_look(one.get("look", {}))
             self._service.check(look, picture.model)
             look.fits(picture.size)
@@ -311,7 +295,9 @@ def _form_look(form: Form) -> Look:
 
 
 def _point(values: dict[str, Any]) -> tuple[float, float, Any, int]:
-    """x, y, hints, count."""
+    """x, y, hints, count. Raises InputError."""
+    if unknown := values.keys() - set(_POINT):
+        raise InputError(f"a place has no {min(unknown)!r:.60}; it has {', '.join(_POINT)}")
     x, y = (looks.number(values.get(key), key, 0, 1e9) for key in ("x", "y"))
     count = looks.integer(values.get("count", 5), "count", 1, looks.MAX_COLORS)
     return x, y, read_points(values.get("hints")), count
@@ -339,7 +325,7 @@ def _asset(
         name = fixed or request.path_params["name"]
         if name not in assets:
             raise HTTPException(404, f"there is no file {name!r:.60}")
-        kind = _TYPES.get(name[name.rfind(".") :], "application/octet-stream")
+        kind = _TYPES[name[name.rfind(".") :]]
         return Response(assets[name], 200, {"Cache-Control": "no-cache"}, kind)
 
     return answer

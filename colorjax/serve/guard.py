@@ -32,19 +32,21 @@ class Guard:
     """Refuses requests whose Host is not this server's, or whose Origin is another page.
 
     A page of a foreign name that its owner lets point here (DNS rebinding) sends that name as Host.
-    A page elsewhere sends its Origin. Programs send none.
+    A page elsewhere sends its Origin, or with an image only that it is elsewhere; it may lead here.
+    Programs send none.
 
     Args:
       app: what is guarded.
-      host: the address that the server listens on. If it is that of all interfaces, addresses
-        count as its Host (a name could be anyone's), and the name of this machine.
+      address: that the server listens on. If it is that of all interfaces, addresses count as its
+        Host (a name could be anyone's), and the name of this machine.
       port: that it listens on.
+      host: what a person called the address.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, address: str, port: int, host: str) -> None:
         self._app, self._port = app, port
-        self._names = {*LOOPBACK, host.lower()}
-        self._any_address = is_address(host) and ipaddress.ip_address(host).is_unspecified
+        self._names = {*LOOPBACK, address, host.lower()}
+        self._any_address = ipaddress.ip_address(address).is_unspecified
         if self._any_address:
             name = socket.gethostname().lower()
             self._names |= {name, name.partition(".")[0], f"{name.partition('.')[0]}.local"}
@@ -65,7 +67,9 @@ class Guard:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             await _refuse(send_guarded, f"Host must be one of {', '.join(sorted(self._names))}")
-        elif any(origin.lower() != f"http://{hosts[0].lower()}" for origin in origins):
+        elif _is_embedded(headers) or any(
+            origin.lower() != f"http://{hosts[0].lower()}" for origin in origins
+        ):
             await _refuse(send_guarded, "requests of other pages are not answered")
         else:
             await self._app(scope, receive, send_guarded)
@@ -79,6 +83,12 @@ class Guard:
         if parts.netloc != given or "@" in given or port != self._port:
             return False
         return name in self._names or (self._any_address and is_address(name))
+
+
+def _is_embedded(headers: Headers) -> bool:
+    """Whether a browser says that another page asks, and not by a link."""
+    is_link = headers.get("sec-fetch-mode") == "navigate"
+    return headers.get("sec-fetch-site") == "cross-site" and not is_link
 
 
 async def _refuse(send: Send, message: str) -> None:

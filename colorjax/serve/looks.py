@@ -52,13 +52,11 @@ def read_look(values: Any) -> Look:
     if unknown := values.keys() - set(KEYS):
         raise InputError(f"a look has no {min(unknown)!r:.60}; it has {', '.join(KEYS)}")
     temperature = values.get("temperature")
-    if temperature is not None:
-        temperature = number(temperature, "temperature", 0, MAX_SATURATION)
-        if not is_temperature(temperature):
-            raise InputError(f"temperature={temperature} is not {TEMPERATURE_RULE}")
+    if temperature is not None and not (_is_number(temperature) and is_temperature(temperature)):
+        raise InputError(f"temperature={temperature!r:.60} is not {TEMPERATURE_RULE}")
     return Look(
         saturation=number(values.get("saturation", 1.0), "saturation", 0, MAX_SATURATION),
-        temperature=temperature,
+        temperature=None if temperature is None else float(temperature),
         hints=read_points(values.get("hints")),
         candidate=integer(values.get("candidate", 0), "candidate", 0, MAX_CANDIDATES - 1),
     )
@@ -72,8 +70,7 @@ def read_points(points: Any) -> Hints | None:
 
 def number(value: Any, name: str, low: float, high: float) -> float:
     """A JSON number in [low, high]. Raises InputError."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high:  # nor NaN
+    if not _is_number(value) or not low <= value <= high:  # nor NaN
         raise InputError(f"{name}={value!r:.60} is not a number in [{low:g}, {high:g}]")
     return float(value)
 
@@ -84,3 +81,7 @@ def integer(value: Any, name: str, low: int, high: int) -> int:
     if found != int(found):
         raise InputError(f"{name}={value!r:.60} is not an integer")
     return int(found)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -7,24 +7,6 @@ from colorjax.colorize.hints import SHARE
 from colorjax.serve.looks import MAX_CANDIDATES, MAX_COLORS, MAX_SATURATION
 from colorjax.terminal.arguments import TEMPERATURE_RULE
 
-# Both are run by a test.
-CURL = """\
-curl --fail-with-body --form file=@grey.jpg --output coloured.jpg http://127.0.0.1:7860/api/colorize
-"""
-PYTHON = """\
-import json
-from pathlib import Path
-
-import requests
-
-answer = requests.post(
-    "http://127.0.0.1:7860/api/colorize",
-    files={"file": ("grey.jpg", Path("grey.jpg").read_bytes())},
-    data={"saturation": 1.2, "hints": json.dumps([[40, 30, "#3060c0"]])},
-)
-answer.raise_for_status()
-Path("coloured.jpg").write_bytes(answer.content)
-"""
 _JSON, _FORM = "application/json", "multipart/form-data"
 
 _HINTS = {
@@ -106,9 +88,31 @@ _CHOSEN = {
 
 def description() -> dict[str, Any]:
     """The document of /api/openapi.json."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "colorjax",
+            "version": __version__,
+            "description": "Colours grey photographs. A request with ?ticket=NAME is found under "
+            "this name in /api/queue.",
+        },
+        "paths": _paths(),
+        "components": {
+            "schemas": {
+                "Error": {
+                    "type": "object",
+                    "required": ["error"],
+                    "properties": {"error": {"type": "string"}},
+                }
+            }
+        },
+    }
+
+
+def _paths() -> dict[str, Any]:
     picture = "/api/pictures/{id}"
     form = {**_FILE, **_LOOK, **_MODEL}
-    paths = {
+    return {
         "/api/models": {"get": _call("The models, and the limits", _json(_MODELS))},
         "/api/openapi.json": {"get": _call("This description", _json({}))},
         "/api/colorize": {
@@ -175,25 +179,6 @@ def description() -> dict[str, Any]:
                 "?ids=a,b, pictures or tickets",
                 {"text/event-stream": {}},
             )
-        },
-    }
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "colorjax",
-            "version": __version__,
-            "description": "Colours grey photographs. A request with ?ticket=NAME is found under "
-            f"this name in /api/queue.\n\n```sh\n{CURL}```\n\n```python\n{PYTHON}```\n",
-        },
-        "paths": paths,
-        "components": {
-            "schemas": {
-                "Error": {
-                    "type": "object",
-                    "required": ["error"],
-                    "properties": {"error": {"type": "string"}},
-                }
-            }
         },
     }
 

@@ -13,10 +13,8 @@ from colorjax.colorize.full_size import area_mean, interpolate_rows
 from colorjax.colorize.hints import Hints
 from colorjax.colorize.pictures import in_threads, to_rgb8
 from colorjax.colorize.views import reduced
-from colorjax.images.photo import on_white, to_bytes
-from colorjax.images.photo_reader import PhotoReader
+from colorjax.images.photo import Photo, on_white, to_bytes
 from colorjax.serve.looks import Look
-from colorjax.serve.photos import read
 
 # Longest side of previews and of those of candidates, in pixels.
 PREVIEW_SIDE, CANDIDATE_SIDE = 1024, 512
@@ -26,11 +24,13 @@ _JPEG = [
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 ]
 # The colour of what the model is unsure of (RGB), and its opacity at most.
-UNSURE, MAX_OPACITY = (230, 0, 126), 0.85
+UNSURE, MAX_OPACITY = (199, 28, 0), 0.85
+# Of the model's answers to one question, so many are kept.
+KEPT = 4
 
 
 class Seen(NamedTuple):
-    """What the model said last about a picture: one answer, or candidates.
+    """What the model said last about a picture: one answer, or the first KEPT candidates.
 
     Attributes:
       asked: the temperature and the hints it was asked for.
@@ -55,9 +55,7 @@ class Picture:
       notes: what its coloured file does not keep.
     """
 
-    def __init__(self, data: bytes, name: str, model: str, reader: PhotoReader) -> None:
-        """Decodes an upload. Raises Refusal (422) if it cannot be read."""
-        photo = read(data, reader)
+    def __init__(self, data: bytes, name: str, model: str, photo: Photo) -> None:
         self.data, self.name, self.model, self.notes = data, name, model, photo.notes
         self.size = photo.rgb.shape[1], photo.rgb.shape[0]
         small = reduced(photo.rgb)
@@ -128,7 +126,7 @@ class Picture:
             pixels = hints.of(self.size).pixels * (across, down) // (width, height)
             hints = hints._replace(pixels=pixels, size=None)
         at = int(x) * across // width, int(y) * down // height
-        return colorizer.suggest(self.preview, *at, count, hints)
+        return colorizer.suggest(self.preview, *at, count, hints, self.crops)
 
     def _hints(self, look: Look) -> Hints | None:
         # The size of the photograph: the model's views have a size of their own anyway.
@@ -140,14 +138,15 @@ class Picture:
         points = b"" if hints is None else hints.pixels.tobytes() + hints.rgb.tobytes()
         asked = look.temperature, points
         seen = self._seen
-        if seen is None or seen.asked != asked or len(seen.coefficients) < count:
-            pictures, crops = [self.preview], [self.crops]
-            if count == 1:
-                found = colorizer.coefficients(pictures, crops, [hints])
-            else:
-                (found,) = colorizer.candidate_coefficients(pictures, count, crops, [hints])
-            self._seen = seen = Seen(asked, found)
-        return seen.coefficients
+        if seen is not None and seen.asked == asked and len(seen.coefficients) >= count:
+            return seen.coefficients
+        pictures, crops = [self.preview], [self.crops]
+        if count == 1:
+            found = colorizer.coefficients(pictures, crops, [hints])
+        else:
+            (found,) = colorizer.candidate_coefficients(pictures, count, crops, [hints])
+        self._seen = Seen(asked, found[:KEPT])
+        return found
 
     def _jpeg(self, rgb: np.ndarray) -> bytes:
         return _jpeg(on_white(rgb, self.alpha))

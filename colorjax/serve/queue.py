@@ -96,7 +96,7 @@ class Queue:
           function: is given its ticket.
           seconds: that it may take, without the time in the queue.
           names: what the client knows the request by.
-          admitted: whether it may wait even if the queue is full.
+          admitted: whether it may wait even if the queue is full; not once it is closed.
 
         Returns:
           What the function returns, and the seconds that it took.
@@ -104,7 +104,7 @@ class Queue:
         Raises:
           Refusal: the queue is full or closed, or the function took too long.
         """
-        if not admitted:
+        if self.closed or not admitted:
             self.check_room()
         ticket = Ticket(names)
         self._waiting.append(ticket)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from colorjax.export.site import WEB, static_files
 from colorjax.serve.app import build_app
@@ -55,29 +54,25 @@ def page_assets() -> dict[str, bytes]:
     return static_files(WEB)
 
 
-def guarded_app(service: Service, assets: dict[str, bytes], host: str, port: int) -> ASGIApp:
-    """The application behind its guard."""
-    return Guard(build_app(service, assets), host, port)
-
-
 def build_server(
     service: Service,
     assets: dict[str, bytes],
+    listener: socket.socket,
     host: str,
-    port: int,
     started: Callable[[], None] = lambda: None,
 ) -> uvicorn.Server:
-    """A server, to be run with a socket.
+    """A server, to be run with its socket.
 
     Args:
       service: see `build_app`.
       assets: see `build_app`.
-      host: see `Guard`.
-      port: see `Guard`.
+      listener: the socket.
+      host: what a person called its address.
       started: called when it listens.
     """
+    address, port = listener.getsockname()[:2]
     config = uvicorn.Config(
-        guarded_app(service, assets, host, port),
+        Guard(build_app(service, assets), address, port, host),
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -59,7 +59,9 @@ class Service:
         """A picture to look at. Raises Refusal (422) if it cannot be read."""
 
         def opened(ticket: Ticket) -> Picture:
-            return Picture(data, name, model, self._reader)
+            photo = photos.read(data, self._reader)
+            ticket.check()
+            return Picture(data, name, model, photo)
 
         return await self._run(opened, len(data), names)
 
@@ -80,7 +82,9 @@ class Service:
             colorizer = self._colorizer(picture.model)
             return function(colorizer.variant(temperature, one_program=True))
 
-        return await self._run(seen, 0, names)
+        found = await self._run(seen, 0, names)
+        self.store.fit()
+        return found
 
     async def file(
         self,

@@ -3,13 +3,14 @@
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from colorjax.serve.limits import Limits, Refusal
 from colorjax.serve.pictures import Picture
 
 # A picture that was used this many seconds ago may have to make room for another.
 RECENT = 60.0
+GONE = "this picture is not kept any more; upload it again"
 
 
 class Store:
@@ -38,10 +39,15 @@ class Store:
         """A picture, which is used now. Raises Refusal (404) if it is not there any more."""
         self.forget_old()
         if name not in self._pictures:
-            raise Refusal(404, "this picture is not kept any more; upload it again")
+            raise Refusal(404, GONE)
         picture, _ = self._pictures.pop(name)
         self._pictures[name] = picture, self._clock()
         return picture
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those of these ids whose pictures are not there any more."""
+        self.forget_old()
+        return [name for name in names if name not in self._pictures]
 
     def remove(self, name: str) -> None:
         """Forgets a picture. Raises Refusal (404)."""
@@ -51,6 +57,11 @@ class Store:
     def forget_old(self) -> None:
         """Forgets pictures that have not been used for a while."""
         while self._pictures and self._idle_seconds() > self._limits.session_seconds:
+            self._forget_first()
+
+    def fit(self) -> None:
+        """Forgets pictures but the last until the memory suffices: they grow while looked at."""
+        while self.num_bytes > self._limits.memory and len(self._pictures) > 1:
             self._forget_first()
 
     @contextlib.contextmanager

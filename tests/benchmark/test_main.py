@@ -2,7 +2,10 @@
 
 import json
 import os
+import subprocess
+import sys
 
+import hinted
 import pytest
 from random_models import random_run
 from support import environment, faces, trained
@@ -61,6 +64,23 @@ def test_exported_models_are_measured_in_turns(tmp_path, monkeypatch, capsys):
     assert len(times) == 6 * min(2, len(os.sched_getaffinity(0)))
     assert all(0 < row["least"] <= row["ms"] <= row["most"] for row in times)
     assert "| onnxruntime | 1 | 64×64 | " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_hints_on_the_page_are_measured(tmp_path):
+    output = tmp_path / "serve.json"
+    options = ["--model", str(hinted.exported(tmp_path)), "--hints", "3", "--output", str(output)]
+    command = [sys.executable, "-m", "colorjax.benchmark", "serve", *options]
+    out = subprocess.run(command, env=environment(), check=True, stdout=subprocess.PIPE).stdout
+    portrait, group = json.loads(output.read_text())["results"]
+    assert (portrait["picture"], group["picture"]) == ("portrait, 512×512", "group, 1536×1536")
+    for row in (portrait, group):
+        assert 0 < row["least"] <= row["with a new hint, ms"] <= row["most"]
+        assert row["first preview, ms"] > 0
+    assert b"| picture | first preview, ms | with a new hint, ms |" in out
+    plain = str(hinted.exported(tmp_path, hints=0.0))
+    with pytest.raises(InputError, match="takes no hints; give another --model"):
+        benchmark.run(["serve", "--model", plain])
 
 
 def test_wrong_input_is_refused(tmp_path):

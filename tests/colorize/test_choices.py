@@ -194,6 +194,15 @@ def test_suggestions_have_the_lightness_of_the_pixel(colorizer, photo, zoomed, r
                 assert lab_of(rgb)[0] == pytest.approx(lab_of(pixel)[0], abs=0.7)
 
 
+def test_suggestions_near_given_faces_are_those_of_found_ones(colorizer, photo, request):
+    without = colorizer.suggest(photo, 12, 16, crops=[])
+    request.getfixturevalue("face")
+    (crops,) = colorizer.find_faces([photo])
+    found = colorizer.suggest(photo, 12, 16)
+    assert colorizer.suggest(photo, 12, 16, crops=crops) == found
+    assert colorizer.suggest(photo, 12, 16, crops=[]) == without != found
+
+
 def test_suggestions_follow_hints_and_black_has_no_colour(colorizer, photo):
     free, given = (colorizer.suggest(photo, 12, 30, hints=h) for h in (None, [(12, 30, BROWN)]))
     assert free != given

@@ -1,4 +1,4 @@
-"""The page in a real browser, against the real server with a tiny model."""
+"""The API, and the page in a real browser, of the real server with a tiny model."""
 
 import browsers
 import pytest
@@ -6,6 +6,20 @@ import served
 from pages import Page
 
 from colorjax.serve.server import page_assets
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with served.served(tmp_path_factory.mktemp("model")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Of a model without hints and distribution."""
+    folder = tmp_path_factory.mktemp("plain")
+    with served.served(folder, distribution=0.0, hints=0.0) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +38,22 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(folder):
     with browsers.chromium(folder) as chrome:
-        dark = [{"name": "prefers-color-scheme", "value": "dark"}]
-        chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": dark})
         yield chrome
 
 
 @pytest.fixture
-def page(browser, server):
-    """The page, just opened; in the end nothing may have been asked of another host."""
+def page(request, browser, server):
+    """The page, just opened, by default in dark mode.
+
+    In the end nothing may have been asked of another host, and no script may have failed.
+    """
+    scheme = {"name": "prefers-color-scheme", "value": getattr(request, "param", "dark")}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     browsers.resize(browser, 1200)
     browsers.forget_logs(browser)
-    yield Page(browser, server.url)
-    urls = browsers.requested(browser)
+    page = Page(browser, server.url)
+    yield page
+    urls = [sent["url"] for sent in page.sent] + browsers.requested(browser)
     assert [url for url in urls if not url.startswith((server.url, "blob:", "data:"))] == []
-    assert [entry for entry in browser.get_log("browser") if "Security" in entry["message"]] == []
+    log = browser.get_log("browser")
+    assert [x for x in log if x["source"] == "javascript" or "Security" in x["message"]] == []

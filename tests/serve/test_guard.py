@@ -5,8 +5,8 @@ import pytest
 from colorjax.serve.guard import HEADERS, Guard
 
 
-def ask(host, given, origin=None, port=7860):
-    """The status and headers of an answer of a server that listens on `host`."""
+def ask(address, given, origin=None, port=7860, host="", **more):
+    """The status and headers of an answer of a server that listens on `address`."""
     sent = []
 
     async def app(scope, receive, send):
@@ -17,8 +17,9 @@ def ask(host, given, origin=None, port=7860):
 
     headers = [(b"host", given.encode())] * (given is not None)
     headers += [(b"origin", origin.encode())] if origin is not None else []
+    headers += [(f"sec-fetch-{key}".encode(), value.encode()) for key, value in more.items()]
     scope = {"type": "http", "headers": headers}
-    asyncio.run(Guard(app, host, port)(scope, None, send))
+    asyncio.run(Guard(app, address, port, host)(scope, None, send))
     return sent[0]["status"], {key.decode(): value.decode() for key, value in sent[0]["headers"]}
 
 
@@ -73,3 +74,21 @@ def test_a_host_without_a_port_is_that_of_port_80():
 )
 def test_only_pages_of_this_server(origin, status):
     assert ask("127.0.0.1", "localhost:7860", origin)[0] == status
+
+
+def test_the_name_that_a_person_gave_the_address():
+    assert ask("192.168.1.7", "photos.lan:7860", host="Photos.lan")[0] == 200
+    assert ask("192.168.1.7", "photos.lan:7860")[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        ("same-origin", "cors", 200),
+        ("none", "navigate", 200),
+        ("cross-site", "navigate", 200),  # a link to the page
+        ("cross-site", "no-cors", 403),  # an image of another page
+    ],
+)
+def test_what_another_page_embeds_is_refused(site, mode, status):
+    assert ask("127.0.0.1", "localhost:7860", site=site, mode=mode)[0] == status

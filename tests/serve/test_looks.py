@@ -1,9 +1,11 @@
 import math
+import re
 
 import pytest
 
 from colorjax.serve.limits import Refusal
 from colorjax.serve.looks import Look, read_look
+from colorjax.terminal.arguments import TEMPERATURE_RULE
 from colorjax.terminal.errors import InputError
 
 
@@ -33,6 +35,12 @@ def test_wrong_values_are_named_in_one_line(values):
         read_look(values)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("value", [11, -1, 0.01, math.nan, "0.5", True, []])
+def test_the_rule_of_temperatures_is_told(value):
+    with pytest.raises(InputError, match=re.escape(TEMPERATURE_RULE)):
+        read_look({"temperature": value})
 
 
 def test_what_a_model_must_be_able_to():

@@ -48,6 +48,7 @@ def test_photographs_come_by_dialog_and_drop_and_what_is_none_is_named(page, tmp
     assert [frame.get_attribute("title") for frame in page.all(".frame")] == ["one.png", "two.jpg"]
 
 
+@pytest.mark.parametrize("page", ["dark", "light"], indirect=True)
 def test_the_divider_follows_the_mouse_and_keys_and_asks_the_server_nothing(page):
     browsers.drop(page.browser, "photo.png", photo())
     page.done()
@@ -116,6 +117,22 @@ def test_a_picture_that_the_server_has_forgotten_is_handed_over_again(page, serv
     assert page.all("[data-state=ready]")
 
 
+def test_only_those_of_a_zip_that_are_forgotten_are_handed_over_again(page, server, folder):
+    for number in range(2):
+        browsers.drop(page.browser, f"{number}.png", photo(number))
+        page.done(number + 1)
+    kept = server.service.store._pictures
+    gone = next(name for name, (picture, _) in kept.items() if picture.name == "1.png")
+    assert server.delete(f"/api/pictures/{gone}").status_code == 204
+    before = set(kept)
+    page.click("#archive")
+    (page_zip := folder / "all.zip").write_bytes(saved(folder, "coloured.zip"))
+    with zipfile.ZipFile(page_zip) as archive:
+        assert archive.namelist() == ["0_coloured.png", "1_coloured.png"]
+    assert before < set(kept)
+    assert len(kept) == len(before) + 1
+
+
 @pytest.mark.parametrize("width", [360, 820, 1440])
 def test_a_page_of_any_width_has_everything_within_it_and_every_control_a_name(page, width):
     browsers.resize(page.browser, width)
@@ -161,6 +178,50 @@ def test_what_took_too_long_can_be_tried_again(page, monkeypatch):
         assert page.labels() == ["photo.png: took too long"]
     page.click("#retry")
     wait(lambda: page.all("[data-state=ready]"))
+
+
+def test_another_model_colours_what_is_being_coloured_and_what_waits(page, server, monkeypatch):
+    """One that can do less, while hints are painted on a photograph that is being sent."""
+    first = server.service.models.described[server.service.models.default]
+    less = {**first, "name": "less", "title": "less", "hints": False, "distribution": False}
+    models = server.service.models
+    monkeypatch.setitem(models.described, "less", less)
+    monkeypatch.setitem(models._given, "less", server.model)
+    page = Page(page.browser, server.url)
+    go, coloured, used = threading.Event(), Picture.coloured, []
+
+    def slow(picture, *given):
+        used.append(picture.model)
+        go.wait(120)
+        return coloured(picture, *given)
+
+    monkeypatch.setattr(Picture, "coloured", slow)
+    for number in range(3):
+        browsers.drop(page.browser, f"{number}.png", photo(number))
+    wait(lambda: used)
+    page.all(".frame")[2].click()  # it waits
+    page.set("#color", COLOR)
+    drag(page.browser, page.at(0.5, 0.5))
+    page.one("#stage").send_keys("\ue009z")  # Control
+    page.all(".frame")[0].click()
+    drag(page.browser, page.at(0.5, 0.5))
+    page.set("#model", "less")
+    go.set()
+    page.done(3)
+    assert page.labels() == ["0.png", "1.png", "2.png"]
+    assert used.count("less") == 3
+    assert [look for look in page.posted("preview")[-3:] if "hints" in look] == []
+    assert page.all("#alert:not([hidden])") == []
+
+
+def test_keys_of_the_page_are_not_those_of_its_controls(page):
+    browsers.drop(page.browser, "photo.png", photo())
+    page.done()
+    page.one("#saturation").send_keys("b")
+    page.one("#add").send_keys("b")
+    assert page.one("#stage").get_attribute("data-tool") == "look"
+    page.one(".frame").send_keys("b")
+    assert page.one("#stage").get_attribute("data-tool") == "brush"
 
 
 def test_only_what_a_model_can_do_is_shown(browser, tmp_path, monkeypatch):

@@ -100,9 +100,13 @@ def test_the_models_colours_for_a_place_are_swatches_and_one_becomes_the_hint(pa
     swatches[1].click()
     assert page.hints(2) == [[48, 18, expected[1]["color"]]]
     assert page.all(".palette:not([hidden])") == []
-    # From now on the brush has that colour.
+    # From now on the brush has that colour, and the swatches are those without the new dot.
     drag(page.browser, page.at(0.2, 0.2))
     assert page.hints(3)[1] == [19, 14, expected[1]["color"]]
+    wait(lambda: len(page.posted("suggest")) == 2)
+    assert page.posted("suggest")[1]["hints"] == page.hints(2)
+    page.click(".palette .close")
+    assert page.run("return document.activeElement.id") == "stage"
 
 
 def test_versions_are_side_by_side_and_the_chosen_one_is_shown(page, server):
@@ -136,6 +140,16 @@ def test_how_sure_is_laid_over_the_picture(page, server):
     path = server.open(data)
     expected = decoded(server.post(f"{path}/uncertainty", {}).content)
     np.testing.assert_allclose(page.pixels(".unsure")[..., 3], expected[..., 3], atol=1)
+    # Anew for other hints, and for another photograph as soon as it has colours.
+    page.set("#color", COLOR)
+    drag(page.browser, page.at(0.4, 0.4))
+    wait(lambda: len(page.posted("uncertainty")) == 2)
+    assert page.posted("uncertainty")[1]["hints"] == page.hints(2)
+    browsers.drop(page.browser, "other.png", photo(1))
+    page.all(".frame")[1].click()
+    page.done(2)
+    wait(lambda: page.all(".stage.doubting .unsure[src]"))
+    assert len(page.posted("uncertainty")) == 3
     page.click("#unsure")
     assert page.all(".stage.doubting") == []
 

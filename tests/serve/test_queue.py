@@ -163,5 +163,7 @@ def test_states_end_when_the_queue_is_closed():
         assert [state async for state in states] == []
         with pytest.raises(Refusal, match="the server ends"):
             queue.check_room()
+        with pytest.raises(Refusal, match="the server ends"):  # as the next file of a zip
+            await queue.run(lambda ticket: 1, seconds=60, admitted=True)
 
     run(test)

@@ -54,6 +54,19 @@ def test_the_one_used_longest_ago_makes_room_but_not_a_recent_one(clock):
         store.get(second)
 
 
+def test_pictures_that_grow_while_they_are_looked_at_make_room(clock):
+    store = Store(Limits(memory=100), clock)
+    first, second, third = (picture(30) for _ in range(3))
+    names = [store.add(one) for one in (first, second, third)]
+    store.get(names[1])
+    second.num_bytes = 60
+    store.fit()
+    assert store.missing(names) == names[:1]
+    second.num_bytes = 1000
+    store.fit()
+    assert store.missing(names) == [names[0], names[2]]
+
+
 def test_what_is_kept_and_what_arrives_share_the_memory(clock):
     store = Store(Limits(memory=100), clock)
     with store.arriving() as count:

@@ -4,6 +4,7 @@ import { Brush } from "./brush.js";
 import * as engine from "./engine.js";
 import { onFiles, save } from "./files.js";
 import { Gestures } from "./gestures.js";
+import { toHints } from "./hints.js";
 import { Photos, plainLook } from "./photos.js";
 import { Stage } from "./stage.js";
 import { createStrip, describe } from "./strip.js";
@@ -24,10 +25,6 @@ let color = null; // of the brush, once a person has chosen one
 let restingShare = 0.5; // where the divider was before a brush was taken
 let tool = "look";
 
-const can = (need) => {
-  const model = settings.models.find(({ name }) => name === $("model").value);
-  return Boolean(model && engine.abilities(model)[need]);
-};
 const isReady = (photo) => Boolean(photo?.picture && photo.after);
 const say = (line) => ($("status").textContent = line);
 
@@ -39,20 +36,24 @@ function complain(error) {
 
 const photos = new Photos(engine, (photo) => {
   render();
-  if (photo === current && photo.state !== photo.told) {
+  // Its first colours are told, and not those after each change.
+  const isTold = photo.told === "ready" && photo.after;
+  if (photo === current && photo.state !== photo.told && !isTold) {
     photo.told = photo.state;
     say(describe(photo).line || `${photo.file.name} is coloured`);
   }
 });
 
+const can = (need) => photos.abilities[need];
+
 const stage = new Stage(stageRoot);
 const brush = new Brush(stage, {
   photo: () => current,
   changed: recolor,
-  suggest: (photo, [x, y], signal) =>
-    can("distribution")
-      ? engine.suggest(photo.picture, { x, y, hints: photos.look(photo).hints }, signal)
-      : Promise.resolve([]),
+  suggest: async (photo, [x, y], strokes, signal) =>
+    can("distribution") && photo.picture
+      ? engine.suggest(photo.picture, { x, y, hints: toHints(strokes) }, signal)
+      : [],
   color: () => color ?? $("color").value,
   isChosen: () => color !== null,
   choose(value) {
@@ -75,9 +76,9 @@ const versions = createVersions(stageRoot.querySelector(".versions"), {
     say(candidate ? `Version ${candidate} is chosen` : "The answer is chosen");
     recolor(photo);
   },
-  closed() {
+  closed(hadFocus) {
     $("versions").setAttribute("aria-expanded", "false");
-    stageRoot.focus({ preventScroll: true });
+    if (hadFocus) stageRoot.focus({ preventScroll: true });
   },
 });
 
@@ -86,7 +87,7 @@ const strip = createStrip($("strip"), { select: show, remove });
 /** The photograph as its look is now. The last call wins. */
 function recolor(photo) {
   photos.recolor(photo).catch(complain);
-  if ($("unsure").checked) photos.findUnsure(photo).catch(complain);
+  render();
 }
 
 function show(photo) {
@@ -95,7 +96,6 @@ function show(photo) {
   current = photo;
   stage.size = photo?.size ?? { width: 4, height: 3 };
   brush.refresh();
-  if (isReady(photo) && $("unsure").checked) photos.findUnsure(photo).catch(complain);
   render();
 }
 
@@ -167,6 +167,7 @@ function render() {
   $("retry").hidden = !(photo?.state === "failed" && photo.mayPass);
   const size = photo?.size ? `${photo.size.width} × ${photo.size.height}` : "";
   $("title").textContent = photo ? [photo.file.name, size].filter(Boolean).join("  ·  ") : "";
+  $("notes").textContent = photo?.picture?.notes?.join("; ") ?? "";
   stageRoot.setAttribute("aria-label", photo ? `Photograph ${photo.file.name}` : "Photograph");
 
   for (const element of document.querySelectorAll("[data-needs]")) {
@@ -174,6 +175,8 @@ function render() {
   }
   $("archive").hidden = !can("archive") || photos.all.filter(isReady).length < 2;
   renderControls(photo);
+  // After the colours, which a person waits for.
+  if (photo?.state === "ready" && $("unsure").checked) photos.findUnsure(photo).catch(complain);
 }
 
 function renderControls(photo) {
@@ -227,7 +230,11 @@ const chosen = (photo) => ({ picture: photo.picture, look: photos.look(photo) })
 function download() {
   if (!isReady(current) || $("save").disabled) return;
   const { picture, look } = chosen(current);
-  busy($("save"), async () => save(await engine.file(picture, look)));
+  busy($("save"), async () => {
+    const file = await engine.file(picture, look);
+    save(file);
+    say((picture.notes = file.notes ?? []).join("; "));
+  });
 }
 
 function setLook(changes) {
@@ -248,7 +255,7 @@ function step(by) {
 }
 
 onFiles({ buttons: [$("choose"), $("add")], input: $("files"), frame: document.body }, (files) => {
-  const [first] = photos.add(files, $("model").value, settings.limits);
+  const [first] = photos.add(files, settings.limits);
   if (!current) show(first);
   render();
 });
@@ -274,22 +281,18 @@ $("undo").addEventListener("click", () => travel("undo"));
 $("redo").addEventListener("click", () => travel("redo"));
 $("clear").addEventListener("click", () => travel([]));
 $("versions").addEventListener("click", toggleVersions);
-$("unsure").addEventListener("change", () => {
-  if (isReady(current) && $("unsure").checked) photos.findUnsure(current).catch(complain);
-  render();
-});
+$("unsure").addEventListener("change", render);
 $("zoom-in").addEventListener("click", () => stage.zoomBy(1.5));
 $("zoom-out").addEventListener("click", () => stage.zoomBy(1 / 1.5));
 $("zoom-reset").addEventListener("click", () => stage.reset());
-$("retry").addEventListener("click", () => photos.retry(current, $("model").value));
+$("retry").addEventListener("click", () => photos.retry(current));
 $("help").addEventListener("click", () => $("shortcuts").showModal());
 $("alert").querySelector("button").addEventListener("click", () => ($("alert").hidden = true));
 $("model").addEventListener("change", () => {
   setTool("look");
   $("unsure").checked = false;
   versions.close();
-  describeModel();
-  photos.restart($("model").value);
+  photos.restart(chosenModel());
   render();
 });
 addEventListener("pagehide", (event) => event.persisted || photos.forgetAll());
@@ -312,20 +315,24 @@ const KEYS = {
   "?": () => $("shortcuts").showModal(),
 };
 addEventListener("keydown", (event) => {
-  const isTyping = event.target.matches("select, input:not([type=range], [type=checkbox])");
-  if (isTyping || event.altKey || $("shortcuts").open || !photos.all.length) return;
+  const { target } = event;
+  if (target.matches("select, input") || event.altKey) return;
+  if ($("shortcuts").open || !photos.all.length) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (event.ctrlKey || event.metaKey) {
     if (key !== "z" && key !== "y") return;
     travel(key === "y" || event.shiftKey ? "redo" : "undo");
-  } else if (KEYS[key]) KEYS[key]();
-  else return;
+  } else if (KEYS[key] && (target === document.body || target.closest("#stage, #strip"))) {
+    KEYS[key]();
+  } else return;
   event.preventDefault();
 });
 
-function describeModel() {
+/** The model that is chosen, whose terms are shown. */
+function chosenModel() {
   const model = settings.models.find(({ name }) => name === $("model").value);
-  $("terms").textContent = model?.terms ? `Use: ${model.terms}` : "";
+  $("terms").textContent = model.terms ? `Use: ${model.terms}` : "";
+  return model;
 }
 
 try {
@@ -334,7 +341,7 @@ try {
   for (const { name, title } of settings.models) $("model").add(new Option(title || name, name));
   $("model").value = settings.default;
   $("model-label").hidden = settings.models.length < 2;
-  describeModel();
+  photos.model = chosenModel();
 } catch (error) {
   complain(error);
 }

@@ -38,7 +38,8 @@ export class Brush {
    * @param {object} page
    * @param {() => object} page.photo the photograph that is shown: {size, history}
    * @param {(photo: object) => void} page.changed its strokes are others
-   * @param {(photo, [x, y], signal) => Promise<Array>} page.suggest the likeliest colours there
+   * @param {(photo, [x, y], strokes, signal) => Promise<Array>} page.suggest the likeliest colours
+   *   there, given these strokes
    * @param {() => string} page.color of the brush
    * @param {() => boolean} page.isChosen whether a person has chosen that colour
    * @param {(color: string) => void} page.choose another colour for the brush
@@ -68,6 +69,7 @@ export class Brush {
   /** A stroke starts at a place in pixels of the picture, */
   start(place) {
     const { history, size } = this.#page.photo();
+    if (!size) return; // it is not known yet
     this.#palette.close();
     this.#last = place;
     if (this.#tool === "erase") this.#kept = erased(history.strokes, place, place, size);
@@ -95,7 +97,7 @@ export class Brush {
     // Whoever has chosen no colour yet is asked for one first, so that no wrong one appears.
     const isQuestion = points.length === 1 && !this.#page.isChosen();
     if (!isQuestion) this.#commit([...strokes, { color: this.#page.color(), points }]);
-    this.#ask(points.at(-1));
+    this.#ask(points.at(-1), strokes);
   }
 
   /** or counts for nothing. */
@@ -145,9 +147,10 @@ export class Brush {
     this.#draw();
   }
 
-  async #ask(place) {
+  /** What the model would choose there, if it had not been told. */
+  async #ask(place, strokes) {
     const photo = this.#page.photo();
-    const suggest = (signal) => this.#page.suggest(photo, place, signal);
+    const suggest = (signal) => this.#page.suggest(photo, place, strokes, signal);
     const middle = [place[0] + 0.5, place[1] + 0.5];
     const count = await this.#palette.open(middle, this.#page.color(), suggest);
     if (count) this.#page.say(`${count} likely colours for this place`);

@@ -13,8 +13,9 @@ const GONE = 404;
 export async function open() {
   const answer = await (await send("api/models")).json();
   const minutes = Math.round(answer.limits.session_seconds / 60);
-  const note = `Your photographs stay in the memory of the computer that runs colorjax, and are \
-forgotten ${minutes} minutes after you last use them.`;
+  const note = `Your photographs stay on the computer that runs colorjax: in its memory, and in a \
+private temporary file while one is read or written. They are forgotten ${minutes} minutes after \
+you last use them.`;
   return { ...answer, note };
 }
 
@@ -36,7 +37,8 @@ export async function add(file, model, ticket, signal, onprogress) {
   return { ...answer, file, model };
 }
 
-export function remove(picture) {
+export async function remove(picture) {
+  await renewals.get(picture)?.catch(() => {});
   // Also when the page is left, hence keepalive. What cannot be removed is forgotten later.
   fetch(`api/pictures/${picture.id}`, { method: "DELETE", keepalive: true }).catch(() => {});
 }
@@ -60,7 +62,7 @@ export const uncertainty = async (picture, look, signal) =>
 export const suggest = async (picture, place, signal) =>
   (await (await of(picture, "suggest", place, signal)).json()).colors;
 
-/** The coloured file {blob, name} at full size. */
+/** The coloured file {blob, name, notes} at full size. */
 export const file = async (picture, look, signal) =>
   named(await of(picture, "file", look, signal));
 
@@ -74,7 +76,8 @@ export async function archive(chosen, signal) {
     return await named(await request());
   } catch (error) {
     if (error.status !== GONE) throw error;
-    for (const { picture } of chosen) await renew(picture, signal);
+    const gone = chosen.map(({ picture }) => picture).filter(({ id }) => error.gone.includes(id));
+    for (const picture of gone) await renew(picture);
     return named(await request());
   }
 }
@@ -104,13 +107,23 @@ async function of(picture, what, body, signal) {
     return await request();
   } catch (error) {
     if (error.status !== GONE) throw error;
-    await renew(picture, signal);
+    await renew(picture);
     return request();
   }
 }
 
-const renew = async (picture, signal) =>
-  Object.assign(picture, await upload(picture.file, picture.model, "", signal, () => {}));
+const renewals = new Map();
+
+/** Once for all requests that miss a picture; hence none of them can abort it. */
+function renew(picture) {
+  if (!renewals.has(picture)) {
+    const done = upload(picture.file, picture.model, "", undefined, () => {})
+      .then((answer) => Object.assign(picture, answer))
+      .finally(() => renewals.delete(picture));
+    renewals.set(picture, done);
+  }
+  return renewals.get(picture);
+}
 
 /** A request; if the server is busy, again when it says. Errors have a line for a person. */
 async function send(path, options = {}) {
@@ -151,24 +164,34 @@ async function upload(file, model, ticket, signal, onprogress) {
   }
 }
 
-async function pause(seconds, signal) {
-  await new Promise((resolve) => setTimeout(resolve, 1000 * (Number(seconds) || 1)));
+function pause(seconds, signal) {
   signal?.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, 1000 * (Number(seconds) || 1));
+    const abort = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+  });
 }
 
 function failure(status, text) {
-  let message = `The server answers with status ${status}.`;
+  let answer = {};
   try {
-    message = JSON.parse(text).error ?? message;
+    answer = JSON.parse(text);
   } catch {
     // not one of the server's own answers
   }
-  return Object.assign(new Error(message), { status });
+  const message = answer.error ?? `The server answers with status ${status}.`;
+  return Object.assign(new Error(message), { status, gone: answer.gone ?? [] });
 }
 
 async function named(answer) {
   const header = answer.headers.get("Content-Disposition") ?? "";
   const encoded = /filename\*=UTF-8''([^;]+)/i.exec(header)?.[1];
   const plain = /filename="?([^";]+)/i.exec(header)?.[1];
-  return { blob: await answer.blob(), name: encoded ? decodeURIComponent(encoded) : plain ?? "" };
+  const name = encoded ? decodeURIComponent(encoded) : plain ?? "";
+  const notes = JSON.parse(answer.headers.get("X-Notes") ?? "[]");
+  return { blob: await answer.blob(), name, notes };
 }

@@ -93,9 +93,9 @@ export class Gestures {
       const gap = Math.hypot(x - otherX, y - otherY);
       return { x: (x + otherX) / 2, y: (y + otherY) / 2, gap: Math.max(1, gap) };
     };
-    if (this.#pointers.size !== 2) return;
-    const before = state();
+    const before = this.#pointers.size === 2 && state();
     this.#pointers.set(pointer, place);
+    if (!before) return;
     const now = state();
     this.#stage.zoomBy(now.gap / before.gap, [before.x, before.y]);
     this.#stage.pan(now.x - before.x, now.y - before.y);

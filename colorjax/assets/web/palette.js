@@ -34,17 +34,18 @@ export class Palette {
     this.#swatches = this.#root.querySelector(".swatches");
     this.#choose = (color) => {
       const place = this.#place;
-      this.close();
-      stage.root.focus({ preventScroll: true });
+      leave();
       choose(color, place);
     };
     const other = this.#root.querySelector("input");
     other.addEventListener("change", () => this.#choose(other.value));
-    this.#root.querySelector(".close").addEventListener("click", () => this.close());
-    stage.root.addEventListener("keydown", ({ key }) => {
-      if (key !== "Escape" || this.#root.hidden) return;
+    const leave = () => {
       this.close();
-      stage.root.focus();
+      stage.root.focus({ preventScroll: true });
+    };
+    this.#root.querySelector(".close").addEventListener("click", leave);
+    stage.root.addEventListener("keydown", ({ key }) => {
+      if (key === "Escape" && !this.#root.hidden) leave();
     });
     stage.ondraw(() => this.#move());
   }

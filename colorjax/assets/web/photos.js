@@ -46,6 +46,8 @@ function create(file) {
 
 export class Photos {
   all = [];
+  /** That colours them, one of those that the engine has. */
+  model = { name: "", hints: false, distribution: false };
   #engine;
   #changed;
   #working = 0;
@@ -61,13 +63,24 @@ export class Photos {
     this.#changed = changed;
   }
 
-  /** All that a look is, as the engine takes it. */
+  /** What the model can do, see the engine. */
+  get abilities() {
+    return this.#engine.abilities(this.model);
+  }
+
+  /** All that a look is, as the engine takes it; what the model cannot do is left out. */
   look(photo) {
-    return { ...photo.look, hints: toHints(photo.history.strokes) };
+    const { hints, distribution } = this.abilities;
+    const { saturation, temperature, candidate } = photo.look;
+    return {
+      saturation,
+      ...(distribution && { temperature, candidate }),
+      ...(hints && { hints: toHints(photo.history.strokes) }),
+    };
   }
 
   /** Takes files in; those that are too large fail at once. */
-  add(files, model, limits) {
+  add(files, limits) {
     const added = files.map(create);
     for (const photo of added) {
       if (!limits?.bytes || photo.file.size <= limits.bytes) continue;
@@ -75,7 +88,7 @@ export class Photos {
       photo.error = `The file is larger than ${Math.round(limits.bytes / 2 ** 20)} MiB.`;
     }
     this.all.push(...added);
-    this.#work(model);
+    this.#work();
     return added;
   }
 
@@ -86,24 +99,29 @@ export class Photos {
   }
 
   /** Colours a photograph from the start. */
-  retry(photo, model) {
+  retry(photo) {
     this.#requeue(photo);
     this.#changed(photo);
-    this.#work(model);
+    this.#work();
   }
 
   /** Colours all of them with another model. */
   restart(model) {
+    this.model = model;
     for (const photo of this.all) this.#requeue(photo);
-    this.#work(model);
+    this.#work();
   }
 
   forgetAll() {
     for (const photo of this.all) this.#forget(photo);
   }
 
-  /** Colours a photograph as its look is now; what was under way for an older look ends. */
+  /**
+   * Colours a photograph as its look is now; what was under way for an older look ends. One that
+   * the engine has not taken yet gets the look that it has then.
+   */
   async recolor(photo) {
+    if (!photo.picture) return;
     const signal = photo.nextColors();
     const wanted = this.look(photo);
     this.#update(photo, { state: "coloring" });
@@ -119,39 +137,49 @@ export class Photos {
     }
   }
 
+  /** How unsure the model is of a photograph with its hints, unless that is known or asked. */
   async findUnsure(photo) {
+    const { strokes } = photo.history;
+    if (!photo.picture || photo.unsureOf === strokes) return;
     const signal = photo.nextUnsure();
+    photo.unsureOf = strokes;
     try {
       const blob = await this.#engine.uncertainty(photo.picture, this.look(photo), signal);
       if (signal.aborted) return;
       setImage(photo, "unsure", blob);
       this.#changed(photo);
     } catch (error) {
-      if (!signal.aborted) throw error;
+      if (signal.aborted) return;
+      photo.unsureOf = null;
+      setImage(photo, "unsure", null);
+      throw error;
     }
   }
 
-  #work(model) {
+  #work() {
     const next = this.all.find(({ state }) => state === "queued");
     if (!next || this.#working >= AT_ONCE) return;
     this.#working += 1;
-    this.#process(next, model).finally(() => {
+    this.#process(next).finally(() => {
       this.#working -= 1;
-      this.#work(model);
+      this.#work();
     });
-    this.#work(model);
+    this.#work();
   }
 
-  async #process(photo, model) {
+  async #process(photo) {
     const { signal } = photo.stop;
     try {
       this.#update(photo, { state: "sending", progress: 0 });
       const onprogress = (progress) => this.#update(photo, { progress });
       const { file, ticket } = photo;
-      const picture = await this.#engine.add(file, model, ticket, signal, onprogress);
+      const { name } = this.model;
+      const picture = await this.#engine.add(file, name, ticket, signal, onprogress);
       if (signal.aborted) return this.#engine.remove(picture);
       this.#update(photo, { picture, size: picture, state: "coloring", progress: 1 });
-      setImage(photo, "before", await this.#engine.grey(picture, signal));
+      const grey = await this.#engine.grey(picture, signal);
+      if (signal.aborted) return;
+      setImage(photo, "before", grey);
       this.#changed(photo);
       await this.recolor(photo);
     } catch (error) {
@@ -177,7 +205,7 @@ export class Photos {
     photo.nextUnsure();
     if (photo.picture) this.#engine.remove(photo.picture);
     for (const name of IMAGES) setImage(photo, name, null);
-    photo.picture = null;
+    photo.picture = photo.unsureOf = null;
   }
 
   #requeue(photo) {

@@ -5,7 +5,7 @@ const COUNT = 4;
 /**
  * @param {HTMLElement} root where they are shown, over the stage
  * @param {{candidates, choose, closed}} page `candidates(photo, count, signal)` gives addresses of
- *   images; `choose(photo, index)` takes one; `closed()` is told when none are shown any more
+ *   images; `choose(photo, index)` takes one; `closed(hadFocus)` is told when none are shown any more
  */
 export function createVersions(root, page) {
   let asked = new AbortController();
@@ -13,9 +13,16 @@ export function createVersions(root, page) {
   function close() {
     asked.abort();
     if (root.hidden) return;
+    const hadFocus = root.contains(document.activeElement);
     root.hidden = true;
     root.replaceChildren();
-    page.closed();
+    cover(false);
+    page.closed(hadFocus);
+  }
+
+  /** What lies below the versions cannot be reached. */
+  function cover(isCovered) {
+    for (const other of root.parentElement.children) other.inert = isCovered && other !== root;
   }
 
   async function open(photo) {
@@ -24,6 +31,7 @@ export function createVersions(root, page) {
     const { signal } = asked;
     const { width, height } = photo.size;
     root.hidden = false;
+    cover(true);
     root.classList.add("busy");
     root.classList.toggle("portrait", height > width);
     const tiles = Array.from({ length: COUNT }, (_, index) => {
