@@ -33,6 +33,8 @@ def model(distribution=1.0, hints=0.5, temperature=0.0):
 
     def random(path, like):
         name, noise = path[-1].key, rng.normal(0, 1, like.shape).astype(np.float32)
+        if name in ("sharpness", "offset"):  # a hint of one pixel counts, near its place
+            return np.float32({"sharpness": 5, "offset": 6}[name])
         of_logits = path[-2].key == "logits"
         if of_logits and name == "bias":  # dull colours are likelier
             return noise - np.float32((color_bins.centers() ** 2).sum(-1) / (2 * 20**2))
