@@ -127,10 +127,8 @@ class Checkpoints:
         if self._max_to_keep is not None:
             for step in set(steps[: -self._max_to_keep]) - {self.best(steps)}:
                 # Renamed first, so that a partly removed one is never taken for a checkpoint.
-                shutil.rmtree(
-                    (self._directory / str(step)).rename(self._directory / f"{step}.part"),
-                    ignore_errors=True,
-                )
+                (self._directory / str(step)).rename(self._directory / f"{step}.part")
+        self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
         for leftover in self._directory.glob("*.part"):
