@@ -1,6 +1,6 @@
 /**
- * The stage: a picture in grey and in colour, one beside the other along a divider, which zooms
- * and pans. Moving the divider moves a clip; nothing is drawn anew.
+ * The stage: a picture in grey and in colour on the two sides of a divider, with zoom and pan. The
+ * divider changes a clip path only, which does not render the pictures again.
  */
 
 const MARGIN = 0.04; // of the shorter side of the stage, around a picture that is not zoomed
