@@ -90,8 +90,9 @@ def centers() -> np.ndarray:
     ]
     with jax.ensure_compile_time_eval():
         lab = np.asarray(rgb_to_lab(np.concatenate(faces)))
-    cells = np.unique(np.rint(lab[:, 1:] / WIDTH).astype(int), axis=0)
-    return (WIDTH * cells).astype(np.float32)
+    occupied = np.zeros((2 * _SIDE + 1, 2 * _SIDE + 1), bool)
+    occupied[tuple(np.rint(lab[:, 1:] / WIDTH).astype(int).T + _SIDE)] = True
+    return (WIDTH * (np.argwhere(occupied) - _SIDE)).astype(np.float32)
 
 
 @functools.cache
