@@ -107,7 +107,7 @@ def orientation(block: bytes) -> int:
     Raises:
       ValueError: as in `parse`.
     """
-    entry = parse(block).get(ORIENTATION)
+    entry = parse(block, (ORIENTATION,)).get(ORIENTATION)
     value = entry.value if entry is not None else b""
     number = int.from_bytes(value, "little") if isinstance(value, bytes) else 0
     return number if 1 <= number <= 8 else 0

@@ -10,7 +10,7 @@ from colorjax.images.kinds import Text
 EXIF_MARK, XMP_MARK = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 PHOTOSHOP_MARK = b"Photoshop 3.0\0"
 XMP_KEYWORD, RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "
-_RESOLUTIONS = (0x011A, 0x011B)
+_UNIT, _RESOLUTIONS = 0x0128, (0x011A, 0x011B)
 
 
 class Metadata(NamedTuple):
@@ -42,8 +42,8 @@ class Metadata(NamedTuple):
 def resolution(block: bytes) -> tuple[float, float] | None:
     """The pixels per inch that an EXIF block states."""
     with contextlib.suppress(ValueError, LookupError, ZeroDivisionError, struct.error, TypeError):
-        directory = exif.parse(block)
-        unit = directory.get(0x0128)
+        directory = exif.parse(block, (_UNIT, *_RESOLUTIONS))
+        unit = directory.get(_UNIT)
         inches = 2.54 if unit is not None and unit.value == b"\3\0" else 1.0
         both = [struct.unpack("<II", directory[tag].value) for tag in _RESOLUTIONS]  # type: ignore[arg-type]
         across, down = (above / below * inches for above, below in both)

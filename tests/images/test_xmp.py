@@ -79,3 +79,19 @@ def test_what_is_not_well_formed_is_not_readable():
     assert xmp.readable(b"<x/>") is None
     fault = packet(ELEMENTS.replace("uuid:7", "a & b &amp; c&#38;"))
     assert xmp.readable(fault) == fault.replace(b"a & b", b"a &amp; b")
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [" " * 1_000_000, f"<!--{'<Iptc4xmpExt:AISystemUsed>' * 40_000}-->"],
+    ids=["white space", "tags that are never closed"],
+)
+def test_a_large_packet_is_marked_in_linear_time(filler):
+    """With quadratic time this takes minutes."""
+    marked = xmp.marked(packet(filler + ATTRIBUTES), "colorjax 1.0", "faces")
+    assert values(marked, TYPE) == [xmp.COMPOSITE]
+    assert filler.encode() in marked
+
+
+def test_an_orientation_of_thousands_of_digits_is_none():
+    assert xmp.orientation(packet(ELEMENTS.replace(">6<", f">{'9' * 10_000}<"))) == 0
