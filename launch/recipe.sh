@@ -38,7 +38,8 @@ part() {
     [[ -z $stopped ]] || kill -TERM "$child"
     # A signal ends `wait`, but not the process that it waits for.
     while wait "$child"; status=$?; kill -0 "$child" 2>/dev/null; do :; done
-    if ((status == 75 || status == 143)); then
+    # What `colorjax.main` and `colorjax.cli` end with when they are stopped, and others by a signal.
+    if ((status == 75 || status == 130 || status == 143)); then
         say "this stage is over and more is left to do: the same command resumes"
         exit 0
     fi
