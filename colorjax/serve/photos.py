@@ -53,15 +53,15 @@ def read(data: bytes, reader: PhotoReader) -> Photo:
     Raises:
       Refusal: it is no photograph that can be read (422), or the disk is full (507).
     """
-    with private_folder() as folder:
-        source = Path(folder, "upload")
-        source.write_bytes(data)
-        try:
+    try:
+        with private_folder() as folder:
+            source = Path(folder, "upload")
+            source.write_bytes(data)
             return reader.submit(source).result()
-        except ValueError as error:
-            raise Refusal(422, f"the photograph {error}") from error
-        except OSError as error:  # a full disk
-            raise Refusal(507, f"the photograph cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise Refusal(422, f"the photograph {error}") from error
+    except OSError as error:  # a full disk
+        raise Refusal(507, f"the photograph cannot be read ({error.strerror})") from error
 
 
 class _Read:

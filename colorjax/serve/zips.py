@@ -1,6 +1,7 @@
 """Coloured files as one zip, sent while it is made."""
 
 import io
+import traceback
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from pathlib import Path
@@ -46,6 +47,10 @@ async def zipped(
                 file, _ = await coming
             except (Refusal, InputError, EndedError) as error:
                 failed.append(f"{name}: {error}")
+                continue
+            except Exception as error:  # the zip and what it has already are not to be lost
+                traceback.print_exc()
+                failed.append(f"{name}: {type(error).__name__}, see the terminal")
                 continue
             with archive.open(_unique(file.name, used), "w", force_zip64=True) as entry:
                 entry.write(file.data)

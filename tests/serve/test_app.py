@@ -1,9 +1,11 @@
 """What the API answers, over loopback, with a tiny model."""
 
 import base64
+import errno
 import io
 import json
 import zipfile
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 from uploads import BLUE, PHOTOS, lab_of, png, turned_jpeg
 
 from colorjax import cli
+from colorjax.serve import photos
 from colorjax.serve.limits import Limits
 
 
@@ -184,6 +187,32 @@ def test_a_zip_holds_the_files_under_different_names(client):
     answer = client.post("/api/zip", {"pictures": chosen})
     assert answer.status_code == 404
     assert set(answer.json()["gone"]) == {first.rpartition("/")[2]}
+
+
+def test_an_unexpected_error_is_listed_in_a_zip_that_keeps_the_other_files(client, monkeypatch):
+    paths = [client.open(png(), name) for name in ("a.png", "b.png", "c.png")]
+    colour = photos.coloured
+
+    def fail(data, name, *others):
+        assert name != "b.png"
+        return colour(data, name, *others)
+
+    monkeypatch.setattr(photos, "coloured", fail)
+    chosen = [{"id": path.rpartition("/")[2]} for path in paths]
+    answer = client.post("/api/zip", {"pictures": chosen})
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["a_coloured.png", "c_coloured.png", "not coloured.txt"]
+        assert archive.read("not coloured.txt") == b"b.png: AssertionError, see the terminal\n"
+
+
+def test_a_full_disk_is_said(client, monkeypatch):
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    answer = client.send("/api/colorize", png())
+    assert answer.status_code == 507
+    assert answer.json()["error"] == "the photograph cannot be read (No space left on device)"
 
 
 def test_models_and_what_they_can(client, plain):
