@@ -1,6 +1,8 @@
 """An exported site in a real browser, as any static host serves it."""
 
 import io
+import shutil
+from functools import partial
 
 import browsers
 import numpy as np
@@ -146,6 +148,36 @@ def test_a_file_that_is_no_picture_is_named_and_the_next_one_is_coloured(page, f
     assert "cannot read the file" in badge
     browsers.drop(page, "photo.png", encoded(picture(70, 80)))
     wait(lambda: page.find_elements("css selector", "[data-state=ready]"))
+
+
+def test_what_is_transparent_is_white_where_it_is_shown_and_transparent_in_the_file(page, folder):
+    grey = np.dstack([np.full((70, 80), 90, np.uint8), np.zeros((70, 80), np.uint8)])
+    browsers.drop(page, "cut.png", encoded(grey))
+    wait(lambda: page.find_elements("css selector", "[data-state=ready]"))
+    script = """const done = arguments[0], image = document.querySelector(".after");
+      const context = new OffscreenCanvas(1, 1).getContext("2d");
+      image.decode().then(() => context.drawImage(image, 0, 0))
+        .then(() => done([...context.getImageData(0, 0, 1, 1).data]));"""
+    assert page.execute_async_script(script) == [255, 255, 255, 255]
+    page.find_element("id", "save").click()
+    path = folder / "downloads/cut_coloured.png"
+    wait(path.exists)
+    with Image.open(io.BytesIO(path.read_bytes())) as image:
+        assert image.getchannel("A").getextrema() == (0, 0)
+
+
+def test_a_worker_that_cannot_be_loaded_is_said_for_every_photograph(browser, site, tmp_path):
+    broken = shutil.copytree(site, tmp_path / "broken")
+    (broken / "static/worker.js").write_text("import './missing.js';")
+    with browsers.hosting(broken) as (url, _):
+        browser.get(url)
+        wait(lambda: browser.find_elements("css selector", "body.ready"))
+        for name, failed in (("1.png", "li:nth-child(1)"), ("2.png", "li:nth-child(2)")):
+            browsers.drop(browser, name, encoded(picture(70, 80)))
+            wait(partial(browser.find_elements, "css selector", f"{failed}[data-state=failed]"))
+            label = browser.find_element("css selector", f"{failed} .frame")
+            line = f"{name}: The model could not be started in this browser."
+            assert label.get_attribute("aria-label") == line
 
 
 def test_opened_as_a_file_the_page_says_what_it_needs(browser, site):

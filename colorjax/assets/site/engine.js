@@ -8,6 +8,7 @@ const FAILED = "The model could not be started in this browser.";
 const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
 const waiting = new Map();
 let requests = 0;
+let broken = false; // a worker that cannot be loaded answers nothing
 let side = 128; // of the images that the model was trained with
 
 worker.onmessage = ({ data: { request, result, error } }) => {
@@ -17,12 +18,14 @@ worker.onmessage = ({ data: { request, result, error } }) => {
   else reject?.(new Error(error));
 };
 worker.onerror = () => {
+  broken = true;
   for (const { reject } of waiting.values()) reject(new Error(FAILED));
   waiting.clear();
 };
 
-function ask(action, given, signal) {
+async function ask(action, given, signal) {
   signal?.throwIfAborted();
+  if (broken) throw new Error(FAILED);
   const request = ++requests;
   return new Promise((resolve, reject) => {
     waiting.set(request, { resolve, reject });

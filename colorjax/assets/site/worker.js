@@ -100,6 +100,12 @@ async function render({ file, coefficients }, saturation, type, request) {
     color(band.data, top);
     context.putImageData(band, 0, top);
   }
+  if (type === "image/jpeg") {
+    // JPEG knows no transparency, and browsers would put black behind the picture.
+    context.globalCompositeOperation = "destination-over";
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, height);
+  }
   return context.canvas.convertToBlob({ type, quality: QUALITY });
 }
 
