@@ -92,7 +92,8 @@ class _Api:
 
     async def models(self, request: Request) -> Response:
         models, limits = self._service.models, self._service.limits
-        told = {key: getattr(limits, key) for key in ("bytes", "pixels", "session_seconds")}
+        keys = "bytes", "pixels", "pictures", "session_seconds"
+        told = {key: getattr(limits, key) for key in keys}
         described = list(models.described.values())
         return JSONResponse({"models": described, "default": models.default, "limits": told})
 

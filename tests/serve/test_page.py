@@ -133,6 +133,34 @@ def test_only_those_of_a_zip_that_are_forgotten_are_handed_over_again(page, serv
     assert len(kept) == len(before) + 1
 
 
+def test_more_photographs_than_the_server_keeps_come_in_several_zips(
+    browser, server, folder, monkeypatch
+):
+    limits = server.service.limits._replace(pictures=4, bytes=10_000)
+    monkeypatch.setattr(server.service, "limits", limits)
+    page = Page(browser, server.url)
+    for number in range(3):
+        browsers.drop(browser, f"{number}.png", photo(number))
+        page.done(number + 1)
+    page.one("#archive").click()
+    found = []
+    for name in ("coloured.zip", "coloured_2.zip"):
+        wait((folder / "downloads" / name).exists)
+        with zipfile.ZipFile(folder / "downloads" / name) as archive:
+            found.append(archive.namelist())
+    for name in ("coloured.zip", "coloured_2.zip"):
+        (folder / "downloads" / name).unlink()
+    assert found == [["0_coloured.png", "1_coloured.png"], ["2_coloured.png"]]
+    # What is too large is not sent, neither at first nor for another model.
+    browsers.drop(browser, "large.png", bytes(20_000))
+    wait(lambda: page.all("[data-state=failed]"))
+    page.run("document.getElementById('model').dispatchEvent(new Event('change'))")
+    wait(lambda: len(page.all("[data-state=ready]")) == 3 and page.all("[data-state=failed]"))
+    (label,) = [label for label in page.labels() if label.startswith("large.png")]
+    assert label == "large.png: The file is larger than 0 MiB."
+    assert len([x for x in browsers.requests(browser) if "/api/pictures?" in x["url"]]) == 6
+
+
 @pytest.mark.parametrize("width", [360, 820, 1440])
 def test_a_page_of_any_width_has_everything_within_it_and_every_control_a_name(page, width):
     browsers.resize(page.browser, width)

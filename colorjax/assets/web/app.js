@@ -19,7 +19,7 @@ const stageRoot = $("stage");
 const [before, after, unsure] = ["before", "after", "unsure"].map((name) =>
   stageRoot.querySelector(`img.${name}`),
 );
-let settings = { models: [], limits: {} };
+let settings = { models: [] };
 let current = null; // the photograph that is shown
 let color = null; // of the brush, once a person has chosen one
 let restingShare = 0.5; // where the divider was before a brush was taken
@@ -255,7 +255,7 @@ function step(by) {
 }
 
 onFiles({ buttons: [$("choose"), $("add")], input: $("files"), frame: document.body }, (files) => {
-  const [first] = photos.add(files, settings.limits);
+  const [first] = photos.add(files);
   if (!current) show(first);
   render();
 });
@@ -264,9 +264,12 @@ for (const button of document.querySelectorAll("button[data-tool]")) {
 }
 $("save").addEventListener("click", download);
 $("archive").addEventListener("click", () =>
-  busy($("archive"), async () =>
-    save(await engine.archive(photos.all.filter(isReady).map(chosen))),
-  ),
+  busy($("archive"), async () => {
+    let count = 0;
+    for await (const { blob, name } of engine.archives(photos.all.filter(isReady).map(chosen))) {
+      save({ blob, name: ++count > 1 ? name.replace(".", `_${count}.`) : name });
+    }
+  }),
 );
 $("saturation").addEventListener("input", (event) =>
   setLook({ saturation: event.target.valueAsNumber }),
@@ -342,6 +345,7 @@ try {
   $("model").value = settings.default;
   $("model-label").hidden = settings.models.length < 2;
   photos.model = chosenModel();
+  photos.limits = settings.limits;
 } catch (error) {
   complain(error);
 }

@@ -8,10 +8,13 @@
 
 const BUSY = 503;
 const GONE = 404;
+let atOnce = Infinity; // pictures in one zip
 
 /** The models {name, title, terms, hints, distribution}, the name of the default, and limits. */
 export async function open() {
   const answer = await (await send("api/models")).json();
+  // Half of what the server keeps, since it may have to be handed over again.
+  atOnce = Math.max(1, Math.floor(answer.limits.pictures / 2));
   const minutes = Math.round(answer.limits.session_seconds / 60);
   const note = `Your photographs stay on the computer that runs colorjax: in its memory, and in a \
 private temporary file while one is read or written. They are forgotten ${minutes} minutes after \
@@ -66,11 +69,25 @@ export const suggest = async (picture, place, signal) =>
 export const file = async (picture, look, signal) =>
   named(await of(picture, "file", look, signal));
 
-/** Several coloured files in one. `chosen` is [{picture, look}, …]. */
-export async function archive(chosen, signal) {
+/** Coloured files in as few zips as the server's memory allows. `chosen` is [{picture, look}, …]. */
+export async function* archives(chosen) {
+  const half = Math.ceil(chosen.length / 2);
+  if (chosen.length <= atOnce) {
+    try {
+      return yield await archive(chosen);
+    } catch (error) {
+      // Those that were handed over again took the places of others.
+      if (error.status !== GONE || chosen.length === 1) throw error;
+    }
+  }
+  yield* archives(chosen.slice(0, half));
+  yield* archives(chosen.slice(half));
+}
+
+async function archive(chosen) {
   const request = () => {
     const pictures = chosen.map(({ picture, look }) => ({ id: picture.id, look }));
-    return send("api/zip", json({ pictures }, signal));
+    return send("api/zip", json({ pictures }));
   };
   try {
     return await named(await request());

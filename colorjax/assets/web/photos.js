@@ -3,6 +3,7 @@
 import { History, toHints } from "./hints.js";
 
 const AT_ONCE = 2; // photographs in work; the others wait here, not in the server's queue
+const TOO_LARGE = 413; // as the server would say
 const IMAGES = ["before", "after", "unsure"]; // addresses of a photograph's images
 
 export const plainLook = () => ({ saturation: 1, temperature: null, candidate: 0 });
@@ -48,6 +49,8 @@ export class Photos {
   all = [];
   /** That colours them, one of those that the engine has. */
   model = { name: "", hints: false, distribution: false };
+  /** What the engine accepts: `bytes` of a file, if it says so. */
+  limits = {};
   #engine;
   #changed;
   #working = 0;
@@ -79,14 +82,9 @@ export class Photos {
     };
   }
 
-  /** Takes files in; those that are too large fail at once. */
-  add(files, limits) {
+  /** Takes files in. */
+  add(files) {
     const added = files.map(create);
-    for (const photo of added) {
-      if (!limits?.bytes || photo.file.size <= limits.bytes) continue;
-      photo.state = "failed";
-      photo.error = `The file is larger than ${Math.round(limits.bytes / 2 ** 20)} MiB.`;
-    }
     this.all.push(...added);
     this.#work();
     return added;
@@ -170,6 +168,7 @@ export class Photos {
   async #process(photo) {
     const { signal } = photo.stop;
     try {
+      this.#checkSize(photo.file);
       this.#update(photo, { state: "sending", progress: 0 });
       const onprogress = (progress) => this.#update(photo, { progress });
       const { file, ticket } = photo;
@@ -185,6 +184,13 @@ export class Photos {
     } catch (error) {
       if (!signal.aborted) this.#fail(photo, error);
     }
+  }
+
+  #checkSize({ size }) {
+    const { bytes } = this.limits;
+    if (!(size > bytes)) return;
+    const message = `The file is larger than ${Math.round(bytes / 2 ** 20)} MiB.`;
+    throw Object.assign(new Error(message), { status: TOO_LARGE });
   }
 
   #update(photo, changes) {
