@@ -54,7 +54,7 @@ def _command(arguments: list[str], known: list[str]) -> str:
         return name
     if name == "train":
         flags = arguments[1:] if "--config" in " ".join(arguments) else ["--config=configs/gan.py"]
-        raise InputError(f"training is: {shlex.join(['python', '-m', 'colorjax.main', *flags])}")
+        raise InputError(f"to train: {shlex.join(['python', '-m', 'colorjax.main', *flags])}")
     if os.path.exists(name):
         raise InputError(f"to colour files: {shlex.join(['colorjax', 'colorize', *arguments])}")
     close = difflib.get_close_matches(name, [*known, *SPELLINGS], n=1)

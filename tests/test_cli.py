@@ -76,7 +76,7 @@ def test_colouring_imports_nothing_of_training(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train"], "training is: python -m colorjax.main --config=configs/gan.py"),
+        (["train"], "to train: python -m colorjax.main --config=configs/gan.py"),
         (["train", "--config=configs/cnn.py"], "colorjax.main --config=configs/cnn.py"),
         (["colorise_", "a.jpg"], "no command 'colorise_'; did you mean colorize?"),
         (["modles"], "did you mean models?"),

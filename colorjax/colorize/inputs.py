@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from colorjax.images.folders import printable
-from colorjax.images.photo import FORMATS
+from colorjax.images.folders import is_image, is_visible, printable
 from colorjax.terminal.errors import InputError
 
 _DANGLING = "is a link to a file that does not exist"
-# Names of files and folders that are not looked at; __MACOSX is in macOS's zips.
-_HIDDEN = (".", "__MACOSX")
 
 
 class Found(NamedTuple):
@@ -119,9 +116,9 @@ def _walk(folder: Path) -> Iterator[Found]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+        folders[:] = sorted(filter(is_visible, folders))
         for name in sorted(names):
-            if name.startswith(_HIDDEN) or not name.lower().endswith(tuple(FORMATS)):
+            if not is_image(name):
                 continue
             path = Path(place, name)
             is_there = os.path.exists(path)

@@ -111,9 +111,9 @@ class Place(NamedTuple):
     format: str
     candidates: int = 1
 
-    def target(self, found: Found, keep_suffix: bool = False) -> Path:
+    def target(self, found: Found) -> Path:
         """The coloured file, or the first candidate."""
-        return self.targets(found, keep_suffix)[0]
+        return self.targets(found)[0]
 
     def targets(self, found: Found, keep_suffix: bool = False) -> list[Path]:
         """The candidates."""
@@ -325,7 +325,7 @@ def find_place(
         check_folder(path)
         return Place(path, None, suffix or "", format, candidates)
     if FORMATS.get(ending) not in SUFFIXES:
-        raise InputError(f"{ending} is not written; choose {', '.join(SUFFIXES.values())}")
+        raise InputError(f"{ending} cannot be written; choose {', '.join(SUFFIXES.values())}")
     if format and FORMATS[ending] != format:
         raise InputError(f"--output {printable(path)} is not {format}; leave out --format")
     if suffix:

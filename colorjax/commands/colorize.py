@@ -82,7 +82,8 @@ def add_colorize(commands: Any) -> None:
     again = "replace files that colorjax did not write, and colour again what is coloured already"
     add("--overwrite", action="store_true", help=again)
     add("--device", choices=["cpu", "gpu", "tpu"], help="default: JAX's default device")
-    add("--batch-size", type=positive, default=8, metavar="N", help="photographs per batch")
+    batch = "photographs per batch (default: 8)"
+    add("--batch-size", type=positive, default=8, metavar="N", help=batch)
     parser.set_defaults(run=_run_colorize)
 
 
@@ -122,7 +123,7 @@ def _image_format(text: str) -> str:
     if format not in SUFFIXES:
         *others, last = (suffix[1:] for suffix in SUFFIXES.values())
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not written; choose {', '.join(others)} or {last}"
+            f"{text!r} cannot be written; choose {', '.join(others)} or {last}"
         )
     return format
 

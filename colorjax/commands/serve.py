@@ -17,11 +17,13 @@ def add_serve(commands: Any) -> None:
         help="a web page on this machine to colour photographs on",
         description="Starts a web page, for this machine alone, on which photographs are coloured, "
         "looked at, improved with hints and downloaded; and an API for programs. Needs the extra "
-        "web (pip install '.[web]'). Uploads are kept in memory, and in a private temporary file "
-        "while one is read or written; they are forgotten half an hour after their last use. "
+        "web (pip install '.[web]'). Uploads, of at most 512 MiB and 250 megapixels, are kept in "
+        "memory, and in a private temporary file while one is read or written; they are forgotten "
+        "half an hour after their last use. "
         "Ctrl-C ends it.",
         epilog="example:\n  colorjax serve --open\n"
-        "  curl -F file=@grey.jpg http://127.0.0.1:7860/api/colorize --output coloured.jpg",
+        "  curl --fail-with-body --form file=@grey.jpg --output coloured.jpg "
+        "http://127.0.0.1:7860/api/colorize",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

@@ -1,13 +1,13 @@
 """The kinds of files that models are exported to, and what they need. Imports no JAX."""
 
 import importlib.util
-from collections.abc import Collection
 from pathlib import Path
 
 from colorjax.terminal.errors import InputError, installing
 
 WEIGHTS, ONNX, STABLEHLO = FILES = "safetensors", "onnx", "stablehlo"
 SITE = "site"
+NEEDED = ("onnx", "onnxruntime")  # by ONNX and sites
 KINDS = (*FILES, SITE)
 # Weights and sites are downloaded, so they are small; what other programs read is exact.
 DEFAULT_DTYPES = {WEIGHTS: "float16", ONNX: "float32", STABLEHLO: "float32", SITE: "float16"}
@@ -43,7 +43,7 @@ def written(output: Path, kind: str) -> dict[str, Path]:
     return files
 
 
-def check_extra(kind: str, extras: Collection[str] = ("onnx", "onnxruntime")) -> None:
+def check_extra(kind: str) -> None:
     """Raises InputError if a kind needs packages that are not installed."""
-    if kind in (ONNX, SITE) and not all(map(importlib.util.find_spec, extras)):
+    if kind in (ONNX, SITE) and not all(map(importlib.util.find_spec, NEEDED)):
         raise InputError(f"ONNX needs the extra `onnx`: {installing(ONNX)}")

@@ -62,9 +62,9 @@ class Folder:
         if (status.st_dev, status.st_ino) in seen:  # a link to a parent
             return
         seen.add((status.st_dev, status.st_ino))
-        for name in filter(_is_visible, names):
+        for name in filter(is_visible, names):
             path = os.path.join(self.path, prefix, name)
-            if _is_image(name) and os.path.isfile(path):
+            if is_image(name) and os.path.isfile(path):
                 yield prefix + name
             elif os.path.isdir(path):
                 yield from self._walk(f"{prefix}{name}/", seen)
@@ -158,13 +158,14 @@ class Zip:
 Root = Folder | Zip
 
 
-def _is_visible(name: str) -> bool:
+def is_visible(name: str) -> bool:
     """Whether no part of a path is hidden, or one of macOS's resource folders."""
     return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(tuple(FORMATS)) and _is_visible(name)
+def is_image(name: str) -> bool:
+    """Whether a path is visible and ends as an image's does."""
+    return name.lower().endswith(tuple(FORMATS)) and is_visible(name)
 
 
 def split_paths(paths: str) -> tuple[Path, ...]:
@@ -183,7 +184,7 @@ def open_root(path: Path) -> Root:
         no image, or a member that `Zip` refuses.
     """
     try:
-        root: Root = Folder(path) if path.is_dir() else Zip(path, _is_image)
+        root: Root = Folder(path) if path.is_dir() else Zip(path, is_image)
         empty = next(iter(root.names), None) is None
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; check the path") from error

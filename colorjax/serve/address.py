@@ -6,7 +6,7 @@ import ipaddress
 import os
 import socket
 
-from colorjax.terminal.errors import InputError
+from colorjax.terminal.errors import InputError, installing
 
 NEEDED = ("starlette", "uvicorn", "python_multipart")
 
@@ -15,10 +15,7 @@ def check_extra() -> None:
     """Raises InputError if the extra is not installed."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise InputError(
-            f"serve needs {', '.join(missing)}: pip install 'colorjax[web]' (from a checkout: "
-            "pip install '.[web]')"
-        )
+        raise InputError(f"serve needs {', '.join(missing)}: {installing('web')}")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -26,7 +23,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise InputError(f"--host {host} is no address of this machine; try 127.0.0.1") from error
+        raise InputError(
+            f"--host {host} is not an address of this machine; try 127.0.0.1"
+        ) from error
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
     try:

@@ -75,7 +75,9 @@ async def read_form(
         if upload is None or isinstance(upload, str):
             raise InputError("send the photograph as the field file, with a filename")
         if unknown := values.keys() - set(fields):
-            raise InputError(f"there is no field {min(unknown)!r:.60}; {', '.join(fields)} are")
+            raise InputError(
+                f"there is no field {min(unknown)!r:.60}; the fields are file, {', '.join(fields)}"
+            )
         data = await upload.read()
     finally:
         await form.close()

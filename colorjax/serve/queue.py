@@ -16,7 +16,7 @@ T = TypeVar("T")
 HEARTBEAT, PAUSE = 15.0, 0.1
 # The longest Retry-After, in seconds.
 MAX_RETRY = 60
-ENDS = "the server ends"
+ENDS = "the server is shutting down"
 
 
 class Cancelled(Exception):

@@ -143,9 +143,9 @@ def test_a_full_disk_and_ctrl_c_end_the_command_after_what_was_found(
         (["{empty}"], "no images in"),
         (
             ["{album}", "--format", "gif"],
-            "'gif' is not written; choose jpg, png, webp, tif or bmp",
+            "'gif' cannot be written; choose jpg, png, webp, tif or bmp",
         ),
-        (["{album}", "--format", "HEIC"], "'HEIC' is not written"),
+        (["{album}", "--format", "HEIC"], "'HEIC' cannot be written"),
         (["{album}", "--saturation", "much"], "'much' is not a number"),
         (["{album}", "--batch_size", "0"], "0 is less than 1"),
         (["{album}/b.png", "{copy}/b.png", "--format", "png"], "would both be written to"),

@@ -221,7 +221,7 @@ def test_own_files_do_not_count_for_one_file_as_output(album, tmp_path):
         (["{album}"], "{out}/a.jpg", {}, "is one file; give a folder"),
         (["{album}/a.jpg", "{album}/b.png"], "a.jpg", {}, "is one file; give a folder"),
         (["{album}/*.*g"], "a.jpg", {}, "is one file; give a folder"),
-        (["{album}/a.jpg"], "a.gif", {}, r"\.gif is not written"),
+        (["{album}/a.jpg"], "a.gif", {}, r"\.gif cannot be written"),
         (["{album}/a.jpg"], "a.jpg", {"format": "png"}, "is not png; leave out --format"),
         (["{album}/a.jpg"], "a.jpg", {"suffix": "_c"}, "--suffix is for folders"),
         (["{album}/a.jpg"], "{album}/a.jpg", {}, "replaced by its coloured version"),

@@ -54,7 +54,7 @@ def test_wrong_input_gives_one_line_and_status_two_before_jax_is_imported():
         for arguments, words in (
             (["--port", port], f"port {port} is in use; choose another --port"),
             (["--port", "70000"], "70000 is not in [0, 65535]"),
-            (["--host", "nosuch.invalid"], "--host nosuch.invalid is no address of this machine"),
+            (["--host", "no.invalid"], "--host no.invalid is not an address of this machine"),
             (["--host", "192.0.2.1", "--port", "0"], "--host 192.0.2.1 cannot be listened on"),
             (["--model", "nosuch"], "'nosuch' is neither a run"),
         ):

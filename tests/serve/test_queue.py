@@ -148,7 +148,7 @@ def test_what_waits_when_the_queue_is_closed_is_refused():
         queue.close()
         release.set()
         assert (await first)[0] == "held"
-        with pytest.raises(Refusal, match="the server ends"):
+        with pytest.raises(Refusal, match="the server is shutting down"):
             await second
         assert not ran
 
@@ -161,9 +161,9 @@ def test_states_end_when_the_queue_is_closed():
         assert (await anext(states))["waiting"] == 0
         queue.close()
         assert [state async for state in states] == []
-        with pytest.raises(Refusal, match="the server ends"):
+        with pytest.raises(Refusal, match="the server is shutting down"):
             queue.check_room()
-        with pytest.raises(Refusal, match="the server ends"):  # as the next file of a zip
+        with pytest.raises(Refusal, match="is shutting down"):  # as the next file of a zip
             await queue.run(lambda ticket: 1, seconds=60, admitted=True)
 
     run(test)
