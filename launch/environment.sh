@@ -10,6 +10,8 @@ say() { echo "colorjax: $*" >&2; }
 
 fail() { say "$*" && exit 2; }
 
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || fail "bash 4.4 or newer is needed"
+
 # Prints "cuda", "tpu" or "cpu". Looks for devices under $1, by default under /.
 find_accelerator() {
     local root=${1-}
@@ -42,6 +44,9 @@ make_venv() {
             "name another one: PYTHON=python3.12 $0"
     "$python" -m venv --clear .venv
 }
+
+# Prints the extras that the flags of a training need.
+needed_extras() { [[ " $* " != *efficientnet_lite* ]] || echo pretrained; }
 
 # What an installation of the extras $1 depends on.
 stamp() { printf '%s\n' "$1" "$(readlink -f .venv/bin/python)" "$(<pyproject.toml)"; }

@@ -17,8 +17,8 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 processes=${1-}
 [[ $processes =~ ^[1-9][0-9]*$ ]] || fail "usage: ./launch/multiprocess.sh PROCESSES [FLAG…]"
 shift
-# shellcheck disable=SC2119
-prepare_environment
+# shellcheck disable=SC2046
+prepare_environment $(needed_extras "$@")
 
 python=.venv/bin/python
 if [[ -z $PORT ]]; then

@@ -9,9 +9,8 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
-extras=()
-[[ " $* " != *efficientnet_lite* ]] || extras=(pretrained)
-prepare_environment "${extras[@]}"
+# shellcheck disable=SC2046
+prepare_environment $(needed_extras "$@")
 
 for argument; do
     case $argument in

@@ -45,6 +45,15 @@ def test_jax_is_installed_for_the_accelerator_found(checkout, accelerator, proje
         assert extra in PROJECT["optional-dependencies"]
 
 
+@pytest.mark.parametrize("script", [["train.sh"], ["multiprocess.sh", "2"]])
+def test_the_weights_that_a_config_starts_from_are_installed(checkout, script):
+    write_executable(checkout.bin / "nvidia-smi", NO_GPU)
+    flag = "--config=configs/efficientnet_lite.py:image_folder"
+    done, calls = checkout.run(f"./launch/{script[0]}", *script[1:], flag)
+    assert done.returncode == 0, done.stderr
+    assert calls[1][-1] == ".[pretrained]"
+
+
 @pytest.mark.parametrize(
     ("devices", "nvidia_smi", "environment", "expected"),
     [
