@@ -54,8 +54,9 @@ PLOTS = {
     ),
 }
 
-# results.json is written last: if it exists, the report is complete.
-FILES = (*PLOTS, "report.html", "results.md", "results.json")
+# Removed first and written last: if it exists, the report is complete.
+COMPLETE = "results.json"
+FILES = (*PLOTS, "report.html", "results.md", COMPLETE)
 
 
 def check_output(directory: Path, overwrite: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from colorjax.evaluation.scores import Scores
 from colorjax.files import replaced
 from colorjax.report import findings, grids, heads, plots, tables
-from colorjax.report.output import FILES
+from colorjax.report.output import COMPLETE, FILES
 from colorjax.report.page import build_page
 from colorjax.runs.trained_model import TrainedModel
 
@@ -47,12 +47,13 @@ def build_report(
     return images | {
         "report.html": page.encode(),
         "results.md": results_markdown(found, runs, commands).encode(),
-        "results.json": (text + "\n").encode(),
+        COMPLETE: (text + "\n").encode(),
     }
 
 
 def write_report(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Writes the files atomically and removes other files of an earlier report."""
+    """Writes the files, each atomically, and removes other files of an earlier report."""
+    (directory / COMPLETE).unlink(missing_ok=True)
     for name in FILES:
         path = directory / name
         if name in files:

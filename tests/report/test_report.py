@@ -174,6 +174,13 @@ def test_an_existing_report_is_replaced_only_with_overwrite(tmp_path):
     assert support.files(output) == ["grid.png", "notes.txt", "report.html", "results.json"]
 
 
+def test_a_report_that_is_only_in_part_replaced_does_not_count_as_complete(tmp_path):
+    report.write_report(tmp_path, FILES)
+    with pytest.raises(TypeError):
+        report.write_report(tmp_path, FILES | {"report.html": None})
+    assert not (tmp_path / "results.json").exists()
+
+
 def test_an_output_that_is_not_a_writable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for output in (tmp_path / "file", tmp_path / "file" / "deeper"):
