@@ -127,7 +127,8 @@ class Checkpoints:
         if self._max_to_keep is not None:
             for step in set(steps[: -self._max_to_keep]) - {self.best(steps)}:
                 # Renamed first, so that a partly removed one is never taken for a checkpoint.
-                (self._directory / str(step)).rename(self._directory / f"{step}.part")
+                with contextlib.suppress(OSError):  # what cannot be removed is kept
+                    (self._directory / str(step)).rename(self._directory / f"{step}.part")
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
@@ -137,7 +138,8 @@ class Checkpoints:
     def restore(self, like: Any) -> tuple[int, Any, dict[str, Any]] | None:
         """Restores the newest checkpoint that is not corrupt.
 
-        A corrupt checkpoint is renamed to `<step>.corrupt`, with a note.
+        Newer ones, which are corrupt, are renamed to `<step>.corrupt`, with a note. If all are
+        corrupt none is, so that the run is not taken for a new one.
 
         Args:
           like: a tree with the shapes, types and placement of the state.
@@ -153,14 +155,17 @@ class Checkpoints:
 
         def read() -> tuple[int, dict[str, Any]] | None:
             nonlocal state
-            steps = saved_steps(self._directory)
-            for step in reversed(steps):
+            corrupt: dict[int, CorruptError] = {}
+            for step in reversed(saved_steps(self._directory)):
                 try:
                     state, resume_point = _read(self._directory / str(step), like)
-                    return step, resume_point
                 except CorruptError as error:
-                    self._set_aside(step, error)
-            if steps:
+                    corrupt[step] = error
+                    continue
+                for newer, reason in corrupt.items():
+                    self._set_aside(newer, reason)
+                return step, resume_point
+            if corrupt:
                 raise InputError(
                     f"every checkpoint in {self._directory} is corrupt; choose another --workdir"
                 )
@@ -268,8 +273,7 @@ def _read_generator(workdir: Path, like: Variables, step: int | None) -> Any:
         ) from error
     with _checkpointer() as checkpointer:
         saved = checkpointer.metadata(checkpoint / "state").item_metadata
-    for kind in ("params", "batch_stats"):
-        check_like(saved["ema"][kind], like[kind], f"{workdir}, step {checkpoint.name}")
+    check_like(saved["ema"], like, f"{workdir}, step {checkpoint.name}")
     return _read_arrays(checkpoint, {"ema": like})["ema"]
 
 

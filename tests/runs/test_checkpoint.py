@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import support
 
 from colorjax.parallel import devices
 from colorjax.runs.checkpoint import Checkpoints, restore_generator
@@ -158,11 +159,14 @@ def test_a_checkpoint_without_sums_is_corrupt(tmp_path):
 def test_a_run_with_nothing_but_corrupt_checkpoints_is_refused(tmp_path):
     for file in [*_two_checkpoints(tmp_path), tmp_path / "3" / "resume_point.json"]:
         file.write_bytes(b"")
-    with (
-        Checkpoints(tmp_path, note=lambda line: None) as checkpoints,
-        pytest.raises(InputError, match=r"every checkpoint in .* is corrupt; choose another"),
-    ):
-        checkpoints.restore(_state(0))
+    before = support.files(tmp_path)
+    for _ in range(2):  # nor is it a new run the next time
+        with (
+            Checkpoints(tmp_path, note=lambda line: None) as checkpoints,
+            pytest.raises(InputError, match=r"every checkpoint in .* is corrupt; choose another"),
+        ):
+            checkpoints.restore(_state(0))
+    assert support.files(tmp_path) == before
 
 
 # TensorStore calls back into the event loop that orbax has closed.
