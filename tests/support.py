@@ -20,7 +20,7 @@ from colorjax.damage import DAMAGES
 from colorjax.data.procedural.renderer import render_face
 from colorjax.report import grids, plots
 from colorjax.runs import checkpoint
-from colorjax.training.setup import build_plan
+from colorjax.training.setup import initial_state
 from colorjax.training.train import train_and_evaluate
 
 ROOT = Path(__file__).parents[1]
@@ -171,7 +171,7 @@ def checkpoint_steps(workdir: Path) -> list[int]:
 def restored(config, workdir: Path):
     """The newest checkpoint: the state, and where the run stands."""
     with quick_compilation():
-        _, like = build_plan(config, resumes=True)
+        like = initial_state(config, resumes=True)
     with checkpoint.Checkpoints(workdir / "checkpoints") as checkpoints:
         return checkpoints.restore(like)[1:]
 

@@ -21,7 +21,7 @@ from colorjax.data import pipeline
 from colorjax.parallel import devices
 from colorjax.training.check_config import check_config
 from colorjax.training.inflight import InFlight
-from colorjax.training.setup import build_plan
+from colorjax.training.setup import build_plan, initial_state
 
 PRODUCTS = 10
 PREDICTIONS = 10
@@ -70,7 +70,7 @@ class Trainer:
         jax.config.update("jax_compilation_cache_dir", cache)
         check_config(config)
         self._config = config
-        self._plan, self._state = build_plan(config)
+        self._plan, self._state = build_plan(config), initial_state(config)
         self._step = self._plan.adversarial_step or self._plan.pretrain_step
         shape = config.batch_size, config.image_size, config.image_size, 3
         self._kept = devices.shard({"image": random_images(*shape)})

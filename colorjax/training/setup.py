@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import numpy as np
+import optax
 from ml_collections import ConfigDict
 
 from colorjax.damage import DAMAGES, damage
@@ -37,7 +38,7 @@ class TrainingPlan(NamedTuple):
     Attributes:
       name: name of the model in tables and images.
       generator: in float32, for predictions.
-      temperature: that it answers with, see `answers.answer`.
+      temperature: of the model's answer, see `answers.answer`.
       adversarial_from: index of the first step with a discriminator; num_steps for a regression.
       pretrain_step: (state, batch) -> (state, metrics), before that step.
       adversarial_step: the same, from that step on; None for a regression.
@@ -64,47 +65,44 @@ class TrainingPlan(NamedTuple):
             return self.adversarial_step
         return self.pretrain_step
 
-    def resumed(self, step: int, adversarial_from: int) -> "TrainingPlan":
-        """The plan for resuming after `step` updates, since lengths may change on resume.
 
-        Args:
-          step: number of updates so far.
-          adversarial_from: of the interrupted run. An adversarial phase that has begun continues;
-            one that has not begins no earlier than now.
-        """
-        if self.adversarial_step is None:
-            return self
-        begun = adversarial_from < step
-        return self._replace(
-            adversarial_from=adversarial_from if begun else max(self.adversarial_from, step)
-        )
+def adversarial_start(config: ConfigDict) -> int:
+    """Index of the first step with a discriminator; num_steps for a regression."""
+    if "gan" not in config:
+        return config.num_steps
+    limit = 0 if config.init_from else int(MAX_PRETRAIN_SHARE * config.num_steps)
+    return min(config.generator_pretrain_steps, limit)
 
 
-def build_plan(
-    config: ConfigDict, bin_weights: np.ndarray | None = None, resumes: bool = False
-) -> tuple[TrainingPlan, TrainState]:
-    """Builds models, optimizers, compiled steps and the initial state.
+def resumed_start(config: ConfigDict, step: int, interrupted: int) -> int:
+    """`adversarial_start` of a run that is resumed, since lengths may change on resume.
+
+    Args:
+      config: of the run as it is resumed.
+      step: number of updates so far.
+      interrupted: the `adversarial_from` of the run as it was interrupted. An adversarial phase
+        that has begun continues; one that has not begins no earlier than now.
+    """
+    if "gan" not in config:
+        return adversarial_start(config)
+    return interrupted if interrupted < step else max(adversarial_start(config), step)
+
+
+def build_plan(config: ConfigDict, adversarial_from: int | None = None) -> TrainingPlan:
+    """Builds models, optimizers and compiled steps.
 
     Args:
       config: see configs/common.py.
-      bin_weights: see `color_bins.rebalancing`; where a distribution is trained from scratch.
-      resumes: whether a checkpoint will replace the state; then weights named in the config are
-        not read.
-
-    Returns:
-      The plan, and the state before the first step, replicated over the devices.
+      adversarial_from: see `TrainingPlan`; by default `adversarial_start`.
 
     Raises:
-      InputError: an unknown name, or weights that do not fit the model.
+      InputError: an unknown name.
     """
-    g_rng, d_rng, step_rng = jax.random.split(jax.random.key(config.seed), 3)
-    generator = build_generator(config, devices.AXIS)
-    optimizer = build_optimizer(config.optimizer, config.num_steps)
-    variables = init_variables(generator, g_rng, 1, image_size=config.image_size)
-    if not resumes:
-        variables = with_weights(config, variables, bin_weights)
+    if adversarial_from is None:
+        adversarial_from = adversarial_start(config)
+    optimizer, d_optimizer = _optimizers(config, adversarial_from)
     shared: dict[str, Any] = {
-        "generator": generator,
+        "generator": build_generator(config, devices.AXIS),
         "optimizer": optimizer,
         "loss": _loss(config),
         "ema_decay": config.ema_decay,
@@ -116,45 +114,77 @@ def build_plan(
         name="gan" if "gan" in config else config.model.name,
         generator=build_generator(config, dtype="float32"),
         temperature=config.temperature,
-        adversarial_from=config.num_steps,
+        adversarial_from=adversarial_from,
         pretrain_step=devices.compile_train_step(partial(regression_step, **shared)),
         adversarial_step=None,
         judge_step=None,
     )
-    d_variables = d_optimizer = None
+    if "gan" not in config:
+        return plan
+    discriminator = build_discriminator(config.gan, config.model.dtype)
+    augmentation = partial(
+        augment.translate_and_cut,
+        max_shift=config.gan.augment_shift,
+        cut=config.gan.augment_cut,
+    )
+    adversarial_step = partial(
+        gan_step,
+        **shared,
+        discriminator=discriminator,
+        discriminator_optimizer=d_optimizer,
+        adversarial=losses.ADVERSARIAL[config.gan.loss],
+        augment=augmentation,
+    )
+    seen = {key: shared[key] for key in ("generator", "damage", "hints")}
+    judging = partial(judge_step, **seen, discriminator=discriminator, augment=augmentation)
+    return plan._replace(
+        adversarial_step=devices.compile_train_step(adversarial_step),
+        judge_step=devices.compile_eval_step(judging),
+    )
+
+
+def initial_state(
+    config: ConfigDict, bin_weights: np.ndarray | None = None, resumes: bool = False
+) -> TrainState:
+    """The state before the first step, replicated over the devices.
+
+    Args:
+      config: see configs/common.py.
+      bin_weights: see `color_bins.rebalancing`; where a distribution is trained from scratch.
+      resumes: whether a checkpoint will replace the state; then weights named in the config are
+        not read.
+
+    Raises:
+      InputError: an unknown name, or weights that do not fit the model.
+    """
+    g_rng, d_rng, step_rng = jax.random.split(jax.random.key(config.seed), 3)
+    size = config.image_size
+    generator = build_generator(config, devices.AXIS)
+    variables = init_variables(generator, g_rng, 1, image_size=size)
+    if not resumes:
+        variables = with_weights(config, variables, bin_weights)
+    d_variables = None
     if "gan" in config:
-        limit = 0 if config.init_from else int(MAX_PRETRAIN_SHARE * config.num_steps)
-        adversarial_from = min(config.generator_pretrain_steps, limit)
         discriminator = build_discriminator(config.gan, config.model.dtype)
-        d_optimizer = build_optimizer(config.gan.optimizer, config.num_steps - adversarial_from)
-        d_variables = init_variables(discriminator, d_rng, 1, 2, image_size=config.image_size)
-        augmentation = partial(
-            augment.translate_and_cut,
-            max_shift=config.gan.augment_shift,
-            cut=config.gan.augment_cut,
-        )
-        adversarial_step = partial(
-            gan_step,
-            **shared,
-            discriminator=discriminator,
-            discriminator_optimizer=d_optimizer,
-            adversarial=losses.ADVERSARIAL[config.gan.loss],
-            augment=augmentation,
-        )
-        seen = {key: shared[key] for key in ("generator", "damage", "hints")}
-        judging = partial(judge_step, **seen, discriminator=discriminator, augment=augmentation)
-        plan = plan._replace(
-            adversarial_from=adversarial_from,
-            adversarial_step=devices.compile_train_step(adversarial_step),
-            judge_step=devices.compile_eval_step(judging),
-        )
+        d_variables = init_variables(discriminator, d_rng, 1, 2, image_size=size)
+    optimizer, d_optimizer = _optimizers(config, adversarial_start(config))
 
     def create(variables: Variables, d_variables: Variables | None) -> TrainState:
         d_net = None if d_variables is None else net_state(d_variables, d_optimizer)
         return create_train_state(step_rng, net_state(variables, optimizer), d_net)
 
     # One by one, hundreds of small arrays take two seconds.
-    return plan, devices.replicate(jit_once(create)(variables, d_variables))
+    return devices.replicate(jit_once(create)(variables, d_variables))
+
+
+def _optimizers(
+    config: ConfigDict, adversarial_from: int
+) -> tuple[optax.GradientTransformation, optax.GradientTransformation | None]:
+    """Those of the generator and the discriminator, which has one for the adversarial phase."""
+    optimizer = build_optimizer(config.optimizer, config.num_steps)
+    if "gan" not in config:
+        return optimizer, None
+    return optimizer, build_optimizer(config.gan.optimizer, config.num_steps - adversarial_from)
 
 
 def _loss(config: ConfigDict) -> losses.Loss:

@@ -21,7 +21,7 @@ from colorjax.training.check_config import check_config, with_dtype
 from colorjax.training.color_weights import bin_weights
 from colorjax.training.inflight import InFlight, NonFiniteError
 from colorjax.training.init_weights import check_weights
-from colorjax.training.setup import TrainingPlan, build_plan
+from colorjax.training.setup import TrainingPlan, build_plan, initial_state, resumed_start
 from colorjax.training.state import TrainState
 from colorjax.training.validation import Validation
 
@@ -30,7 +30,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
     """Trains a model, from the newest checkpoint of the workdir if there is one.
 
     Writes config.json, metrics.jsonl, checkpoints/, samples/ and report/ to the workdir, of a GAN
-    also regression.safetensors. All processes call this; the first one reads and writes.
+    also regression.safetensors. All processes call this. The first one writes; after a step that
+    is not finite each writes its part of the batch to nonfinite/.
 
     Args:
       config: see configs/common.py.
@@ -62,7 +63,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
         )
         is_needed = config.distribution and not resumes
         weights = bin_weights(sources.train, config.image_size) if is_needed else None
-        plan, state = build_plan(config, weights, resumes)
+        plan, state = build_plan(config), initial_state(config, weights, resumes)
         batches = pipeline.train_iterator(
             sources.train,
             batch_size=config.batch_size,
@@ -90,7 +91,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
             if restored is not None:
                 step, state, resume_point = restored
                 batches.set_state(resume_point["batches"])
-                plan = plan.resumed(step, resume_point["adversarial_from"])
+                start = resumed_start(config, step, resume_point["adversarial_from"])
+                plan = build_plan(config, start)
                 progress.note(f"Resuming from step {step} of {workdir}.")
             writer = MetricsWriter(workdir, step, config.tensorboard, progress.note)
             checkpoints.best = partial(best_step, writer.rows, metric=config.best_checkpoint)

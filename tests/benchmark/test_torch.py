@@ -11,7 +11,7 @@ from support import quick_compilation, small_gan, tiny_config
 
 from colorjax.benchmark.flops import step_flops
 from colorjax.parallel import devices
-from colorjax.training.setup import build_plan
+from colorjax.training.setup import build_plan, initial_state
 from colorjax.training.state import TrainState
 
 torch = pytest.importorskip("torch", reason="the extra `parity` (PyTorch) is not installed")
@@ -74,7 +74,7 @@ class Pair(NamedTuple):
 def pair(request):
     config = request.param(image_size=SIZE)
     with quick_compilation(), jax.default_matmul_precision("highest"):
-        run, state = build_plan(config)
+        run, state = build_plan(config), initial_state(config)
         g, d = state.generator, state.discriminator
         g = g.replace(params=drawn(g.params), batch_stats=drawn(g.batch_stats))
         if d is not None:

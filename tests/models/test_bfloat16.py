@@ -9,7 +9,7 @@ from support import quick_compilation, small_gan, tiny_config
 
 from colorjax.data.procedural.renderer import render_face
 from colorjax.parallel import devices
-from colorjax.training.setup import build_plan
+from colorjax.training.setup import build_plan, initial_state
 
 
 def adversarial(config):
@@ -26,7 +26,7 @@ def batch(size):
 
 def built(config):
     with quick_compilation():
-        run, state = build_plan(config)
+        run, state = build_plan(config), initial_state(config)
     return run.adversarial_step or run.pretrain_step, state
 
 

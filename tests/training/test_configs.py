@@ -19,7 +19,7 @@ from colorjax.runs.config_keys import KEYS, OPTIMIZER, flatten, without_private
 from colorjax.terminal.errors import InputError
 from colorjax.training.check_config import check_config
 from colorjax.training.losses import ADVERSARIAL, regression_loss
-from colorjax.training.setup import build_plan
+from colorjax.training.setup import build_plan, initial_state
 from configs import common
 
 CONFIGS = sorted(
@@ -60,7 +60,7 @@ def faces():
 
 def trained(config, faces, num_steps):
     with quick_compilation():
-        run, state = build_plan(config)
+        run, state = build_plan(config), initial_state(config)
         history = []
         for step in range(num_steps):
             # Awaited: virtual devices that run ahead of each other exhaust the CPU's threads.

@@ -22,7 +22,7 @@ from colorjax.runs.trained_model import load_run
 from colorjax.runs.weights import export_weights
 from colorjax.terminal.errors import InputError
 from colorjax.training.init_weights import check_weights, with_weights
-from colorjax.training.setup import build_plan
+from colorjax.training.setup import initial_state
 
 # With timm's name of the repository, and its names of the tensors.
 RESNET = "hf:timm/resnet50.a1_in1k"
@@ -84,7 +84,7 @@ def test_a_run_starts_from_a_name_and_is_resumed_without_it(exported, tmp_path):
 
     with hub_server.joined(exported, tmp_path / "cache") as server:
         with support.quick_compilation():
-            _, state = build_plan(config(2))
+            state = initial_state(config(2))
         expected = load_run(support.trained("cnn"), "cnn").variables
         chex.assert_trees_all_equal(state.ema, expected)
         support.train(config(2), workdir)

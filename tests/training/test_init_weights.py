@@ -14,7 +14,7 @@ from colorjax.runs.trained_model import load_run
 from colorjax.runs.weights import export_weights
 from colorjax.terminal.errors import InputError
 from colorjax.training.color_weights import bin_weights
-from colorjax.training.setup import build_plan
+from colorjax.training.setup import build_plan, initial_state
 
 WEIGHTS = np.linspace(0.5, 2, len(centers())).astype(np.float32)
 
@@ -28,7 +28,7 @@ def test_new_parts_change_no_prediction(tmp_path, kind):
         export_weights(old, path, "", "float32")
     config = support.tiny_config("cnn", init_from=str(path), hints=0.5, distribution=0.1)
     with support.quick_compilation():
-        plan, state = build_plan(config, WEIGHTS)
+        plan, state = build_plan(config), initial_state(config, WEIGHTS)
     found, expected = flatten_dict(state.ema), flatten_dict(old.variables)
     new = {path: x for path, x in found.items() if path not in expected}
     chex.assert_trees_all_equal({path: found[path] for path in expected}, expected)
@@ -55,20 +55,20 @@ def test_a_model_that_lacks_other_parts_is_refused():
         "cnn", init_from=str(support.trained("cnn")), model__skip_connections=False
     )
     with support.quick_compilation(), pytest.raises(InputError, match="has shape"):
-        build_plan(config)
+        initial_state(config)
 
 
 def test_a_model_with_more_parts_is_refused(tmp_path):
     config = support.tiny_config("cnn", init_from=str(support.trained("cnn")), hints=0.5)
     with support.quick_compilation():
-        _, state = build_plan(config)
+        state = initial_state(config)
     run = load_run(support.trained("cnn"), "cnn")
     changed = {**run.config, "hints": 0.5}
     path = tmp_path / "hints.safetensors"
     export_weights(run._replace(config=changed, variables=state.ema), path, "", "float32")
     plain = support.tiny_config("cnn", init_from=str(path))
     with support.quick_compilation(), pytest.raises(InputError, match=r"config\.hints above 0"):
-        build_plan(plain)
+        initial_state(plain)
 
 
 def test_the_weights_of_colours_are_those_of_the_training_images():

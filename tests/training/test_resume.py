@@ -159,6 +159,20 @@ def test_the_pretraining_of_a_gan_may_be_shortened_on_resume(
     assert adversarial == list(range(begins + 1, support.NUM_STEPS + 1))
 
 
+def test_a_gan_that_is_prolonged_trains_its_discriminator_to_the_end(tmp_path):
+    """Its learning rate falls over the whole phase, also where the config would begin it later."""
+    finished = support.trained("small_gan")
+    shutil.copytree(finished, workdir := tmp_path / "run")
+    config = _config("small_gan", num_steps=9, generator_pretrain_steps=6)
+    support.train(config, workdir)
+    (before, _), (after, _) = (support.restored(config, run) for run in (finished, workdir))
+    assert int(after.step) == 9
+    changed = jax.tree.map(
+        lambda x, y: (x != y).any(), before.discriminator.params, after.discriminator.params
+    )
+    assert jax.tree.all(changed)
+
+
 def test_a_gan_interrupted_before_its_first_checkpoint_starts_from_the_regression_again(
     tmp_path, monkeypatch
 ):

@@ -20,7 +20,7 @@ from colorjax.runs.trained_model import load_run
 from colorjax.runs.weights import export_weights, open_model
 from colorjax.terminal.errors import InputError
 from colorjax.training.inflight import NonFiniteError
-from colorjax.training.setup import build_plan
+from colorjax.training.setup import build_plan, initial_state
 from colorjax.training.train import train_and_evaluate
 
 CONSTANT = ["grey", "mean colour", "mean colour for each lightness"]
@@ -123,7 +123,7 @@ def test_the_report_has_finite_metrics_of_the_model_and_of_every_baseline(name):
 def test_training_changes_all_parameters():
     config = support.tiny_config("cnn")
     with support.quick_compilation():
-        _, start = build_plan(config)
+        start = initial_state(config)
     end, resume_point = support.restored(config, support.trained("cnn"))
     assert int(end.step) == support.NUM_STEPS
     for a, b in zip(
@@ -172,7 +172,7 @@ def test_a_gan_starts_from_the_averaged_generator_of_a_regression(tmp_path):
     regression = support.trained("cnn")
     config = support.small_gan(init_from=str(regression))
     with support.quick_compilation():
-        run, state = build_plan(config)
+        run, state = build_plan(config), initial_state(config)
     source, _ = support.restored(support.tiny_config("cnn"), regression)
     chex.assert_trees_all_equal(state.ema, source.ema)
     chex.assert_trees_all_equal(state.generator.params, source.ema["params"])
@@ -182,7 +182,7 @@ def test_a_gan_starts_from_the_averaged_generator_of_a_regression(tmp_path):
     path = tmp_path / "cnn.safetensors"
     export_weights(load_run(regression, "cnn"), path, "", "float32")
     with support.quick_compilation():
-        _, from_file = build_plan(support.small_gan(init_from=str(path)))
+        from_file = initial_state(support.small_gan(init_from=str(path)))
     chex.assert_trees_all_equal(from_file.ema, source.ema)
     # It is adversarial from the start.
     assert run.adversarial_from == 0
@@ -212,7 +212,7 @@ def test_the_regression_of_a_gan_is_kept_as_weights_that_can_be_opened(tmp_path)
 def test_init_from_another_width_is_refused_naming_the_first_parameter():
     config = support.small_gan(init_from=str(support.trained("cnn")), model__width=1 / 8)
     with support.quick_compilation():
-        like = build_plan(support.small_gan(model__width=1 / 8))[1].ema
+        like = initial_state(support.small_gan(model__width=1 / 8)).ema
         saved, _ = support.restored(support.tiny_config("cnn"), support.trained("cnn"))
         ours, theirs = (
             {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in x}
@@ -220,7 +220,7 @@ def test_init_from_another_width_is_refused_naming_the_first_parameter():
         )
         first = next(name for name in ours if ours[name] != theirs[name])
         with pytest.raises(InputError) as error:
-            build_plan(config)
+            initial_state(config)
     assert f"{first} has shape {theirs[first]}, this model needs {ours[first]}" in str(error.value)
 
 
@@ -253,11 +253,11 @@ def test_encoder_weights_are_for_a_resnet_of_full_width(tmp_path):
     safetensors.save_file({k: v.astype(np.float32) for k, v in weights.items()}, path)
     with support.quick_compilation():
         with pytest.raises(InputError, match=r"1\.\w+ is \(64,.*width"):
-            build_plan(support.tiny_config("resnet", model__encoder_weights=str(path)))
+            initial_state(support.tiny_config("resnet", model__encoder_weights=str(path)))
         with pytest.raises(
             InputError, match=r"model\.name='resnet' or 'efficientnet_lite', not 'encoder_decoder'"
         ):
-            build_plan(support.tiny_config("cnn", model__encoder_weights=str(path)))
+            initial_state(support.tiny_config("cnn", model__encoder_weights=str(path)))
 
 
 def test_a_run_in_bfloat16_gives_a_model_in_float32(tmp_path, monkeypatch):
