@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from colorjax.models import discriminator, encoder_decoder, resnet
 from colorjax.models.imagenet_weights import torchvision_name
-from colorjax.models.layers import scale_width
+from colorjax.models.layers import DECODER, scale_width
 
 
 class TorchBottleneck(nn.Module):
@@ -118,7 +118,7 @@ class TorchEncoderDecoder(nn.Module):
             self.add_module(f"bn{i}", nn.BatchNorm2d(after))
         self.count = len(channels)
         *skips, last = channels
-        features = [scale_width(c, width) for c in encoder_decoder.DECODER]
+        features = [scale_width(c, width) for c in DECODER]
         self.skip_connections = skip_connections
         self.decoder = TorchDecoder(
             last, features, skips[::-1] if skip_connections else None, output_stride
@@ -145,7 +145,7 @@ class TorchResNetGenerator(nn.Module):
         channels = scale_width(resnet.BOTTLENECK, width)
         self.bottleneck = nn.Conv2d(last, channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels)
-        features = [scale_width(c, width) for c in resnet.DECODER]
+        features = [scale_width(c, width) for c in DECODER]
         self.skip_connections = skip_connections
         self.decoder = TorchDecoder(
             channels, features, [*skips[::-1], 1] if skip_connections else None, output_stride

@@ -53,7 +53,7 @@ class Distribution(NamedTuple):
         return mean_color(jax.nn.softmax(self.logits / temperature))
 
     def mixed(self, ab: jax.Array, weight: jax.Array) -> "Distribution":
-        """Mixed with one of which all colours are near another prediction.
+        """This distribution, mixed with one whose colours are all near another prediction.
 
         Args:
           ab: [N, H/4, W/4, 2], its a*b* / 110.
@@ -111,7 +111,7 @@ def soft_encode(ab: jax.Array) -> tuple[jax.Array, jax.Array]:
       ab: [..., 2] a*b* within the convex hull of sRGB's.
 
     Returns:
-      indices: [..., 5] int32 of bins: the nearest ones of the cell's and its eight neighbours.
+      indices: [..., 5] int32 of the nearest bins, among the colour's cell and its eight neighbours.
       weights: [..., 5], a Gaussian of the distance that sums to 1; 0 where there are fewer bins.
     """
     offsets = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], indexing="ij"), -1).reshape(9, 2)

@@ -12,10 +12,9 @@ from colorjax.models.layers import (
     FORMS,
     HINTS,
     Conv,
-    Decoder,
     Dtype,
+    Generator,
     Prediction,
-    batch_norm,
     given_hints,
     kernel_init,
     scale_width,
@@ -32,7 +31,6 @@ STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
-DECODER = (256, 128, 64, 32, 16)
 EPSILON = 1e-3
 
 
@@ -153,26 +151,14 @@ class EfficientNetLite0(nn.Module):
         return [*maps, x]
 
 
-class EfficientNetGenerator(nn.Module):
-    """L to a*b*: EfficientNet-Lite0 as the encoder, deconvolutions as the decoder.
-
-    Its attributes are those of `ResNetGenerator`.
-    """
-
-    width: float = 1.0
-    skip_connections: bool = True
-    axis_name: str | None = None
-    dtype: Dtype = jnp.float32
-    kernels: str = "plain"
-    output_stride: int = 1
-    distribution: bool = False
-    hints: bool = False
+class EfficientNetGenerator(Generator):
+    """L to a*b*: EfficientNet-Lite0 as the encoder, deconvolutions as the decoder."""
 
     @nn.compact
     def __call__(
         self, l: jax.Array, hints: jax.Array | None = None, train: bool = False
     ) -> Prediction:
-        """See `ResNetGenerator`."""
+        """See `Generator`."""
         chex.assert_shape(l, (None, None, None, 1))
         grey = jnp.repeat((127.5 * (l + 1) - 127) / 128, 3, axis=-1)
         encoder = EfficientNetLite0(self.width, self.dtype, self.kernels, name="encoder")
@@ -183,14 +169,5 @@ class EfficientNetGenerator(nn.Module):
             conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
             hinted = conv(stem, strides=2, kernel_init=zeros, name=HINTS)(hints)
         *skips, x = encoder(grey, hinted)
-        return Decoder(
-            [scale_width(features, self.width) for features in DECODER],
-            batch_norm(train, self.axis_name, self.dtype),
-            self.dtype,
-            self.kernels,
-            self.output_stride,
-            self.distribution,
-            # The blocks end in linear layers: their outputs have standard deviations of 3 to 9.
-            normalize_skips=True,
-            name="decoder",
-        )(x, [*skips[::-1], l] if self.skip_connections else None, hints)
+        # The blocks end in linear layers: their outputs have standard deviations of 3 to 9.
+        return self.decode(x, [*skips[::-1], l], hints, train, normalize_skips=True)

@@ -5,13 +5,11 @@ import functools
 import chex
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from colorjax.models.layers import (
     HINTS,
     Conv,
-    Decoder,
-    Dtype,
+    Generator,
     Prediction,
     batch_norm,
     given_hints,
@@ -20,29 +18,16 @@ from colorjax.models.layers import (
 
 STEM = 32
 ENCODER = (64, 128, 256, 512, 512)
-DECODER = (256, 128, 64, 32, 16)
 
 
-class EncoderDecoder(nn.Module):
-    """A CNN encoder-decoder; with skip connections a U-Net (Ronneberger et al. 2015).
-
-    Its attributes are those of `ResNetGenerator`.
-    """
-
-    width: float = 1.0
-    skip_connections: bool = True
-    axis_name: str | None = None
-    dtype: Dtype = jnp.float32
-    kernels: str = "plain"
-    output_stride: int = 1
-    distribution: bool = False
-    hints: bool = False
+class EncoderDecoder(Generator):
+    """A CNN encoder-decoder; with skip connections a U-Net (Ronneberger et al. 2015)."""
 
     @nn.compact
     def __call__(
         self, l: jax.Array, hints: jax.Array | None = None, train: bool = False
     ) -> Prediction:
-        """See `ResNetGenerator`."""
+        """See `Generator`."""
         chex.assert_shape(l, (None, None, None, 1))
         conv = functools.partial(Conv, dtype=self.dtype, kernels=self.kernels)
         norm = batch_norm(train, self.axis_name, self.dtype)
@@ -58,12 +43,4 @@ class EncoderDecoder(nn.Module):
             x = nn.relu(norm(name=f"bn{i}")(x))
             maps.append(x)
         *skips, x = maps
-        return Decoder(
-            [scale_width(features, self.width) for features in DECODER],
-            norm,
-            self.dtype,
-            self.kernels,
-            self.output_stride,
-            self.distribution,
-            name="decoder",
-        )(x, skips[::-1] if self.skip_connections else None, hints)
+        return self.decode(x, skips[::-1], hints, train)

@@ -31,9 +31,9 @@ class Spread(NamedTuple):
 class HintFilter(nn.Module):
     """Spreads the differences between hints and the prediction at their places.
 
-    A bilateral filter (Tomasi and Manduchi 1998) with learned features: a hint counts the more at a
-    place, the closer this is to the hint's in features and position. So one on a shirt is for the
-    shirt and not for the wall.
+    A bilateral filter (Tomasi and Manduchi 1998) with learned features: the weight of a hint falls
+    with the distance in features and position, so that a hint on a shirt colours the shirt and not
+    the wall.
 
     Attributes:
       conv: `layers.Conv` with its dtype and kernels.

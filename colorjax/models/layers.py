@@ -24,6 +24,8 @@ HINTS, LOGITS, BIN_WEIGHTS = "hints", "logits", "bin_weights"
 HINT_FILTER = "hint_filter"
 # torchvision's.
 BATCH_NORM_EPSILON = 1e-5
+# Channels of the decoder's layers.
+DECODER = (256, 128, 64, 32, 16)
 
 # He initialisation, drawn uniformly: XLA takes seconds to compile a truncated normal.
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
@@ -245,3 +247,53 @@ class Decoder(nn.Module):
         if distribution is not None:
             distribution = distribution.mixed(small + change, weight)
         return Prediction(ab + enlarge(change, 4), distribution)
+
+
+class Generator(nn.Module):
+    """L to a*b*: what all generators have in common.
+
+    They are called as (l, hints=None, train=False), and return a `Prediction`:
+      l: [N, H, W, 1], L / 50 - 1.
+      hints: [N, H, W, 3], a*b* / 110 where they are known, and a mask that is 1 there; 0
+        elsewhere. None for no hints.
+      train: whether BatchNorm uses the batch's statistics and updates its own.
+
+    Attributes:
+      width: multiplies every channel count.
+      skip_connections: whether the decoder's layers also see the encoder's maps of their size.
+      axis_name: device axis over which BatchNorm is synchronised in training.
+      dtype: of the computation; parameters and statistics are float32.
+      kernels: see `Conv`.
+      output_stride: see `Decoder`.
+      distribution: see `Decoder`.
+      hints: whether it takes hints.
+    """
+
+    width: float = 1.0
+    skip_connections: bool = True
+    axis_name: str | None = None
+    dtype: Dtype = jnp.float32
+    kernels: str = "plain"
+    output_stride: int = 1
+    distribution: bool = False
+    hints: bool = False
+
+    def decode(
+        self,
+        x: jax.Array,
+        skips: Sequence[jax.Array],
+        hints: jax.Array | None,
+        train: bool,
+        normalize_skips: bool = False,
+    ) -> Prediction:
+        """The submodule "decoder"; called within `__call__`. See `Decoder`."""
+        return Decoder(
+            [scale_width(features, self.width) for features in DECODER],
+            batch_norm(train, self.axis_name, self.dtype),
+            self.dtype,
+            self.kernels,
+            self.output_stride,
+            self.distribution,
+            normalize_skips,
+            name="decoder",
+        )(x, skips if self.skip_connections else None, hints)

@@ -12,8 +12,8 @@ from colorjax.models.layers import (
     FORMS,
     HINTS,
     Conv,
-    Decoder,
     Dtype,
+    Generator,
     ModuleDef,
     Prediction,
     batch_norm,
@@ -24,7 +24,6 @@ from colorjax.models.layers import (
 STEM = 64
 STAGES = (3, 4, 6, 3)
 BOTTLENECK = 512
-DECODER = (256, 128, 64, 32, 16)
 # Of RGB in [0, 1]; torchvision's and timm's weights expect images normalised by them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STDDEV = (0.229, 0.224, 0.225)
@@ -96,41 +95,14 @@ class ResNet50(nn.Module):
         return maps
 
 
-class ResNetGenerator(nn.Module):
-    """L to a*b*: ResNet-50 as the encoder, deconvolutions as the decoder.
-
-    Attributes:
-      width: multiplies every channel count.
-      skip_connections: whether the decoder's layers also see the encoder's maps of their size.
-      axis_name: device axis over which BatchNorm is synchronised in training.
-      dtype: of the computation; parameters and statistics are float32.
-      kernels: see `layers.Conv`.
-      output_stride: see `layers.Decoder`.
-      distribution: see `layers.Decoder`.
-      hints: whether it takes hints.
-    """
-
-    width: float = 1.0
-    skip_connections: bool = True
-    axis_name: str | None = None
-    dtype: Dtype = jnp.float32
-    kernels: str = "plain"
-    output_stride: int = 1
-    distribution: bool = False
-    hints: bool = False
+class ResNetGenerator(Generator):
+    """L to a*b*: ResNet-50 as the encoder, deconvolutions as the decoder."""
 
     @nn.compact
     def __call__(
         self, l: jax.Array, hints: jax.Array | None = None, train: bool = False
     ) -> Prediction:
-        """Predicts colours.
-
-        Args:
-          l: [N, H, W, 1], L / 50 - 1.
-          hints: [N, H, W, 3], a*b* / 110 where they are known, and a mask that is 1 there; 0
-            elsewhere. None for no hints.
-          train: whether BatchNorm uses the batch's statistics and updates its own.
-        """
+        """See `Generator`."""
         chex.assert_shape(l, (None, None, None, 1))
         mean = jnp.asarray(IMAGENET_MEAN).reshape(1, 1, 1, 3)
         stddev = jnp.asarray(IMAGENET_STDDEV).reshape(1, 1, 1, 3)
@@ -146,14 +118,5 @@ class ResNetGenerator(nn.Module):
         # Reducing 2048 channels to 512 before the first deconvolution halves the generator's cost.
         channels = scale_width(BOTTLENECK, self.width)
         x = conv(channels, 1, name="bottleneck")(x)
-        norm = batch_norm(train, self.axis_name, self.dtype)
-        x = nn.relu(norm(name="bn")(x))
-        return Decoder(
-            [scale_width(features, self.width) for features in DECODER],
-            norm,
-            self.dtype,
-            self.kernels,
-            self.output_stride,
-            self.distribution,
-            name="decoder",
-        )(x, [*skips[::-1], l] if self.skip_connections else None, hints)
+        x = nn.relu(batch_norm(train, self.axis_name, self.dtype)(name="bn")(x))
+        return self.decode(x, [*skips[::-1], l], hints, train)

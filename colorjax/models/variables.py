@@ -1,7 +1,7 @@
 """Variables of a network, and networks as functions of L in Lab units."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import flax.linen as nn
@@ -39,19 +39,20 @@ def jit_once(function: Callable[..., T]) -> Callable[..., T]:
     return jax.jit(function, compiler_options=options)
 
 
-def check_like(tree: Any, like: Any, source: str) -> None:
-    """Compares the names and shapes of two trees of arrays.
+def check_like(variables: Mapping[str, Any], like: Mapping[str, Any], source: str) -> None:
+    """Compares the names and shapes of {"params", "batch_stats"}, of which either may be missing.
 
     Raises:
       InputError: names the first parameter that is missing, extra, or of another shape.
     """
-    shapes, wanted = _shapes(tree), _shapes(like)
-    for name in [*wanted, *(name for name in shapes if name not in wanted)]:
-        if shapes.get(name) != wanted.get(name):
-            raise InputError(
-                f"{source}: {name} has shape {shapes.get(name, 'none (it is missing)')}, "
-                f"this model needs {wanted.get(name, 'no such parameter')}"
-            )
+    for kind in ("params", "batch_stats"):
+        shapes, wanted = _shapes(variables.get(kind, {})), _shapes(like.get(kind, {}))
+        for name in [*wanted, *(name for name in shapes if name not in wanted)]:
+            if shapes.get(name) != wanted.get(name):
+                raise InputError(
+                    f"{source}: {name} has shape {shapes.get(name, 'none (it is missing)')}, "
+                    f"this model needs {wanted.get(name, 'no such parameter')}"
+                )
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

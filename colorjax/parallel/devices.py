@@ -1,6 +1,7 @@
 """Devices: their axis, pmap, replication and sharding."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,10 @@ def one_device(name: str | None = None) -> jax.Device:
 def multiplies_bfloat16() -> bool:
     """Whether JAX's default devices have matrix units for bfloat16; a CPU by its flags on Linux."""
     if jax.default_backend() != "cpu":
-        capability = getattr(jax.local_devices()[0], "compute_capability", COMPUTE_CAPABILITY)
-        return float(capability) >= COMPUTE_CAPABILITY
+        # TPUs have none, and those of AMD's GPUs are names, such as gfx90a.
+        capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))
+        number = re.fullmatch(r"\d+(\.\d+)?", capability)
+        return number is None or float(capability) >= COMPUTE_CAPABILITY
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -117,7 +117,7 @@ def read_model_config(path: Path) -> dict[str, Any]:
 
 
 def abilities(path: Path) -> list[str]:
-    """What the model that `find_model` returns can besides: DISTRIBUTION, HINTS."""
+    """What the model that `find_model` returns supports besides colouring: DISTRIBUTION, HINTS."""
     config = read_model_config(path)
 
     def is_positive(value: Any) -> bool:

@@ -27,7 +27,7 @@ class TrainedModel(NamedTuple):
       config: of the run, as nested dicts.
       image_size: side of the images that the model was trained on, in pixels.
       generator: the network, see `models.build_generator`.
-      temperature: that it answers with, see `answers.answer`.
+      temperature: of its answer, see `answers.answer`.
       variables: of the averaged generator, replicated.
       step: number of updates.
       rows: of metrics.jsonl; [] for a weights file.
@@ -57,8 +57,8 @@ class TrainedModel(NamedTuple):
 def load_run(path: Path, name: str) -> TrainedModel:
     """Opens a checkpoint of a run.
 
-    Only the model and the image size are read from its config, so a run stays usable when other
-    keys change.
+    Only the keys that describe the model and its answers are read from its config, so a run stays
+    usable when others change.
 
     Args:
       path: see `run_and_step`.
@@ -110,7 +110,7 @@ def describe_model(config: Mapping[str, Any]) -> tuple[nn.Module, int, Variables
     variables = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=devices.replicated()), shapes
     )
-    return generator, size, {"batch_stats": {}, **variables}
+    return generator, size, variables
 
 
 def run_and_step(path: Path) -> tuple[Path, int | None]:

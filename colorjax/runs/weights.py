@@ -72,8 +72,7 @@ def interpolate(run: TrainedModel, other: TrainedModel, share: float) -> Trained
     Raises:
       InputError: the architectures differ; the first parameter that does is named.
     """
-    for kind in ("params", "batch_stats"):
-        check_like(other.variables[kind], run.variables[kind], str(other.path))
+    check_like(other.variables, run.variables, str(other.path))
     variables = jax.tree.map(
         lambda x, y: share * x + (1.0 - share) * y, run.variables, other.variables
     )
@@ -92,11 +91,10 @@ def load_weights(path: Path, name: str) -> TrainedModel:
         config, step = json.loads(metadata["config"]), int(metadata["step"])
         generator, size, shapes = describe_model(config)
         arrays = load_file(path)
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
         raise InputError(f"{path} is corrupt ({error}); export or copy it again") from error
-    variables = {"batch_stats": {}, **unflatten_dict(arrays, sep="/")}
-    for kind in ("params", "batch_stats"):
-        check_like(variables[kind], shapes[kind], str(path))
+    variables = unflatten_dict(arrays, sep="/")
+    check_like(variables, shapes, str(path))
     return TrainedModel(
         path=path,
         name=name,

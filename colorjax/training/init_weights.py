@@ -68,7 +68,7 @@ def with_weights(
             lambda: load_encoder(_encoder_weights(config), template, config.model.name), template
         )
         flat |= {(kind, "encoder", *path): x for (kind, *path), x in flatten_dict(encoder).items()}
-    return {"batch_stats": {}, **unflatten_dict(flat)}
+    return unflatten_dict(flat)
 
 
 def _encoder_weights(config: ConfigDict) -> str:
@@ -97,7 +97,5 @@ def _complete(variables: Variables, flat: Flat, source: Path) -> Flat:
         if any(part in path and path not in flat for path in found):
             raise InputError(f"{source} was trained with config.{key} above 0; set it here too")
     found |= new
-    loaded, ours = unflatten_dict(found), unflatten_dict(flat)
-    for kind in ("params", "batch_stats"):
-        check_like(loaded.get(kind, {}), ours.get(kind, {}), str(source))
+    check_like(unflatten_dict(found), unflatten_dict(flat), str(source))
     return found

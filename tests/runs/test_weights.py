@@ -167,12 +167,14 @@ def _write(kind, path, exported):
         path.write_bytes(exported.read_bytes()[:-100])
     elif kind == "foreign":
         save_file({"x": np.zeros(3)}, path)
-    elif kind in ("parameter missing", "config corrupt"):
+    elif kind in ("parameter missing", "no parameters", "config corrupt", "config of no model"):
         arrays = load_file(exported)
         with safe_open(exported, "numpy") as file:
             metadata = file.metadata()
-        if kind == "config corrupt":
-            metadata["config"] = "{"
+        if kind.startswith("config"):
+            metadata["config"] = "{" if kind == "config corrupt" else "{}"
+        elif kind == "no parameters":
+            arrays = {}
         else:
             arrays.pop(sorted(arrays)[-1])
         save_file(arrays, path, metadata)
@@ -186,7 +188,9 @@ def _write(kind, path, exported):
         ("truncated", "not a safetensors file"),
         ("foreign", "not from colorjax"),
         ("parameter missing", "is missing"),
+        ("no parameters", "is missing"),
         ("config corrupt", "is corrupt"),
+        ("config of no model", "is corrupt"),
         ("not there", "does not exist"),
     ],
 )
