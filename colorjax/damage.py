@@ -1,8 +1,8 @@
 """Simulated ageing of photographs, applied to L inside the compiled step.
 
 Every damage is a function of a key, an image x = L / 100 [H, W] in [0, 1] and a strength in [0, 1].
-A strength of 0 changes nothing. Lengths are fractions of the image's side, so a strength looks the
-same at every size.
+A strength of 0 changes nothing. Lengths are fractions of the image's side, so that a strength looks
+the same at every size, but for scratches and specks, about a pixel wide, and the blocks of JPEG.
 """
 
 from collections.abc import Callable, Mapping
@@ -171,7 +171,7 @@ def damage_evaluated(l: jax.Array, indices: jax.Array, strength: float, seed: in
       l: [N, H, W, 1] L in [0, 100].
       indices: [N] integers, the index of each image in the data set.
       strength: largest strength of each damage, in [0, 1].
-      seed: of the random draws, which are the same at other image sizes.
+      seed: of the random draws; at other image sizes all but the noise of grain are the same.
 
     Returns:
       [N, H, W, 1] in [0, 100].

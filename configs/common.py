@@ -89,7 +89,7 @@ def dataset_keys(name: str, short: bool) -> ConfigDict:
     # image_folder skips images with less than this chroma (Lab units) in 95 % of their pixels.
     # 0 keeps all images.
     config.min_chroma = 5.0
-    # Smallest area of a random crop, as a fraction of the image's area.
+    # Smallest area of a random crop, as a fraction of that of the centre square.
     config.min_scale = 0.6
     # Whether to mirror images at random.
     config.flip = True

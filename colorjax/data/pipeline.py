@@ -164,7 +164,7 @@ def eval_batches(
     process_count: int = 1,
     limit: int | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The centre squares of all images, once and in order; each process gets as many batches.
+    """The centre squares of all images, once and in order, in equally many batches a process.
 
     Args:
       source: what is read.

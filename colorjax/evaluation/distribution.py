@@ -124,7 +124,7 @@ def judge(
 
     Args:
       generator: of the model.
-      temperature: that the model answers with, see `answers.answer`.
+      temperature: of the model's answer, see `answers.answer`.
       factor: of the scaled form of its regression.
       variables: of the generator, replicated.
       batches: of images of its size, see `evaluate.score`.

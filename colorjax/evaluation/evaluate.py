@@ -210,7 +210,10 @@ def with_scaled(candidate: Candidate, name: str, batches: Batches) -> Candidate:
 
 
 def images_of(step: Callable[[Any], Any], batches: Batches) -> Iterator[Any]:
-    """What a step of compiled ones gives for the images of each batch, without the padding."""
+    """Yields what a step gives for the images of each batch, without the padding.
+
+    The step is not compiled itself, but may call several functions that are.
+    """
     for batch in batches:
         placed = devices.shard(dict(batch))
         yield _gather(step(placed), placed["mask"])

@@ -16,7 +16,6 @@ from colorjax.display import displayed, to_float
 from colorjax.evaluation import metrics, skin_tone
 from colorjax.evaluation.baselines import lightness_sums
 from colorjax.evaluation.ciede2000 import ciede2000
-from colorjax.evaluation.metrics import ssim
 from colorjax.lab import rgb_to_lab
 
 Batch = Mapping[str, jax.Array]
@@ -84,7 +83,7 @@ def metrics_step(factor: jax.Array, batch: Batch) -> Metrics:
     """
     rgb_true = to_float(batch["image"])
     lab_true = rgb_to_lab(rgb_true)
-    rgb, lab = _shown(factor, batch["ab"], lab_true)
+    rgb, lab = _shown(factor * batch["ab"], lab_true)
     ab, ab_true = lab[..., 1:], lab_true[..., 1:]
     difference = ciede2000(lab, lab_true)
     skin, _ = skin_tone.skin_mask(rgb_true)
@@ -96,7 +95,7 @@ def metrics_step(factor: jax.Array, batch: Batch) -> Metrics:
         "auc_by_color": metrics.sums_by_color(within, ab_true),
         "delta_e": jnp.mean(difference, axis=(1, 2)),
         "psnr": metrics.psnr(rgb, rgb_true),
-        "ssim": ssim(rgb, rgb_true),
+        "ssim": metrics.ssim(rgb, rgb_true),
         "colorfulness": metrics.colorfulness(rgb),
         "skin_ab": skin_tone.mean_over(skin, ab),
         "skin_delta_e": skin_tone.mean_over(skin, difference),
@@ -124,7 +123,7 @@ def quality_step(batch: Batch) -> Metrics:
     """delta_e and psnr of predictions "ab" for each image, as `metrics_step` has them."""
     rgb_true = to_float(batch["image"])
     lab_true = rgb_to_lab(rgb_true)
-    rgb, lab = _shown(jnp.float32(1.0), batch["ab"], lab_true)
+    rgb, lab = _shown(batch["ab"], lab_true)
     delta_e = jnp.mean(ciede2000(lab, lab_true), axis=(1, 2))
     return {"delta_e": delta_e, "psnr": metrics.psnr(rgb, rgb_true)}
 
@@ -134,15 +133,15 @@ def _plane(of: jax.Array, ab_of: Callable[[jax.Array], jax.Array], batch: Batch)
     lab_true = rgb_to_lab(to_float(batch["image"]))
 
     def point(value: jax.Array) -> Metrics:
-        rgb, lab = _shown(jnp.float32(1.0), ab_of(value), lab_true)
+        rgb, lab = _shown(ab_of(value), lab_true)
         loss = metrics.threshold_loss(lab[..., 1:], lab_true[..., 1:], (10.0,))[:, 0]
         return {"threshold_loss_10": loss, "colorfulness": metrics.colorfulness(rgb)}
 
     return jax.tree.map(jnp.transpose, lax.map(point, of))
 
 
-def _shown(factor: jax.Array, ab: jax.Array, lab_true: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _shown(ab: jax.Array, lab_true: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The sRGB and the Lab of the image that a user gets."""
     if ab.shape[1:3] != lab_true.shape[1:3]:
         ab = jax.image.resize(ab, (*lab_true.shape[:-1], 2), "linear")
-    return displayed(lab_true[..., :1], factor * ab)
+    return displayed(lab_true[..., :1], ab)

@@ -190,7 +190,7 @@ def _notes(
         notes["inputs"] = (
             f"damaged, and compared at the L of the undamaged truth: {', '.join(damage.EVALUATED)},"
             f" each with probability {damage.EVALUATED_PROBABILITY} at a random strength up to "
-            f"{damage_strength:g}; an image has the same damage in every evaluation"
+            f"{damage_strength:g}; an image has the same damage in every evaluation at this size"
         )
     grey = int(np.sum(scores.images[TRUTH]["channel_range"] < MIN_RANGE / 255))
     if grey:

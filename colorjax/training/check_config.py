@@ -14,9 +14,9 @@ from colorjax.terminal.errors import InputError
 
 # The best checkpoint is the one with the lowest of one of these.
 METRICS = tuple(key for key, column in scores.COLUMNS.items() if column.better < 0)
-# Models that bfloat16 makes no faster on a CPU with matrix units. On a Xeon with AMX it took the
-# CNN from 7.8 to 9.3 images per CPU-second, and kernels.py has gained as much in float32 since; the
-# ResNet's generator went from 4.7 to 8.4. EfficientNet's depthwise convolutions are no products.
+# Models that are as fast in float32 on a CPU with matrix units. On a Xeon with AMX bfloat16 took
+# the CNN from 7.8 to 9.3 images per CPU-second, as much as kernels.py has gained in float32 since,
+# and the ResNet's generator from 4.7 to 8.4. EfficientNet's depthwise convolutions are no products.
 FASTER_IN_FLOAT32 = ("encoder_decoder", "efficientnet_lite")
 
 

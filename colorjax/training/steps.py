@@ -28,6 +28,9 @@ Metrics = dict[str, jax.Array]
 Damage = Callable[[jax.Array, jax.Array], jax.Array]
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
 
+# What the random keys of an image are for. A regression has the first two.
+DAMAGE, HINTS, REAL, FAKE = range(4)
+
 
 def regression_step(
     state: TrainState,
@@ -105,7 +108,7 @@ def gan_step(
     The generator and the discriminator run forward once on the generated image. From the one VJP
     of the discriminator come its own gradient and, through the image, that of the generator.
 
-    Args (the others as of `regression_step`):
+    Args (others as in `regression_step`):
       state: with a discriminator.
       discriminator: (L / 50 - 1, a*b* / 110) -> logits.
       discriminator_optimizer: of the discriminator.
@@ -167,20 +170,20 @@ def _gan_gradients(
     seen, ab = _inputs(part, damage, hints)
     l = seen[0]
 
-    def score(params: Any, ab: jax.Array, rngs: jax.Array) -> tuple[jax.Array, Any]:
-        judged = augment(rngs, jnp.concatenate([l, ab], axis=-1))
-        return _apply(discriminator, params, d_net.batch_stats, judged[..., :1], judged[..., 1:])
+    def score(params: Any, ab: jax.Array, use: int) -> tuple[jax.Array, Any]:
+        judged = _judged(augment, part["rngs"][:, use], l, ab)
+        return _apply(discriminator, params, d_net.batch_stats, *judged)
 
     prediction, g_vjp, g_batch_stats = jax.vjp(
         lambda params: _apply(generator, params, batch_stats[0], *seen), g_net.params, has_aux=True
     )
     logits_real, real_vjp, d_batch_stats = jax.vjp(
-        lambda params: score(params, ab, part["rngs"][:, 2]), d_net.params, has_aux=True
+        lambda params: score(params, ab, REAL), d_net.params, has_aux=True
     )
     # The power iteration of spectral normalisation depends on the parameters alone: its state
     # is the same after both passes and in all parts of the batch.
     logits_fake, fake_vjp, _ = jax.vjp(
-        lambda params, fake: score(params, fake, part["rngs"][:, 3]),
+        lambda params, fake: score(params, fake, FAKE),
         d_net.params,
         prediction.ab,
         has_aux=True,
@@ -219,7 +222,7 @@ def judge_step(
     generator is the trained one, not its average. Unlike there, BatchNorm uses running statistics
     and images are not cropped.
 
-    Args (the others as of `gan_step`):
+    Args (others as in `gan_step`):
       state: with a discriminator.
       batch: with "index": [N] int32 image indices, from which random numbers are derived.
 
@@ -235,11 +238,18 @@ def judge_step(
     )
     prediction: Any = generator.apply(g_variables, *seen)
 
-    def score(ab: jax.Array, rngs: jax.Array) -> Any:
-        judged = augment(rngs, jnp.concatenate([seen[0], ab], axis=-1))
-        return discriminator.apply(d_variables, judged[..., :1], judged[..., 1:])
+    def score(ab: jax.Array, use: int) -> Any:
+        return discriminator.apply(d_variables, *_judged(augment, rngs[:, use], seen[0], ab))
 
-    return _accuracies(score(ab, rngs[:, 2]), score(prediction.ab, rngs[:, 3]))
+    return _accuracies(score(ab, REAL), score(prediction.ab, FAKE))
+
+
+def _judged(
+    augment: Augment, rngs: jax.Array, l: jax.Array, ab: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What the discriminator sees of L / 50 - 1 and a*b* / 110."""
+    image = augment(rngs, jnp.concatenate([l, ab], axis=-1))
+    return image[..., :1], image[..., 1:]
 
 
 def _image_rngs(state: TrainState, indices: jax.Array, uses: int) -> jax.Array:
@@ -261,9 +271,11 @@ def _inputs(
     """What the generator sees, L / 50 - 1, possibly damaged, and hints; and the true a*b* / 110."""
     lab = rgb_to_lab(to_float(part["image"]))
     if damage is not None:
-        lab = jnp.concatenate([damage(part["rngs"][:, 0], lab[..., :1]), lab[..., 1:]], axis=-1)
+        lab = jnp.concatenate(
+            [damage(part["rngs"][:, DAMAGE], lab[..., :1]), lab[..., 1:]], axis=-1
+        )
     l, ab = normalize(lab)
-    return (l, draw_hints(part["rngs"][:, 1], ab, hints)) if hints else (l,), ab
+    return (l, draw_hints(part["rngs"][:, HINTS], ab, hints)) if hints else (l,), ab
 
 
 def _accumulated(

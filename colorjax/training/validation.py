@@ -24,6 +24,8 @@ from colorjax.training.setup import TrainingPlan
 from colorjax.training.state import TrainState
 
 SAMPLES = 8
+# Validation images of which the discriminator's accuracy is taken.
+JUDGED_IMAGES = 1024
 
 
 class Validation(NamedTuple):
@@ -115,7 +117,7 @@ class Validation(NamedTuple):
 
     def _record(self, step: int, state: TrainState, metrics: Metrics) -> None:
         if self.plan.judge_step is not None and step > self.plan.adversarial_from:
-            batches = self._batches(limit=evaluate.FIT_IMAGES)
+            batches = self._batches(limit=JUDGED_IMAGES)
             metrics = metrics | evaluate.means(self.plan.judge_step, state, batches)
         self.writer.write(step, "validation", metrics)
         self.progress.note(f"step {step}, validation: {tables.brief(metrics)}")
