@@ -74,20 +74,6 @@ def adversarial_start(config: ConfigDict) -> int:
     return min(config.generator_pretrain_steps, limit)
 
 
-def resumed_start(config: ConfigDict, step: int, interrupted: int) -> int:
-    """`adversarial_start` of a run that is resumed, since lengths may change on resume.
-
-    Args:
-      config: of the run as it is resumed.
-      step: number of updates so far.
-      interrupted: the `adversarial_from` of the run as it was interrupted. An adversarial phase
-        that has begun continues; one that has not begins no earlier than now.
-    """
-    if "gan" not in config:
-        return adversarial_start(config)
-    return interrupted if interrupted < step else max(adversarial_start(config), step)
-
-
 def build_plan(config: ConfigDict, adversarial_from: int | None = None) -> TrainingPlan:
     """Builds models, optimizers and compiled steps.
 
@@ -141,6 +127,21 @@ def build_plan(config: ConfigDict, adversarial_from: int | None = None) -> Train
         adversarial_step=devices.compile_train_step(adversarial_step),
         judge_step=devices.compile_eval_step(judging),
     )
+
+
+def resumed_plan(config: ConfigDict, step: int, adversarial_from: int) -> TrainingPlan:
+    """The plan of a run that is resumed after `step` updates, since lengths may change on resume.
+
+    Args:
+      config: of the run as it is resumed.
+      step: number of updates so far.
+      adversarial_from: of the run as it was interrupted. An adversarial phase that has begun
+        continues; one that has not begins no earlier than now.
+    """
+    if "gan" not in config:
+        return build_plan(config)
+    begun = adversarial_from < step
+    return build_plan(config, adversarial_from if begun else max(adversarial_start(config), step))
 
 
 def initial_state(

@@ -28,8 +28,7 @@ Metrics = dict[str, jax.Array]
 Damage = Callable[[jax.Array, jax.Array], jax.Array]
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
 
-# What the random keys of an image are for. A regression has the first two.
-DAMAGE, HINTS, REAL, FAKE = range(4)
+DAMAGE, HINTS, REAL, FAKE = range(4)  # uses of an image's keys; a regression has the first two
 
 
 def regression_step(
@@ -244,12 +243,9 @@ def judge_step(
     return _accuracies(score(ab, REAL), score(prediction.ab, FAKE))
 
 
-def _judged(
-    augment: Augment, rngs: jax.Array, l: jax.Array, ab: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _judged(augment: Augment, rngs: jax.Array, l: jax.Array, ab: jax.Array) -> list[jax.Array]:
     """What the discriminator sees of L / 50 - 1 and a*b* / 110."""
-    image = augment(rngs, jnp.concatenate([l, ab], axis=-1))
-    return image[..., :1], image[..., 1:]
+    return jnp.split(augment(rngs, jnp.concatenate([l, ab], axis=-1)), [1], axis=-1)
 
 
 def _image_rngs(state: TrainState, indices: jax.Array, uses: int) -> jax.Array:
@@ -271,9 +267,8 @@ def _inputs(
     """What the generator sees, L / 50 - 1, possibly damaged, and hints; and the true a*b* / 110."""
     lab = rgb_to_lab(to_float(part["image"]))
     if damage is not None:
-        lab = jnp.concatenate(
-            [damage(part["rngs"][:, DAMAGE], lab[..., :1]), lab[..., 1:]], axis=-1
-        )
+        seen = damage(part["rngs"][:, DAMAGE], lab[..., :1])
+        lab = jnp.concatenate([seen, lab[..., 1:]], axis=-1)
     l, ab = normalize(lab)
     return (l, draw_hints(part["rngs"][:, HINTS], ab, hints)) if hints else (l,), ab
 

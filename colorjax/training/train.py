@@ -21,7 +21,7 @@ from colorjax.training.check_config import check_config, with_dtype
 from colorjax.training.color_weights import bin_weights
 from colorjax.training.inflight import InFlight, NonFiniteError
 from colorjax.training.init_weights import check_weights
-from colorjax.training.setup import TrainingPlan, build_plan, initial_state, resumed_start
+from colorjax.training.setup import TrainingPlan, build_plan, initial_state, resumed_plan
 from colorjax.training.state import TrainState
 from colorjax.training.validation import Validation
 
@@ -30,8 +30,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
     """Trains a model, from the newest checkpoint of the workdir if there is one.
 
     Writes config.json, metrics.jsonl, checkpoints/, samples/ and report/ to the workdir, of a GAN
-    also regression.safetensors. All processes call this. The first one writes; after a step that
-    is not finite each writes its part of the batch to nonfinite/.
+    also regression.safetensors. All processes call this; the first one reads and writes.
 
     Args:
       config: see configs/common.py.
@@ -43,7 +42,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
 
     Raises:
       InputError: the config, the data or weights are not valid, or the workdir is of another run.
-      NonFiniteError: a loss or gradient is not finite. The state before that step is saved.
+      NonFiniteError: a loss or gradient is not finite. The state before and the batch are saved.
       StopRequested: SIGTERM was received. The state is saved if a step was done.
       EndedError: the last checkpoint or the report could not be written.
     """
@@ -91,8 +90,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path, command: str = "") -> 
             if restored is not None:
                 step, state, resume_point = restored
                 batches.set_state(resume_point["batches"])
-                start = resumed_start(config, step, resume_point["adversarial_from"])
-                plan = build_plan(config, start)
+                plan = resumed_plan(config, step, resume_point["adversarial_from"])
                 progress.note(f"Resuming from step {step} of {workdir}.")
             writer = MetricsWriter(workdir, step, config.tensorboard, progress.note)
             checkpoints.best = partial(best_step, writer.rows, metric=config.best_checkpoint)
