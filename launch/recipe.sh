@@ -38,7 +38,7 @@ part() {
     [[ -z $stopped ]] || kill -TERM "$child"
     # A signal ends `wait`, but not the process that it waits for.
     while wait "$child"; status=$?; kill -0 "$child" 2>/dev/null; do :; done
-    # What `colorjax.main` and `colorjax.cli` end with when they are stopped, and others by a signal.
+    # 75: colorjax.main was stopped; 130: colorjax.cli; 143: SIGTERM came before either handles it.
     if ((status == 75 || status == 130 || status == 143)); then
         say "this stage is over and more is left to do: the same command resumes"
         exit 0

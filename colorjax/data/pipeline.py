@@ -164,7 +164,7 @@ def eval_batches(
     process_count: int = 1,
     limit: int | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The centre squares of all images, once and in order, in equally many batches a process.
+    """The centre squares of all images, once and in order; processes get equal numbers of batches.
 
     Args:
       source: what is read.

@@ -105,13 +105,13 @@ def _without(packet: bytes, names: bytes) -> bytes:
     Takes linear time even for megabytes of white space or of tags that are never closed.
     """
     packet = re.sub(rb"\s%s\s*=\s*(?:\"[^\"]*\"|'[^']*')" % names, b"", packet)
-    kept, start, end = [], None, 0
-    for tag in re.finditer(rb"<(/?)%s\b[^<>]*?(/?)>" % names, packet):
-        if start is None and not tag[1]:
-            start = tag.start()
-        if start is not None and (tag[1] or tag[2]):
-            kept.append(packet[end:start])
-            start, end = None, tag.end()
+    kept, opened, end = [], None, 0
+    for tag in re.finditer(rb"<(/?)(%s)\b[^<>]*?(/?)>" % names, packet):
+        if not tag[1] and (opened is None or opened[2] != tag[2]):
+            opened = tag
+        if opened and opened[2] == tag[2] and (tag[1] or tag[3]):
+            kept.append(packet[end : opened.start()])
+            opened, end = None, tag.end()
     return b"".join([*kept, packet[end:]])
 
 

@@ -185,7 +185,9 @@ def _optimizers(
     optimizer = build_optimizer(config.optimizer, config.num_steps)
     if "gan" not in config:
         return optimizer, None
-    return optimizer, build_optimizer(config.gan.optimizer, config.num_steps - adversarial_from)
+    # A run may have been shortened to less than it has done.
+    num_steps = max(1, config.num_steps - adversarial_from)
+    return optimizer, build_optimizer(config.gan.optimizer, num_steps)
 
 
 def _loss(config: ConfigDict) -> losses.Loss:

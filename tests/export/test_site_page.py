@@ -154,10 +154,11 @@ def test_what_is_transparent_is_white_where_it_is_shown_and_transparent_in_the_f
     grey = np.dstack([np.full((70, 80), 90, np.uint8), np.zeros((70, 80), np.uint8)])
     browsers.drop(page, "cut.png", encoded(grey))
     wait(lambda: page.find_elements("css selector", "[data-state=ready]"))
+    wait(lambda: page.find_elements("css selector", "img.after[src]"))
     script = """const done = arguments[0], image = document.querySelector(".after");
       const context = new OffscreenCanvas(1, 1).getContext("2d");
       image.decode().then(() => context.drawImage(image, 0, 0))
-        .then(() => done([...context.getImageData(0, 0, 1, 1).data]));"""
+        .then(() => done([...context.getImageData(0, 0, 1, 1).data]), (e) => done(String(e)));"""
     assert page.execute_async_script(script) == [255, 255, 255, 255]
     page.find_element("id", "save").click()
     path = folder / "downloads/cut_coloured.png"

@@ -42,7 +42,7 @@ def test_bfloat16_where_there_are_matrix_units(monkeypatch, tmp_path, backend, f
     ("capability", "expected"),
     [("7.5", "float32"), ("8.0", "bfloat16"), ("12.0", "bfloat16"), ("gfx90a", "bfloat16")],
 )
-def test_older_gpus_compute_in_float32(monkeypatch, tmp_path, capability, expected):
+def test_gpus_without_units_compute_in_float32(monkeypatch, tmp_path, capability, expected):
     machine(monkeypatch, "gpu", tmp_path, compute_capability=capability)
     assert fastest_dtype("resnet") == expected
 

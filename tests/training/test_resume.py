@@ -18,7 +18,7 @@ import support
 
 from colorjax.parallel import devices, stopping
 from colorjax.terminal.errors import InputError
-from colorjax.training.setup import TrainingPlan
+from colorjax.training.setup import TrainingPlan, resumed_plan
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +141,12 @@ def test_a_run_may_be_shortened_to_less_than_it_has_done(tmp_path, monkeypatch):
     third = next(row for row in support.rows(workdir) if row["split"] == "validation")
     assert third["step"] == 3
     assert results["encoder_decoder"]["mse"] != third["mse"]
+
+
+@pytest.mark.parametrize("begun", [3, 20])
+def test_the_plan_of_a_gan_that_is_shortened_to_less_than_it_has_done(begun):
+    plan = resumed_plan(_config("small_gan", num_steps=5), 20, begun)
+    assert plan.adversarial_from == begun
 
 
 @pytest.mark.slow

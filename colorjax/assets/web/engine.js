@@ -13,7 +13,7 @@ let atOnce = Infinity; // pictures in one zip
 /** The models {name, title, terms, hints, distribution}, the name of the default, and limits. */
 export async function open() {
   const answer = await (await send("api/models")).json();
-  // Half of what the server keeps, since it may have to be handed over again.
+  // Half of what the server keeps: forgotten pictures need room beside the others.
   atOnce = Math.max(1, Math.floor(answer.limits.pictures / 2));
   const minutes = Math.round(answer.limits.session_seconds / 60);
   const note = `Your photographs stay on the computer that runs colorjax: in its memory, and in a \
