@@ -1,5 +1,6 @@
 """Devices: their axis, pmap, replication and sharding."""
 
+import gc
 import os
 import re
 from collections.abc import Callable
@@ -146,12 +147,15 @@ def check_batch_size(batch_size: int, accumulate_steps: int = 1) -> None:
 def configure(deterministic: bool = False) -> None:
     """Configures JAX; must be called before anything that initializes a backend.
 
-    Compiled programs are cached in the user's cache folder, or JAX_COMPILATION_CACHE_DIR.
+    Compiled programs are cached in the user's cache folder, or JAX_COMPILATION_CACHE_DIR. Python
+    searches for garbage less often.
 
     Args:
       deterministic: use only deterministic kernels on GPUs, which may be slower. CPUs and TPUs are
         deterministic anyway.
     """
+    # Tracing creates many objects that stay: one photograph takes a tenth less time.
+    gc.set_threshold(50_000)
     if deterministic:
         xla_flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{xla_flags} --xla_gpu_deterministic_ops=true".strip()
