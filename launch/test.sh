@@ -40,7 +40,8 @@ case " $* " in
 esac
 workers=()
 if [[ $* == "" || $* == --slow ]]; then
-    workers=(--numprocesses=2 --dist=loadfile)
+    # One that hangs or crashes ends with its worker, and is named; the others still run.
+    workers=(--numprocesses=2 --dist=loadfile --max-worker-restart=0)
 fi
 
 .venv/bin/python -m ruff check

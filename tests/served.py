@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 
 import hinted
 import requests
@@ -56,6 +57,20 @@ class Client:
         answer = self.send("/api/pictures", data, name, **fields)
         assert answer.status_code == 201, answer.text
         return f"/api/pictures/{answer.json()['id']}"
+
+    @contextlib.contextmanager
+    def states(self, *tickets):
+        """The queue's states as they change; an error after two minutes, since they never end."""
+        end = time.monotonic() + 120
+
+        def read(lines):
+            for line in lines:
+                assert time.monotonic() < end, "nothing happened"
+                if line.startswith(b"data: "):
+                    yield json.loads(line.removeprefix(b"data: "))
+
+        with self.get(f"/api/queue?ids={','.join(tickets)}", stream=True) as events:
+            yield read(events.iter_lines())
 
     def raw(self, head, body=b""):
         """The status of the answer to bytes that no client would send."""

@@ -1,6 +1,5 @@
 """Several clients at once, clients that leave, and what is left when all are gone."""
 
-import json
 import socket
 import tempfile
 import threading
@@ -27,18 +26,24 @@ def test_two_users_have_their_own_pictures(client):
     assert len({jpeg for jpegs in at_once for jpeg in jpegs}) == 8
 
 
+def held(client, path):
+    """A kept picture whose grey version waits; events that it is asked for, and may be given."""
+    holding, release = threading.Event(), threading.Event()
+
+    def hold(colorizer):
+        holding.set()
+        assert release.wait(60)
+        return b""
+
+    picture = client.service.store.get(path.rpartition("/")[2])
+    picture.grey = hold
+    return picture, holding, release
+
+
 def test_the_queue_tells_places_and_refuses_what_is_too_much(tmp_path):
     with served.served(tmp_path, Limits(waiting=2)) as client:
         path = client.open(png())
-        holding, release = threading.Event(), threading.Event()
-
-        def hold(colorizer):
-            holding.set()
-            assert release.wait(60)
-            return b""
-
-        picture = client.service.store.get(path.rpartition("/")[2])
-        picture.grey = hold
+        _, holding, release = held(client, path)
         threads = []
 
         def ask(kind, ticket):
@@ -54,12 +59,7 @@ def test_the_queue_tells_places_and_refuses_what_is_too_much(tmp_path):
 
         ask("grey", "first")
         assert holding.wait(60)
-        with client.get("/api/queue?ids=first,second,third", stream=True) as events:
-            states = (
-                json.loads(line.removeprefix(b"data: "))
-                for line in events.iter_lines()
-                if line.startswith(b"data: ")
-            )
+        with client.states("first", "second", "third") as states:
             assert next(states)["running"] == 1
             for number, ticket in enumerate(("second", "third"), 1):
                 ask("preview", ticket)
@@ -80,23 +80,21 @@ def test_the_queue_tells_places_and_refuses_what_is_too_much(tmp_path):
 def test_a_client_that_leaves_gives_up_its_place(tmp_path):
     with served.served(tmp_path) as client:
         path = client.open(png())
-        release = threading.Event()
-        picture = client.service.store.get(path.rpartition("/")[2])
-        picture.grey = lambda colorizer: release.wait(60) and b""
+        picture, holding, release = held(client, path)
         seen = []
         picture.coloured = lambda look, colorizer: seen.append(look) or b""
         thread = threading.Thread(target=lambda: client.get(f"{path}/grey"))
         thread.start()
+        assert holding.wait(60)
         own = client.url.removeprefix("http://")
         head = f"POST {path}/preview?ticket=x HTTP/1.1\r\nHost: {own}\r\nContent-Length: 0\r\n\r\n"
-        with client.get("/api/queue?ids=x", stream=True) as events:
-            lines = (line for line in events.iter_lines() if line)
-            next(lines)
+        with client.states("x") as states:
+            next(states)
             host, port = own.split(":")
             with socket.create_connection((host, int(port))) as connection:
                 connection.sendall(head.encode())
-                assert any(b'"places": {"x": 1}' in line for line in lines)
-            assert any(b'"waiting": 0' in line for line in lines)
+                assert any(state["places"] == {"x": 1} for state in states)
+            assert any(state["waiting"] == 0 for state in states)
         release.set()
         thread.join()
         assert client.get("/api/models").status_code == 200
