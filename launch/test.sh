@@ -40,7 +40,7 @@ case " $* " in
 esac
 workers=()
 if [[ $* == "" || $* == --slow ]]; then
-    # One that hangs or crashes ends with its worker, and is named; the others still run.
+    # A test that hangs or crashes is named and ends the run, since files are not given to others.
     workers=(--numprocesses=2 --dist=loadfile --max-worker-restart=0)
 fi
 
