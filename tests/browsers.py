@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 import threading
-import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -77,15 +76,6 @@ def requests(browser):
 def requested(browser):
     """The addresses of `requests`."""
     return [request["url"] for request in requests(browser)]
-
-
-def wait(condition, seconds=120):
-    """The first true value of a condition; machines may be slow."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
-    return value
 
 
 def mouse(browser, kind, x, y, **options):

@@ -6,9 +6,9 @@ import json
 
 import browsers
 import numpy as np
-from browsers import wait
 from image_files import encoded
 from PIL import Image
+from waiting import wait
 
 
 class Page:

@@ -44,10 +44,11 @@ def test_a_lock_is_waited_for_until_its_process_is_killed(tmp_path, capfd):
         assert holder.stdout.readline() == b"locked\n"
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as second:
             line = second.stderr.readline().decode()
-            assert line == f"Waiting for the process that prepares {folder}.\n"
-            assert second.poll() is None
+            was_waiting = second.poll() is None
             holder.kill()
             assert second.wait(timeout=60) == 0
+    assert line == f"Waiting for the process that prepares {folder}.\n"
+    assert was_waiting
     with files.locked(folder):
         pass
     assert "Waiting" not in capfd.readouterr().err

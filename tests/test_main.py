@@ -1,16 +1,15 @@
 """The command line: wrong input gives one line and exit status 2, and leaves nothing behind."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import support
+from waiting import wait
 
 CONFIGS = support.ROOT / "configs"
 CNN = f"--config={CONFIGS / 'cnn.py'}"
@@ -198,13 +197,12 @@ def test_ctrl_c_gives_one_line_and_status_130(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        limit = time.monotonic() + 240
-        while process.poll() is None and time.monotonic() < limit:
-            if (tmp_path / "run" / "checkpoints" / "10").exists():
-                break
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGINT)
-        _, err = process.communicate()
+        try:
+            wait((tmp_path / "run" / "checkpoints" / "10").exists, 240)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert process.returncode == 130, err
     assert err.splitlines()[-1].startswith("colorjax: stopped; the same command resumes")
     assert "Traceback" not in err

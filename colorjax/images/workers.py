@@ -7,6 +7,7 @@ not the program. This module imports neither JAX nor what imports it, so that wo
 import signal
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -21,6 +22,8 @@ from colorjax.images.reasons import reasons
 # Seconds that decoding one file may take, and more for each million bytes of the file.
 TIME_LIMIT = 60.0
 SECONDS_PER_MEGABYTE = 1.0
+# Seconds without any file being decoded, after which those that wait are sent again.
+LOST_SECONDS = 60.0
 
 
 class _Process(SpawnProcess):
@@ -63,8 +66,10 @@ class Workers:
 
     def __init__(self, count: int, time_limit: float = TIME_LIMIT) -> None:
         self._count, self._time_limit = count, time_limit
-        self._lock, self._ended = threading.Lock(), False
+        self._lock, self._ended = threading.Lock(), threading.Event()
         self._pool = self._started()
+        self._tasks: set[Future[Any]] = set()  # of pebble, unfinished
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def _started(self) -> pebble.ProcessPool:
         pool = pebble.ProcessPool(self._count, initializer=_initialize, context=_Context())
@@ -74,11 +79,14 @@ class Workers:
     def _running(self) -> pebble.ProcessPool:
         """The processes; others if one of them was ended from outside."""
         with self._lock:
-            if not self._ended and not self._pool.active:
-                self._pool.stop()
-                self._pool.join()
-                self._pool = self._started()
+            if not self._ended.is_set() and not self._pool.active:
+                self._restart()
             return self._pool
+
+    def _restart(self) -> None:
+        self._pool.stop()
+        self._pool.join()
+        self._pool = self._started()
 
     def __enter__(self) -> Self:
         return self
@@ -90,8 +98,28 @@ class Workers:
     def end(self) -> None:
         """Nothing more will be decoded: ends the processes without waiting for them."""
         with self._lock:
-            self._ended = True
+            self._ended.set()
             self._pool.stop()
+
+    def _watch(self) -> None:
+        """Gives up tasks that pebble has lost.
+
+        It loses one whose process dies before pebble has noticed that it started, and those that
+        wait for a process when it gives up the pool.
+        """
+        waiting, since = frozenset[Future[Any]](), 0.0
+        while not self._ended.wait(1):
+            now = frozenset(self._tasks)
+            if now != waiting or any(task.running() for task in now):
+                waiting, since = now, time.monotonic()
+            elif waiting and time.monotonic() - since > LOST_SECONDS:
+                with self._lock:
+                    if self._ended.is_set():
+                        return
+                    self._restart()
+                for task in waiting:
+                    if not task.done():  # the end of the old pool may have failed it
+                        task.set_exception(BrokenProcessPool("lost"))
 
     def submit(
         self,
@@ -119,15 +147,17 @@ class Workers:
         def start(is_last: bool) -> None:
             try:
                 task = self._running().schedule(_guarded, (function, *arguments), timeout=limit)
+                self._tasks.add(task)
                 task.add_done_callback(lambda task: finish(task, is_last))
             except RuntimeError as error:  # they have ended
                 future.set_exception(error)
 
         def finish(task: "Future[Any]", is_last: bool) -> None:
+            self._tasks.discard(task)
             try:
                 # A worker that is ended from outside takes the files of others with it.
                 broken = isinstance(task.exception(), BrokenProcessPool)
-                if broken and not is_last and not self._ended:
+                if broken and not is_last and not self._ended.is_set():
                     # This thread is one of the pool that will be replaced.
                     threading.Thread(target=start, args=[True], daemon=True).start()
                 else:

@@ -19,6 +19,8 @@ SUFFIX = ".safetensors"
 # The file that a name without one stands for.
 DEFAULT_FILE = f"model{SUFFIX}"
 SYNTAX = f"{PREFIX}OWNER/NAME[@REVISION][/FILE{SUFFIX}]"
+# Seconds that the server may be silent when it is asked what a repository holds.
+SILENT_SECONDS = 30.0
 # Above the card in the README.md of a repository.
 METADATA = "---\nlibrary_name: colorjax\npipeline_tag: image-to-image\n---\n\n"
 
@@ -68,11 +70,11 @@ def parse(name: str) -> HubName:
 def fetch(name: str) -> Path:
     """The file of a name in the cache. It is downloaded unless this version of it is there.
 
-    Without a network, with HF_HUB_OFFLINE, and while the server fails (a status of 500 or more) it
-    is the version that was downloaded last. What the server refuses is an error even if it is
-    there, except for a revision that is a whole commit hash, whose files cannot change. A name
-    without a file means model.safetensors, or else the only safetensors file, which is not known
-    without a network. A download resumes when its connection breaks, but not in another call.
+    Without a network, with HF_HUB_OFFLINE, and while the server is silent or fails (a status of 500
+    or more) it is the version that was downloaded last. What the server refuses is an error even if
+    it is there, except for a revision that is a whole commit hash, whose files cannot change. A
+    name without a file means model.safetensors, or else the only safetensors file, which is not
+    known without a network. A download resumes when its connection breaks, but not in another call.
 
     Raises:
       InputError: there is no such file, it cannot be downloaded, or it arrived corrupt.
@@ -81,7 +83,9 @@ def fetch(name: str) -> Path:
     hub = _library(name)
     api = hub.HfApi(library_name="colorjax")
     try:
-        info = api.model_info(asked.repository, revision=asked.revision, files_metadata=True)
+        info = api.model_info(
+            asked.repository, revision=asked.revision, files_metadata=True, timeout=SILENT_SECONDS
+        )
         if info.gated:  # its files are listed for all, and the cache serves what was downloaded
             api.auth_check(asked.repository)
     except Exception as error:  # of the network's libraries, whose types change

@@ -8,10 +8,10 @@ import browsers
 import numpy as np
 import pytest
 import support
-from browsers import wait
 from image_files import encoded
 from PIL import Image
 from random_models import IMAGE_SIZE, random_run
+from waiting import wait
 
 from colorjax import cli
 from colorjax.colorize.colorizer import Colorizer

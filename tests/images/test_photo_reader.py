@@ -10,8 +10,10 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from waiting import wait
 
 from colorjax.images import photo_reader
+from colorjax.images import workers as workers_module
 from colorjax.images.photo import read_photo
 from colorjax.images.photo_reader import PhotoReader
 
@@ -61,42 +63,66 @@ def test_files_that_fail_are_named_and_the_others_are_read(pictures, tmp_path):
         assert reader.submit(pictures[0]).result().rgb.shape == (30, 40, 3)
 
 
+def submit(reader, path, time_limit):
+    """With a limit of its own, so that a slow machine does not reach that of a good file."""
+    reader._workers._time_limit = time_limit
+    return reader.submit(path)
+
+
 def test_a_file_that_takes_too_long_is_given_up(pictures, endless):
-    with PhotoReader(1, time_limit=0.5) as reader:
-        waiting = [reader.submit(path) for path in (endless, pictures[0], endless, pictures[1])]
+    with PhotoReader(1) as reader:
+        files = (endless, 0.5), (pictures[0], 60), (endless, 0.5), (pictures[1], 60)
+        waiting = [submit(reader, *file) for file in files]
         for future in waiting[::2]:
             assert "took more than 0 s to decode" in str(future.exception())
         assert [future.result().rgb.shape[0] for future in waiting[1::2]] == [30, 30]
 
 
+def workers(before):
+    """The worker processes, but for `before`."""
+    found = []
+    for process in set(psutil.Process().children()) - before:
+        with contextlib.suppress(psutil.Error):  # it may have ended
+            if "spawn_main" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
 def test_workers_that_crash_are_replaced(pictures, endless):
-    before = psutil.Process().children()
+    before = set(psutil.Process().children())
     with PhotoReader(1) as reader:
         crashing = reader.submit(endless)
-        writer = None
-        while writer is None:
-            with contextlib.suppress(OSError):  # until a worker opens the file
-                writer = os.open(endless, os.O_WRONLY | os.O_NONBLOCK)
-        for process in set(psutil.Process().children()) - set(before):
-            if "spawn_main" in " ".join(process.cmdline()):
-                process.send_signal(signal.SIGSEGV)
+        manager = reader._workers._pool._pool_manager
+        wait(lambda: [t for t in manager.task_manager.tasks.values() if t.started])
+        (worker,) = workers(before)
+        worker.send_signal(signal.SIGSEGV)
         assert "ended the process that decoded it (signal 11)" in str(crashing.exception())
-        os.close(writer)
         assert reader.submit(pictures[0]).result().rgb.shape == (30, 40, 3)
 
 
 def test_files_that_wait_when_a_worker_is_ended_from_outside_are_read(pictures, endless):
     """Pebble then gives up the pool and all that waits; here it is told to do so."""
     before = set(psutil.Process().children())
-    with PhotoReader(1, time_limit=1.0) as reader:
-        waiting = [reader.submit(path) for path in (endless, *pictures)]
-        time.sleep(0.5)
+    with PhotoReader(1) as reader:
+        waiting = [submit(reader, endless, 1.0), *(submit(reader, path, 60) for path in pictures)]
         manager = reader._workers._pool._pool_manager
+        wait(lambda: len(manager.task_manager.tasks) == len(waiting))
         manager.handle_broken_pool(BrokenProcessPool("All workers expired"))
         assert {future.result().rgb.shape for future in waiting[1:]} == {(30, 40, 3)}
         assert "took more than 1 s" in str(waiting[0].exception())
-        workers = [" ".join(child.cmdline()) for child in set(psutil.Process().children()) - before]
-        assert sum("spawn_main" in command for command in workers) == 1
+        wait(lambda: len(workers(before)) == 1)
+
+
+def test_a_file_that_pebble_has_lost_is_read(pictures, endless, monkeypatch):
+    """As it may lose one whose process dies before pebble knows that it has started."""
+    monkeypatch.setattr(workers_module, "LOST_SECONDS", 1)
+    with PhotoReader(1) as reader:
+        first, lost = submit(reader, endless, 1.0), submit(reader, pictures[0], 60)
+        tasks = reader._workers._pool._pool_manager.task_manager.tasks
+        wait(lambda: len(tasks) == 2)
+        tasks.pop(max(tasks))
+        assert lost.result(60).rgb.shape == (30, 40, 3)
+        assert "took more than 1 s" in str(first.exception())
 
 
 SCRIPT = """
@@ -143,8 +169,12 @@ def test_ctrl_c_ends_workers_without_a_traceback(endless, seconds):
         text=True,
         start_new_session=True,
     )
-    process.stdout.readline()
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=10)
+    try:
+        process.stdout.readline()
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert (process.returncode, error) == (130, "colorjax: stopped\n")

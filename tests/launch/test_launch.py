@@ -172,7 +172,7 @@ def test_a_python_that_is_missing_too_old_or_lacks_venv_is_refused(checkout):
 
 
 CHECKS = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]]
-PARALLEL = ["--numprocesses=2", "--dist=loadfile"]
+PARALLEL = ["--numprocesses=2", "--dist=loadfile", "--max-worker-restart=0"]
 
 
 @pytest.mark.parametrize(

@@ -97,10 +97,11 @@ def test_the_recipe_resumes_where_a_stage_ended(checkout):
 def test_a_stage_ends_by_sigterm_when_its_time_is_over(checkout):
     trains = PYTHON.replace(
         "case",
-        "trap 'kill $!; exit 75' TERM\n[[ $* != *gan.py* ]] || { sleep 60 & wait; }\ncase",
+        "trap 'kill ${!:-} 2>/dev/null; exit 75' TERM\n"
+        "[[ $* != *gan.py* ]] || { sleep 60 & wait; }\ncase",
         1,
     )
-    done, calls = recipe(checkout, python=trains, STAGE_SECONDS="2")
+    done, calls = recipe(checkout, python=trains, STAGE_SECONDS="15")
     assert done.returncode == 0, done.stderr
     assert len(calls) == 4
     (line,) = done.stderr.splitlines()

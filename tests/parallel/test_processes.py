@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,17 +11,12 @@ import time
 import numpy as np
 import pytest
 import support
+from waiting import free_port
 
 # Seconds; generous, since the machine may be busy.
 LIMIT = 300
 # Processes, and devices of each. Each layout resumes from the checkpoints of those before it.
 LAYOUTS = {"1x4": (1, 4), "2x2": (2, 2), "4x1": (4, 1), "1x1": (1, 1), "1x4 again": (1, 4)}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def environment(devices: int, **more: str) -> dict[str, str]:
@@ -127,7 +121,7 @@ from colorjax.main import train
 from colorjax.parallel import processes
 from colorjax.terminal.errors import exit_status
 
-processes.START_TIMEOUT = 6
+processes.START_TIMEOUT = 12
 sys.exit(exit_status(train))
 """
 ENDLESS = {"num_steps": 100_000, "checkpoint_every": 1000, "eval_every": 1000, "log_every": 1}

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -230,6 +231,16 @@ def test_the_cache_serves_without_a_network(server, monkeypatch):
     assert "not in the cache, and HF_HUB_OFFLINE is set; unset it" in refusal(
         hub.fetch, "hf:timm/several/b.safetensors"
     )
+
+
+def test_the_cache_serves_while_the_server_is_silent(server, monkeypatch):
+    monkeypatch.setattr(hub, "SILENT_SECONDS", 0.2)
+    path = hub.fetch("hf:timm/one/vit.safetensors")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts, and says nothing
+        silent_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", silent_url)
+        assert hub.fetch("hf:timm/one/vit.safetensors") == path
+        assert "cannot be downloaded (" in refusal(hub.fetch, "hf:timm/resnet")
 
 
 def test_without_a_network_another_file_never_stands_for_the_default(server, monkeypatch):

@@ -23,6 +23,7 @@ if {missing!r}:
 if {page!r}:  # in place of the real one
     from colorjax.serve import server
     server.page_assets = lambda: {{"index.html": b"a page"}}
+    server.GRACE = 60  # machines may be slow
 status = cli.main(sys.argv[1:])
 if status == 2:
     assert "jax" not in sys.modules
@@ -79,7 +80,9 @@ def running(tmp_path, *arguments):
     process = start("--model", hinted.exported(tmp_path), "--port", "0", *arguments, page=True)
     try:
         line = process.stdout.readline()
-        assert line.startswith("http://127.0.0.1:"), process.stderr.read()
+        if not line.startswith("http://127.0.0.1:"):
+            process.kill()
+            pytest.fail(process.stderr.read())
         yield process, line.split()[0]
     finally:
         process.kill()

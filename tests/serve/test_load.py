@@ -120,7 +120,7 @@ def test_a_hundred_megapixels(tmp_path, monkeypatch):
     image = Image.fromarray(np.tile(np.arange(250, dtype=np.uint8), (10_000, 40)))
     file = io.BytesIO()
     image.save(file, "JPEG")
-    with served.served(tmp_path) as client:
+    with served.served(tmp_path, Limits(decode_seconds=300, seconds=600)) as client:
         path = client.open(file.getvalue(), "a.jpg")
         assert client.post(f"{path}/preview", {}).ok
         Path("/proc/self/clear_refs").write_text("5")  # the peak is from here on

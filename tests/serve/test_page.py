@@ -8,9 +8,10 @@ import browsers
 import numpy as np
 import pytest
 import served
-from browsers import drag, wait
+from browsers import drag
 from pages import Page, photo
 from PIL import Image
+from waiting import wait
 
 from colorjax import cli
 from colorjax.serve.limits import Refusal
@@ -182,10 +183,16 @@ def test_a_page_of_any_width_has_everything_within_it_and_every_control_a_name(p
 
 
 def test_places_in_the_queue_are_shown(page, monkeypatch):
-    go, coloured = threading.Event(), Picture.coloured
-    monkeypatch.setattr(Picture, "coloured", lambda *given: go.wait(120) and coloured(*given))
+    began, go, coloured = threading.Event(), threading.Event(), Picture.coloured
+
+    def slow(*given):
+        began.set()
+        go.wait(120)
+        return coloured(*given)
+
+    monkeypatch.setattr(Picture, "coloured", slow)
     browsers.drop(page.browser, "first.png", photo())
-    wait(lambda: page.all("[data-state=coloring]"))
+    assert began.wait(120)
     browsers.drop(page.browser, "second.png", photo(1))
     label = wait(lambda: [x for x in page.labels() if "queue" in x])
     assert label == ["second.png: Place 1 of 1 in the queue"]

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import support
+from waiting import wait
 
 from colorjax.terminal import signals
 
@@ -22,12 +23,14 @@ def test_a_signal_stops_a_command_and_its_temporary_files_go(tmp_path, number):
         stderr=subprocess.PIPE,
         env=support.environment() | {"TMPDIR": str(tmp_path)},
     ) as process:
-        while not list(tmp_path.glob("colorjax-*/*")):
-            pass
-        if ignored:
-            process.send_signal(signal.SIGHUP)
-        process.send_signal(number)
-        _, error = process.communicate()
+        try:
+            wait(lambda: list(tmp_path.glob("colorjax-*/*")))
+            if ignored:
+                process.send_signal(signal.SIGHUP)
+            process.send_signal(number)
+            _, error = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert (process.returncode, error) == (130, b"colorjax: stopped\n")
     assert not list(tmp_path.iterdir())
 

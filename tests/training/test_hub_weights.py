@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -15,6 +14,7 @@ import pytest
 import support
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save
+from waiting import free_port
 
 from colorjax.models.imagenet_weights import torchvision_name
 from colorjax.models.resnet import ResNet50
@@ -115,9 +115,7 @@ def test_only_the_first_of_several_processes_downloads(exported, tmp_path):
     }
     for name, arrays in expected.items():
         np.savez(tmp_path / f"{name}.npz", **jax.tree.map(np.zeros_like, arrays))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        coordinator = f"127.0.0.1:{probe.getsockname()[1]}"
+    coordinator = f"127.0.0.1:{free_port()}"
     repositories = {**exported, "me/resnet": {"model.safetensors": as_timm(resnet)}}
     script = str(support.ROOT / "tests/hub_processes.py")
     with hub_server.serving(repositories) as server, contextlib.ExitStack() as stack:

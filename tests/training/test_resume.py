@@ -15,8 +15,10 @@ import chex
 import jax
 import pytest
 import support
+from waiting import wait
 
 from colorjax.parallel import devices, stopping
+from colorjax.runs.workdir import read_rows
 from colorjax.terminal.errors import InputError
 from colorjax.training.setup import TrainingPlan, resumed_plan
 
@@ -266,18 +268,15 @@ def _own(lines):
     return next(line for line in lines if line.strip().lstrip("-").isdigit())
 
 
-def _wait_until(condition):
-    limit = time.monotonic() + 240
-    while not condition():
-        if time.monotonic() > limit:
-            pytest.fail("nothing happened in 4 minutes")
-        time.sleep(0.005)
+def _last_step(workdir):
+    """Of metrics.jsonl, whose last line may be incomplete."""
+    return read_rows(workdir / "metrics.jsonl")[-1]["step"]
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_killed_and_stopped_at_any_moment_ends_with_the_same_parameters(tmp_path, kills):
     """SIGKILL several times, each after a checkpoint; then SIGTERM, long before the next one."""
-    steps = {"num_steps": 10 * kills + 20, "eval_every": 50, "checkpoint_every": 1, "log_every": 1}
+    steps = {"num_steps": 10 * kills + 60, "eval_every": 50, "checkpoint_every": 1, "log_every": 1}
     config = _config("cnn", **steps)
     straight, workdir = tmp_path / "straight", tmp_path / "killed"
     support.train(config, straight)
@@ -287,15 +286,15 @@ def test_a_run_killed_and_stopped_at_any_moment_ends_with_the_same_parameters(tm
         for _ in range(kills):
             before = _newest(workdir)
             process = start(arguments)
-            _wait_until(lambda before=before: _newest(workdir) > before)
+            wait(lambda before=before: _newest(workdir) > before, 240)
             time.sleep(moments.uniform(0, 0.15))
             os.kill(process, signal.SIGKILL)
             assert status() == -signal.SIGKILL, (tmp_path / "err").read_text()
         # The killed run may have written lines that this one drops.
-        before = max(_newest(workdir), support.rows(workdir)[-1]["step"])
+        before = max(_newest(workdir), _last_step(workdir))
         flags = ["--config.checkpoint_every=1000", "--stopped_status=75"]
         process = start([*arguments, *flags])
-        _wait_until(lambda: support.rows(workdir)[-1]["step"] > before)
+        wait(lambda: _last_step(workdir) > before, 240)
         os.kill(process, signal.SIGTERM)
         assert status() == 75, (tmp_path / "err").read_text()
         assert before < _newest(workdir) == support.rows(workdir)[-1]["step"]

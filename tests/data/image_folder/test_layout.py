@@ -128,7 +128,7 @@ FAULTS = (b"memory", b"recursion", b"not a kind that is expected", b"crash", b"e
 
 def test_whatever_a_file_does_it_is_counted_as_unreadable(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(manifest, "check", faulty.check)
-    monkeypatch.setattr(manifest, "Workers", partial(manifest.Workers, time_limit=3.0))
+    monkeypatch.setattr(manifest, "Workers", partial(manifest.Workers, time_limit=15.0))
     files = people(3) | {f"person 0/bad{i}.png": fault for i, fault in enumerate(FAULTS)}
     load(tmp_path, write_files(tmp_path / "in", files))
     bad = ", ".join(f"person 0/bad{i}.png" for i in range(3))
