@@ -40,7 +40,7 @@ case " $* " in
 esac
 workers=()
 if [[ $* == "" || $* == --slow ]]; then
-    # A test that hangs or crashes is named and ends the run, since files are not given to others.
+    # A test that hangs or crashes is named and ends the run: a new worker would run it again.
     workers=(--numprocesses=2 --dist=loadfile --max-worker-restart=0)
 fi
 

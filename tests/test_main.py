@@ -198,7 +198,8 @@ def test_ctrl_c_gives_one_line_and_status_130(tmp_path):
         text=True,
     ) as process:
         try:
-            wait((tmp_path / "run" / "checkpoints" / "10").exists, 240)
+            checkpoint = tmp_path / "run" / "checkpoints" / "10"
+            wait(lambda: process.poll() is not None or checkpoint.exists(), 240)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=300)
         finally:

@@ -4,6 +4,7 @@ A decoder may crash or never end on a corrupt file. It then ends a worker, which
 not the program. This module imports neither JAX nor what imports it, so that workers start fast.
 """
 
+import contextlib
 import signal
 import sys
 import threading
@@ -23,7 +24,7 @@ from colorjax.images.reasons import reasons
 TIME_LIMIT = 60.0
 SECONDS_PER_MEGABYTE = 1.0
 # Seconds without any file being decoded, after which those that wait are sent again.
-LOST_SECONDS = 60.0
+LOST_SECONDS = 180.0
 
 
 class _Process(SpawnProcess):
@@ -76,17 +77,25 @@ class Workers:
         assert pool.active  # starts the workers
         return pool
 
-    def _running(self) -> pebble.ProcessPool:
-        """The processes; others if one of them was ended from outside."""
+    def _schedule(self, *task: Any, timeout: float) -> "Future[Any]":
+        """Gives pebble a task: to other processes, if one was ended from outside."""
         with self._lock:
             if not self._ended.is_set() and not self._pool.active:
                 self._restart()
-            return self._pool
+            future = self._pool.schedule(_guarded, task, timeout=timeout)
+            self._tasks.add(future)
+        return future
 
     def _restart(self) -> None:
+        lost = frozenset(self._tasks)
         self._pool.stop()
-        self._pool.join()
-        self._pool = self._started()
+        try:
+            self._pool.join()
+            self._pool = self._started()
+        finally:
+            for task in lost:
+                if not task.done():  # pebble fails only some of them
+                    task.set_exception(BrokenProcessPool("lost"))
 
     def __enter__(self) -> Self:
         return self
@@ -97,15 +106,14 @@ class Workers:
 
     def end(self) -> None:
         """Nothing more will be decoded: ends the processes without waiting for them."""
+        self._ended.set()
         with self._lock:
-            self._ended.set()
             self._pool.stop()
 
     def _watch(self) -> None:
         """Gives up tasks that pebble has lost.
 
-        It loses one whose process dies before pebble has noticed that it started, and those that
-        wait for a process when it gives up the pool.
+        It loses one whose process takes it and dies before it can say so.
         """
         waiting, since = frozenset[Future[Any]](), 0.0
         while not self._ended.wait(1):
@@ -113,13 +121,9 @@ class Workers:
             if now != waiting or any(task.running() for task in now):
                 waiting, since = now, time.monotonic()
             elif waiting and time.monotonic() - since > LOST_SECONDS:
-                with self._lock:
-                    if self._ended.is_set():
-                        return
-                    self._restart()
-                for task in waiting:
-                    if not task.done():  # the end of the old pool may have failed it
-                        task.set_exception(BrokenProcessPool("lost"))
+                with self._lock, contextlib.suppress(Exception):  # the tasks are started again
+                    if not self._ended.is_set() and frozenset(self._tasks) == waiting:
+                        self._restart()
 
     def submit(
         self,
@@ -146,11 +150,11 @@ class Workers:
 
         def start(is_last: bool) -> None:
             try:
-                task = self._running().schedule(_guarded, (function, *arguments), timeout=limit)
-                self._tasks.add(task)
-                task.add_done_callback(lambda task: finish(task, is_last))
-            except RuntimeError as error:  # they have ended
+                task = self._schedule(function, *arguments, timeout=limit)
+            except Exception as error:  # they have ended, or cannot be started again
                 future.set_exception(error)
+            else:
+                task.add_done_callback(lambda task: finish(task, is_last))
 
         def finish(task: "Future[Any]", is_last: bool) -> None:
             self._tasks.discard(task)

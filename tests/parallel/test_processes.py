@@ -188,7 +188,7 @@ def test_a_process_that_waits_in_vain_for_the_others_says_so(tmp_path):
         for index in range(2):
             (line,) = said(processes.err(index))
             assert "not all processes joined the coordinator 127.0.0.1:" in line
-            assert f"within 6 s (this is process {index} of 2)" in line
+            assert f"within 12 s (this is process {index} of 2)" in line
             assert "stack trace" not in processes.err(index)
     assert not (tmp_path / "run").exists()
 

@@ -234,8 +234,8 @@ def test_the_cache_serves_without_a_network(server, monkeypatch):
 
 
 def test_the_cache_serves_while_the_server_is_silent(server, monkeypatch):
-    monkeypatch.setattr(hub, "SILENT_SECONDS", 0.2)
     path = hub.fetch("hf:timm/one/vit.safetensors")
+    monkeypatch.setattr(hub, "SILENT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts, and says nothing
         silent_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", silent_url)

@@ -27,12 +27,12 @@ def test_two_users_have_their_own_pictures(client):
 
 
 def held(client, path):
-    """A kept picture whose grey version waits; events that it is asked for, and may be given."""
+    """A kept picture whose grey version waits, and two events: it is asked for; it may return."""
     holding, release = threading.Event(), threading.Event()
 
     def hold(colorizer):
         holding.set()
-        assert release.wait(60)
+        assert release.wait(600)
         return b""
 
     picture = client.service.store.get(path.rpartition("/")[2])
