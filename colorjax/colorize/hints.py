@@ -47,7 +47,7 @@ class Hints(NamedTuple):
             )
         outside = ((self.pixels < 0) | (self.pixels >= size)).any(axis=1)
         if outside.any():
-            at = int(outside.argmax())
+            at = int(np.argmax(outside))
             (x, y), colour = self.pixels[at].tolist(), _hex(self.rgb[at])
             raise InputError(
                 f"the hint {colour} at ({x}, {y}) is outside the upright picture of "
