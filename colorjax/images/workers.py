@@ -121,7 +121,7 @@ class Workers:
             if now != waiting or any(task.running() for task in now):
                 waiting, since = now, time.monotonic()
             elif waiting and time.monotonic() - since > LOST_SECONDS:
-                with self._lock, contextlib.suppress(Exception):  # the tasks are started again
+                with self._lock, contextlib.suppress(Exception):  # it fails the tasks, too
                     if not self._ended.is_set() and frozenset(self._tasks) == waiting:
                         self._restart()
 
